@@ -18,5 +18,6 @@ pub mod config;
 pub mod derive;
 pub mod ids;
 pub mod masked;
+pub mod store;
 pub mod telemetry;
 pub mod verdict;
