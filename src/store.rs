@@ -9,7 +9,11 @@
 //! [`bell::Bell`].
 
 pub mod bell;
+pub mod ghosts;
 pub mod inbox;
+pub mod logins;
+pub mod messages;
+pub mod portals;
 
 use crate::clock::Clock;
 use crate::derive::Derive;
