@@ -107,4 +107,9 @@ impl Lane {
     pub fn read_marks(room: &str, sender: &str) -> Self {
         Self(format!("r:{room}:{sender}"))
     }
+
+    /// Whether a person's words stand in it, whose order depends on what the homeserver has delivered so far.
+    pub fn is_of_a_person(&self) -> bool {
+        self.0.starts_with("x:") || self.0.starts_with("r:")
+    }
 }

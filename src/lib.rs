@@ -15,9 +15,11 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod convert;
 pub mod derive;
 pub mod ids;
 pub mod masked;
 pub mod store;
 pub mod telemetry;
 pub mod verdict;
+pub mod whatsapp;

@@ -10,6 +10,7 @@
 
 pub mod bell;
 pub mod ghosts;
+pub mod identity;
 pub mod inbox;
 pub mod logins;
 pub mod messages;

@@ -152,6 +152,15 @@ impl Store {
         row.map(|row| row.try_get::<String, _>("lid").map(GhostId::new)).transpose().named("wa_alias.find")
     }
 
+    /// The same inside a transaction.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_lid_in(&self, tx: &mut Tx, pn: &GhostId) -> Result<Option<GhostId>> {
+        let row = sqlx::query(ALIAS_FIND).bind(pn.as_str()).fetch_optional(tx.connection()).await.named("wa_alias.find")?;
+        row.map(|row| row.try_get::<String, _>("lid").map(GhostId::new)).transpose().named("wa_alias.find")
+    }
+
     /// The newest phone number id of a LID, when one was learnt.
     ///
     /// # Errors

@@ -118,6 +118,15 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
+    /// The canonical id of a login's own person, inside a transaction.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_own_id_in(&self, tx: &mut Tx, id: &LoginId) -> Result<Option<GhostId>> {
+        let row = sqlx::query(FIND).bind(id.as_str()).fetch_optional(tx.connection()).await.named("login.find")?;
+        Ok(row.as_ref().map(read_login).transpose()?.map(|login| login.own))
+    }
+
     /// Records that the link is gone; false when it was already.
     ///
     /// # Errors
