@@ -33,8 +33,8 @@ pub use example::{example_config, key_reference};
 pub use faults::{Fault, Faults};
 pub use network::{Appservice, Bot, Database, DatabaseType, Homeserver, Network};
 pub use registration::{
-    RegistrationKind, Standing, bridge_registration, double_puppet_registration,
-    example_registration, registration_differences,
+    RegistrationKind, Standing, bridge_registration, compare_registration,
+    double_puppet_registration, example_registration,
 };
 pub use secrets::fill_secrets;
 

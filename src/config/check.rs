@@ -200,8 +200,10 @@ fn check_template(config: &Config, out: &mut Checker<'_>) {
         );
     }
     let bot = &config.appservice.bot.username;
-    let looks_like_a_ghost =
-        bot.len() > prefix.len() + suffix.len() && bot.starts_with(prefix) && bot.ends_with(suffix);
+    let looks_like_a_ghost = !prefix.is_empty()
+        && bot.len() > prefix.len() + suffix.len()
+        && bot.starts_with(prefix)
+        && bot.ends_with(suffix);
     if looks_like_a_ghost && !out.concerned("appservice.bot.username") {
         out.add(
             PATH,

@@ -48,11 +48,9 @@ impl Faults {
         });
     }
 
-    pub(super) fn of(
-        place: impl Into<String>,
-        what: impl Into<String>,
-        fix: impl Into<String>,
-    ) -> Self {
+    /// A single fault.
+    #[must_use]
+    pub fn one(place: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) -> Self {
         let mut faults = Self::default();
         faults.add(place, what, fix);
         faults
@@ -145,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_key_is_concerned_by_faults_at_it_and_in_it_only() {
-        let faults = Faults::of("bridge.permissions.*", "bad", "fix");
+        let faults = Faults::one("bridge.permissions.*", "bad", "fix");
         assert!(faults.concerns("bridge.permissions"));
         assert!(!faults.concerns("bridge.perm"));
     }

@@ -25,8 +25,20 @@ impl Config {
     /// # Errors
     /// [`Faults`]: every unknown key and bad value. Trying again does not help until the operator acts.
     pub fn load(path: &Path, environment: &Environment) -> Result<Self, Faults> {
-        let text = read(path)?;
+        let text = Self::read_text(path)?;
         Self::parse(&text, &path.display().to_string(), environment)
+    }
+
+    /// The text of a config file.
+    ///
+    /// # Errors
+    /// One fault when it can't be read.
+    pub fn read_text(path: &Path) -> Result<String, Faults> {
+        std::fs::read_to_string(path).map_err(|why| {
+            let name = path.display().to_string();
+            let fix = format!("write an example with `-e -c {name}` and fill it in");
+            Faults::one(&name, format!("can't be read: {why}"), fix)
+        })
     }
 
     /// As [`Config::load`], of a text; `name` is what faults of the whole text are put under.
@@ -54,21 +66,6 @@ impl Config {
             }
         }
     }
-}
-
-/// The text of a config file.
-///
-/// # Errors
-/// One fault when it can't be read.
-pub(super) fn read(path: &Path) -> Result<String, Faults> {
-    std::fs::read_to_string(path).map_err(|why| {
-        let name = path.display().to_string();
-        Faults::of(
-            &name,
-            format!("can't be read: {why}"),
-            format!("write an example with `-e -c {name}` and fill it in"),
-        )
-    })
 }
 
 /// The paths of the generated secrets that neither the file nor the environment gives.
@@ -100,7 +97,7 @@ fn find_values(
         Value::Null => {}
         Value::Mapping(top) => walk(&top, "", &mut found, faults),
         _ => {
-            return Err(Faults::of(
+            return Err(Faults::one(
                 name,
                 "holds no keys",
                 "write an example with -e to see the form",
@@ -135,7 +132,7 @@ pub(super) fn parse_yaml(text: &str, name: &str) -> Result<Value, Faults> {
         } else {
             "correct the YAML there"
         };
-        Faults::of(name, why.to_string(), fix)
+        Faults::one(name, why.to_string(), fix)
     })
 }
 

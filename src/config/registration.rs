@@ -6,6 +6,7 @@
 
 use serde_yaml::{Mapping, Value};
 
+use super::faults::Faults;
 use super::yaml::scalar;
 use super::{Appservice, Config};
 use crate::masked::Secret;
@@ -156,30 +157,38 @@ namespaces:
     )
 }
 
-/// How a registration file on disk differs from what the config wants, one sentence each; empty = it agrees.
-/// Tokens are compared, never shown.
-#[must_use]
-pub fn registration_differences(config: &Config, file: &str) -> Vec<String> {
-    let standing = Standing::fresh(RegistrationKind::Bridge, &config.appservice, |_| {
+/// Compares a registration file with what the config wants; `name` is what its faults are put under. Tokens are
+/// compared, never shown.
+///
+/// # Errors
+/// [`Faults`], one for each field that differs.
+pub fn compare_registration(config: &Config, name: &str, file: &str) -> Result<(), Faults> {
+    const FIX: &str = "run with -g and restart the homeserver";
+    let Ok(found) = serde_yaml::from_str::<Mapping>(file) else {
+        return Err(Faults::one(name, "is no registration", FIX));
+    };
+    let fresh = Standing::fresh(RegistrationKind::Bridge, &config.appservice, |_| {
         String::new()
-    })
-    .or_as_in(file, &config.appservice);
+    });
+    let standing = fresh.or_as_in(file, &config.appservice);
     let wanted: Mapping =
         serde_yaml::from_str(&bridge_registration(config, &standing)).unwrap_or_default();
-    let Ok(found) = serde_yaml::from_str::<Mapping>(file) else {
-        return vec!["is no registration; run with -g".to_owned()];
-    };
-    wanted
+    let mut faults = Faults::default();
+    for (field, _) in wanted
         .iter()
-        .filter(|(name, value)| found.get(name) != Some(value))
-        .filter_map(|(name, _)| name.as_str())
-        .map(|name| {
-            format!("`{name}` does not fit the config; run with -g and restart the homeserver")
-        })
-        .collect()
+        .filter(|(field, value)| found.get(*field) != Some(*value))
+    {
+        let field = field.as_str().unwrap_or_default();
+        faults.add(name, format!("`{field}` does not fit the config"), FIX);
+    }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults)
+    }
 }
 
-/// Both files as the examples in the repository show them: example config, tokens left out.
+/// The bridge's registration as the example in the repository shows it, with placeholders for what is random.
 #[must_use]
 pub fn example_registration(example: &Config) -> String {
     let standing = Standing::fresh(RegistrationKind::Bridge, &example.appservice, |bytes| {
@@ -252,16 +261,18 @@ namespaces:
         )
         .unwrap();
         assert_eq!(found, want);
-        assert_eq!(
-            registration_differences(&config, &text),
-            Vec::<String>::new()
-        );
+        assert_eq!(compare_registration(&config, "r.yaml", &text), Ok(()));
         let stale = text
             .replace("29318", "29319")
             .replace(config.appservice.as_token.reveal(), "old");
-        let told = registration_differences(&config, &stale);
-        assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told.iter().all(|line| !line.contains("old")), "{told:?}");
+        let told = compare_registration(&config, "r.yaml", &stale).unwrap_err();
+        assert_eq!(
+            told.to_string(),
+            "\
+r.yaml: `url` does not fit the config; run with -g and restart the homeserver
+r.yaml: `as_token` does not fit the config; run with -g and restart the homeserver"
+        );
+        assert!(compare_registration(&config, "r.yaml", "{").is_err());
     }
 
     #[test]

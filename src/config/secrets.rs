@@ -27,7 +27,7 @@ pub fn fill_secrets(
     }
     put_values(text, &values).map_err(|why| {
         let paths: Vec<&str> = values.iter().map(|(path, _)| *path).collect();
-        Faults::of(
+        Faults::one(
             name,
             why.to_string(),
             format!(
