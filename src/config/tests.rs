@@ -453,3 +453,39 @@ fn generated_files_are_as_the_code_writes_them() {
         );
     }
 }
+
+#[test]
+fn the_compose_file_gives_what_the_bridge_takes() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docker/compose.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let text = text
+        .replace("${DOMAIN:?set it to the server name}", "chat.example.com")
+        .replace("${POSTGRES_PASSWORD:?choose one}", "0a1b");
+    assert!(!text.contains("${"), "a variable this test does not know");
+    let compose: Value = serde_yaml::from_str(&text).unwrap();
+    let given = compose["services"]["bridge"]["environment"]
+        .as_mapping()
+        .unwrap();
+    let variables: Environment = given
+        .iter()
+        .map(|(name, value)| {
+            (
+                name.as_str().unwrap().to_owned(),
+                value.as_str().unwrap().to_owned(),
+            )
+        })
+        .collect();
+    let made = std::cell::Cell::new(0);
+    let filled = fill_secrets(&example_config(), "c", &variables, |_| {
+        made.set(made.get() + 1);
+        format!("secret-{}", made.get())
+    });
+    let config = Config::parse(&filled.unwrap(), "c", &variables).unwrap();
+    assert_eq!(config.homeserver.domain, "chat.example.com");
+    assert_eq!(
+        config.database.sqlx_url(),
+        "postgres://bridge:0a1b@postgres/bridge"
+    );
+    assert_eq!(config.bridge.level_of("@a:chat.example.com"), Level::User);
+    assert_eq!(config.advice(), Vec::<String>::new());
+}

@@ -12,6 +12,8 @@ pub(super) fn scalar(text: &str) -> String {
         .all(|c| c.is_ascii_alphanumeric() || "-_./:".contains(c))
         && text.starts_with(|c: char| c.is_ascii_alphabetic())
         && !text.ends_with(':')
+        // Synapse reads YAML 1.1, where these words are truth values.
+        && !["y", "n", "yes", "no", "on", "off"].contains(&text.to_lowercase().as_str())
         && matches!(serde_yaml::from_str(text), Ok(Value::String(read)) if read == text);
     if is_plain {
         text.to_owned()
@@ -299,6 +301,21 @@ homeserver: {address: x}
         assert!(edited.starts_with(
             "other:\n  as_token: keep\nappservice:\n  bot:\n    as_token: keep\n  as_token: aaa\n"
         ));
+    }
+
+    #[test]
+    fn what_an_older_yaml_reads_otherwise_is_quoted() {
+        for (text, written) in [
+            ("whatsapp", "whatsapp"),
+            ("No", "'No'"),
+            ("on", "'on'"),
+            ("null", "'null'"),
+            ("12", "'12'"),
+            ("it's", "'it''s'"),
+            ("a\nb\"", "\"a\\U0000000Ab\\\"\""),
+        ] {
+            assert_eq!(scalar(text), written);
+        }
     }
 
     proptest! {
