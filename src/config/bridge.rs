@@ -94,8 +94,8 @@ pub struct Logging {
     pub level: LogLevel,
 }
 
-/// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// How much is logged, fewest lines first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Someone must act.
