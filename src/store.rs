@@ -10,6 +10,7 @@
 
 pub mod bell;
 pub mod inbox;
+pub mod seal;
 
 use crate::clock::Clock;
 use crate::derive::Derive;
@@ -257,7 +258,10 @@ fn migrations() -> Vec<Migration> {
     let step = |version: i64, name: &'static str, sql: &'static str| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    vec![step(1, "core", include_str!("../migrations/0001_core.sql"))]
+    vec![
+        step(1, "core", include_str!("../migrations/0001_core.sql")),
+        step(2, "library", include_str!("../migrations/0002_library.sql")),
+    ]
 }
 
 async fn migrate(pool: &AnyPool) -> Result<()> {
