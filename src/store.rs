@@ -12,9 +12,11 @@ pub mod bell;
 pub mod ghosts;
 pub mod identity;
 pub mod inbox;
+pub mod lock;
 pub mod logins;
 pub mod messages;
 pub mod portals;
+pub mod seal;
 
 use crate::clock::Clock;
 use crate::derive::Derive;
@@ -262,7 +264,10 @@ fn migrations() -> Vec<Migration> {
     let step = |version: i64, name: &'static str, sql: &'static str| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    vec![step(1, "core", include_str!("../migrations/0001_core.sql"))]
+    vec![
+        step(1, "core", include_str!("../migrations/0001_core.sql")),
+        step(2, "library", include_str!("../migrations/0002_library.sql")),
+    ]
 }
 
 async fn migrate(pool: &AnyPool) -> Result<()> {
