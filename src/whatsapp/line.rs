@@ -334,9 +334,10 @@ impl Line {
                 return Some(Ending::Again(Duration::from_secs(60)));
             }
             Event::TemporaryBan(ban) => {
-                let why = format!("WhatsApp has banned this account for {} minutes.", ban.expire.as_secs().div_ceil(60));
+                let wait = ban.expire.to_std().unwrap_or_default().max(Duration::from_secs(60));
+                let why = format!("WhatsApp has banned this account for {} minutes.", wait.as_secs().div_ceil(60));
                 self.set_state(setup, LineState::Offline { why }).await;
-                return Some(Ending::Again(ban.expire.max(Duration::from_secs(60))));
+                return Some(Ending::Again(wait));
             }
             Event::ClientOutdated(_) => {
                 setup.version.refresh().await;
