@@ -34,23 +34,11 @@ const STATUS_TRUST: u8 = 3;
 #[command(name = env!("CARGO_PKG_NAME"), about, disable_version_flag = true)]
 struct Arguments {
     /// The configuration file (`-` with -e: standard output)
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        default_value = "config.yaml",
-        global = true
-    )]
+    #[arg(short, long, value_name = "FILE", default_value = "config.yaml", global = true)]
     config: PathBuf,
 
     /// The registration file that -g writes
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        default_value = "registration.yaml",
-        global = true
-    )]
+    #[arg(short, long, value_name = "FILE", default_value = "registration.yaml", global = true)]
     registration: PathBuf,
 
     /// Fill in missing tokens and keys, and write the registrations for the homeserver
@@ -110,14 +98,12 @@ fn act(arguments: &Arguments, environment: &Environment, run: Run) -> Result<Exi
         return generate::write_example(&arguments.config).map(|told| say(&told));
     }
     if arguments.generate_registration {
-        let told =
-            generate::write_registrations(&arguments.config, &arguments.registration, environment)?;
+        let told = generate::write_registrations(&arguments.config, &arguments.registration, environment)?;
         return Ok(say(&told));
     }
     match arguments.verb {
         Some(Verb::CheckConfig) => {
-            check_config(&arguments.config, &arguments.registration, environment)
-                .map(|told| say(&told))
+            check_config(&arguments.config, &arguments.registration, environment).map(|told| say(&told))
         }
         Some(Verb::Health) => Ok(ask_health(&arguments.config, environment)),
         None => Config::load(&arguments.config, environment).map(|config| start(config, run)),
@@ -148,11 +134,7 @@ fn start(config: Config, run: Run) -> ExitCode {
 }
 
 /// What to tell when nothing is wrong.
-fn check_config(
-    path: &Path,
-    registration: &Path,
-    environment: &Environment,
-) -> Result<String, Faults> {
+fn check_config(path: &Path, registration: &Path, environment: &Environment) -> Result<String, Faults> {
     let config = Config::load(path, environment)?;
     let mut told = format!("{}: all is well", path.display());
     match std::fs::read_to_string(registration) {
@@ -161,10 +143,7 @@ fn check_config(
             compare_registration(&config, &place, &text)?;
             told.push_str(&format!("\n{place}: fits it"));
         }
-        Err(why) => told.push_str(&format!(
-            "\n{}: not compared ({why})",
-            registration.display()
-        )),
+        Err(why) => told.push_str(&format!("\n{}: not compared ({why})", registration.display())),
     }
     for advice in config.advice() {
         told.push_str(&format!("\nnote: {advice}"));
@@ -201,4 +180,76 @@ fn say(text: &str) -> ExitCode {
 fn say_wrong(text: &str) {
     // When standard error is closed there is nobody left to tell.
     if writeln!(std::io::stderr(), "{text}").is_err() {}
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failing test may panic")]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_the_one_packagers_script() {
+        Arguments::command().debug_assert();
+        let plain = parse("b").unwrap();
+        assert_eq!(plain.config, Path::new("config.yaml"));
+        assert_eq!(plain.registration, Path::new("registration.yaml"));
+        assert_eq!(plain.verb, None);
+        let run = parse("b -c /config/config.yaml -r /config/registration.yaml --no-update").unwrap();
+        assert_eq!(run.config, Path::new("/config/config.yaml"));
+        assert_eq!(run.registration, Path::new("/config/registration.yaml"));
+        assert!(run.no_update);
+        let long = parse("b --config x --registration y --generate-registration").unwrap();
+        assert!(long.generate_registration);
+        assert!(parse("b -g").unwrap().generate_registration);
+        for line in ["b -e", "b --generate-example-config"] {
+            assert!(parse(line).unwrap().generate_example_config, "{line}");
+        }
+        for line in ["b -v", "b --version"] {
+            assert!(parse(line).unwrap().version, "{line}");
+        }
+        assert!(parse("b --version-json").unwrap().version_json);
+        assert_eq!(parse("b health -c x").unwrap().config, Path::new("x"));
+        assert_eq!(parse("b check-config").unwrap().verb, Some(Verb::CheckConfig));
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_with_status_2() {
+        for line in ["b -g -n", "b -g -e", "b --nonsense", "b unknown-verb"] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), i32::from(STATUS_FAULTS), "{line}");
+        }
+    }
+
+    #[test]
+    fn checking_compares_the_registration_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, registration) = (folder.path().join("c.yaml"), folder.path().join("r.yaml"));
+        let environment = Environment::default();
+        generate::write_example(&config).unwrap();
+        assert!(check_config(&config, &registration, &environment).unwrap_err().to_string().contains("run with -g"));
+        generate::write_registrations(&config, &registration, &environment).unwrap();
+        let told = check_config(&config, &registration, &environment).unwrap();
+        assert!(told.contains("c.yaml: all is well\n") && told.contains("r.yaml: fits it\n"), "{told}");
+        let stale = std::fs::read_to_string(&registration).unwrap().replace("29318", "1");
+        std::fs::write(&registration, stale).unwrap();
+        let faults = check_config(&config, &registration, &environment).unwrap_err();
+        assert!(
+            faults
+                .to_string()
+                .ends_with("r.yaml: `url` does not fit the config; run with -g and restart the homeserver"),
+            "{faults}"
+        );
+    }
+
+    #[test]
+    fn a_run_never_starts_on_a_faulty_config() {
+        let arguments = parse("b -c /nonexistent/config.yaml").unwrap();
+        let faults = act(&arguments, &Environment::default(), |_| panic!("it ran")).unwrap_err();
+        assert!(faults.to_string().starts_with("/nonexistent/config.yaml: can't be read"), "{faults}");
+    }
 }

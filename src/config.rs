@@ -25,16 +25,14 @@ mod yaml;
 use serde::Deserialize;
 
 pub use bridge::{Bridge, Encryption, Level, LogLevel, Logging, Permissions};
-pub use displayname::{
-    DisplaynameTemplate, NAME_LIMIT, NameFacts, TemplateFault, render_displayname,
-};
+pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, TemplateFault, render_displayname};
 pub use environment::Environment;
 pub use example::{example_config, key_reference};
 pub use faults::{Fault, Faults};
 pub use network::{Appservice, Bot, Database, DatabaseType, Homeserver, Network};
 pub use registration::{
-    RegistrationKind, Standing, bridge_registration, compare_registration,
-    double_puppet_registration, example_registration,
+    RegistrationKind, Standing, bridge_registration, compare_registration, double_puppet_registration,
+    example_registration,
 };
 pub use secrets::fill_secrets;
 

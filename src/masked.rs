@@ -60,11 +60,7 @@ impl Masked {
     /// Masks a phone number, however it is written (`+`, spaces, dashes and parentheses do not count).
     #[must_use]
     pub fn phone(number: impl AsRef<str>) -> Self {
-        let digits: String = number
-            .as_ref()
-            .chars()
-            .filter(char::is_ascii_digit)
-            .collect();
+        let digits: String = number.as_ref().chars().filter(char::is_ascii_digit).collect();
         Self::of(digits)
     }
 
@@ -170,11 +166,7 @@ mod tests {
 
     #[test]
     fn the_devices_of_one_user_share_a_mask() {
-        for jid in [
-            "15550001111@s.whatsapp.net",
-            "15550001111:12@s.whatsapp.net",
-            "15550001111.1:3@lid",
-        ] {
+        for jid in ["15550001111@s.whatsapp.net", "15550001111:12@s.whatsapp.net", "15550001111.1:3@lid"] {
             assert_eq!(user_part(jid), "15550001111", "{jid}");
         }
         assert_eq!(user_part("status@broadcast"), "status");
@@ -184,10 +176,7 @@ mod tests {
     #[test]
     fn a_secret_prints_stars() {
         let secret = Secret::new(String::from("hunter2"));
-        assert_eq!(
-            format!("{secret} {secret:?} {:?}", Some(&secret)),
-            "*** *** Some(***)"
-        );
+        assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "*** *** Some(***)");
         assert_eq!(secret.reveal(), "hunter2");
         let parsed: Secret<String> = serde_json::from_str("\"hunter2\"").unwrap();
         assert_eq!(parsed.reveal(), "hunter2");

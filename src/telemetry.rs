@@ -10,12 +10,11 @@
 
 mod redact;
 
+use std::any::Any;
 use std::fmt;
 use std::panic::PanicHookInfo;
 
-use tracing::{
-    Event, Level, Metadata, Subscriber, level_filters::LevelFilter, subscriber::set_global_default,
-};
+use tracing::{Event, Metadata, Subscriber, error, level_filters::LevelFilter, subscriber::set_global_default};
 use tracing_log::{LogTracer, NormalizeEvent as _};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
@@ -45,10 +44,7 @@ pub struct AlreadyStarted;
 pub fn start(level: LogLevel) -> Result<(), AlreadyStarted> {
     set_global_default(subscriber(level, std::io::stdout)).map_err(|_| AlreadyStarted)?;
     // Lines written with the `log` crate are all from others: there is no need to look at finer ones.
-    LogTracer::builder()
-        .with_max_level(log_level(level.min(LogLevel::Warn)))
-        .init()
-        .map_err(|_| AlreadyStarted)?;
+    LogTracer::builder().with_max_level(log_level(level.min(LogLevel::Warn))).init().map_err(|_| AlreadyStarted)?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
@@ -58,21 +54,14 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let plain = tracing_subscriber::fmt::format().with_ansi(false);
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(false)
-        .event_format(OneLine(plain))
-        .with_writer(writer);
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).event_format(OneLine(plain)).with_writer(writer);
     tracing_subscriber::registry().with(lines.with_filter(filter(level)))
 }
 
 fn filter(level: LogLevel) -> Targets {
     let others = level_filter(level.min(LogLevel::Warn));
-    let filter = Targets::new()
-        .with_default(others)
-        .with_target(OURS, level_filter(level));
-    NEVER.into_iter().fold(filter, |filter, target| {
-        filter.with_target(target, LevelFilter::OFF)
-    })
+    let filter = Targets::new().with_default(others).with_target(OURS, level_filter(level));
+    NEVER.into_iter().fold(filter, |filter, target| filter.with_target(target, LevelFilter::OFF))
 }
 
 const fn level_filter(level: LogLevel) -> LevelFilter {
@@ -105,15 +94,9 @@ where
     N: for<'a> FormatFields<'a> + 'static,
     F: FormatEvent<S, N>,
 {
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut line = String::new();
-        self.0
-            .format_event(context, Writer::new(&mut line), event)?;
+        self.0.format_event(context, Writer::new(&mut line), event)?;
         // Lines of the `log` crate arrive under one target; the normalized metadata has their own.
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
@@ -131,27 +114,17 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
     metadata.target().split("::").next() == Some(OURS)
 }
 
-/// Logs where a panic happened. What it says is logged only when the code says it word for word: a composed text
-/// may hold what was being worked on.
+/// Logs where a panic happened.
 fn log_panic(info: &PanicHookInfo<'_>) {
-    let place = info
-        .location()
-        .map_or_else(|| "unknown place".to_owned(), ToString::to_string);
-    let said = info
-        .payload()
-        .downcast_ref::<&'static str>()
-        .copied()
-        .unwrap_or("(composed text withheld)");
-    let thread = std::thread::current()
-        .name()
-        .unwrap_or("unnamed")
-        .to_owned();
-    tracing::event!(
-        Level::ERROR,
-        panic.place = place,
-        panic.thread = thread,
-        "a panic: {said}"
-    );
+    let place = info.location().map_or_else(|| "unknown place".to_owned(), ToString::to_string);
+    let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+    let said = what_was_said(info.payload());
+    error!(panic.place = place, panic.thread = thread, "a panic: {said}");
+}
+
+/// What a panic says, when the code says it word for word: a composed text may hold what was being worked on.
+fn what_was_said(payload: &dyn Any) -> &'static str {
+    payload.downcast_ref::<&'static str>().copied().unwrap_or("(composed text withheld)")
 }
 
 #[cfg(test)]
@@ -160,7 +133,7 @@ mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};
 
-    use tracing::{debug, error, info, trace, warn};
+    use tracing::{debug, info, trace, warn};
 
     use super::*;
 
@@ -184,9 +157,7 @@ mod tests {
         let bytes = page.0.lock().unwrap().clone();
         let text = String::from_utf8(bytes).unwrap();
         // Without the time, which is not the matter here.
-        text.lines()
-            .map(|line| line.split_once(' ').unwrap().1.trim_start().to_owned())
-            .collect()
+        text.lines().map(|line| line.split_once(' ').unwrap().1.trim_start().to_owned()).collect()
     }
 
     #[test]
@@ -216,6 +187,15 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_shows_its_place_and_no_content() {
+        let literal = std::panic::catch_unwind(|| panic!("a fixed text")).unwrap_err();
+        assert_eq!(what_was_said(literal.as_ref()), "a fixed text");
+        let name = String::from("Ann");
+        let composed = std::panic::catch_unwind(|| panic!("from {name}")).unwrap_err();
+        assert_eq!(what_was_said(composed.as_ref()), "(composed text withheld)");
+    }
+
+    #[test]
     fn stanzas_are_never_written() {
         let shown = lines(LogLevel::Trace, || {
             error!(target: "Client/Recv", "<message/>");
@@ -229,10 +209,7 @@ mod tests {
         let shown = lines(LogLevel::Info, || {
             warn!(target: "whatsapp_rust::polls", jid = "15550001111:2@s.whatsapp.net", "no key for 100000012345678@lid\nERROR forged");
             warn!(target: "whatsapp_rust::polls", user = "15550001111", "bare");
-            info!(
-                count = 15_550_001_111_u64,
-                "ours keeps numbers but not +15550001111"
-            );
+            info!(count = 15_550_001_111_u64, "ours keeps numbers but not +15550001111");
             let span = tracing::error_span!(target: "wa.recv", "recv", lid = "100000012345678");
             let entered = span.enter();
             info!("in their span");
@@ -240,12 +217,7 @@ mod tests {
         });
         assert_eq!(shown.len(), 4, "{shown:?}");
         let text = shown.join("\n");
-        for id in [
-            "15550001111:",
-            "\"15550001111",
-            "+15550001111",
-            "100000012345678",
-        ] {
+        for id in ["15550001111:", "\"15550001111", "+15550001111", "100000012345678"] {
             assert!(!text.contains(id), "{id} in {text}");
         }
         assert!(text.contains("count=15550001111"), "{text}");
@@ -264,12 +236,6 @@ mod tests {
             log::info!(target: "Client/PairCode", "too fine");
         });
         assert_eq!(shown.len(), 1, "{shown:?}");
-        assert!(
-            shown
-                .first()
-                .unwrap()
-                .starts_with("WARN Client/PairCode: code for wa:"),
-            "{shown:?}"
-        );
+        assert!(shown.first().unwrap().starts_with("WARN Client/PairCode: code for wa:"), "{shown:?}");
     }
 }

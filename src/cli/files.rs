@@ -13,11 +13,7 @@ const OWNER_ONLY: u32 = 0o600;
 /// # Errors
 /// `AlreadyExists` when something is there; else what the system says.
 pub(super) fn create(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(OWNER_ONLY)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
@@ -82,20 +78,14 @@ mod tests {
         let path = folder.path().join("config.yaml");
         create(&path, "one").unwrap();
         assert_eq!(mode(&path), 0o600);
-        assert_eq!(
-            create(&path, "two").unwrap_err().kind(),
-            io::ErrorKind::AlreadyExists
-        );
+        assert_eq!(create(&path, "two").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(&path).unwrap(), "one");
     }
 
     #[test]
     fn replacing_keeps_mode_and_links_and_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, link) = (
-            folder.path().join("real.yaml"),
-            folder.path().join("link.yaml"),
-        );
+        let (path, link) = (folder.path().join("real.yaml"), folder.path().join("link.yaml"));
         create(&path, "one").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink(&path, &link).unwrap();

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::files;
 use crate::config::{
-    Config, Environment, Faults, RegistrationKind, Standing, bridge_registration,
-    double_puppet_registration, example_config, fill_secrets,
+    Config, Environment, Faults, RegistrationKind, Standing, bridge_registration, double_puppet_registration,
+    example_config, fill_secrets,
 };
 
 /// Writes the example to a path that is free, or returns it for standard output when the path is `-`.
@@ -19,9 +19,9 @@ pub(super) fn write_example(path: &Path) -> Result<String, Faults> {
     }
     let name = path.display().to_string();
     match files::create(path, &example_config()) {
-        Ok(()) => Ok(format!(
-            "Wrote {name}. Set homeserver, appservice.address and permissions in it, then run with -g."
-        )),
+        Ok(()) => {
+            Ok(format!("Wrote {name}. Set homeserver, appservice.address and permissions in it, then run with -g."))
+        }
         Err(why) if why.kind() == io::ErrorKind::AlreadyExists => Err(Faults::one(
             name,
             "exists already and is not written over",
@@ -48,21 +48,14 @@ pub(super) fn write_registrations(
     let filled = fill_secrets(&text, &name, environment, random_hex)?;
     let config = Config::parse(&filled, &name, environment)?;
     let puppet_path = double_puppet_path(registration_path);
-    let bridge = bridge_registration(
-        &config,
-        &standing(RegistrationKind::Bridge, registration_path, &config)?,
-    );
-    let puppets = double_puppet_registration(
-        &config,
-        &standing(RegistrationKind::DoublePuppet, &puppet_path, &config)?,
-    );
+    let bridge = bridge_registration(&config, &standing(RegistrationKind::Bridge, registration_path, &config)?);
+    let puppets =
+        double_puppet_registration(&config, &standing(RegistrationKind::DoublePuppet, &puppet_path, &config)?);
 
     let mut told = String::new();
     if filled != text {
         files::replace(config_path, &filled).map_err(|why| cannot_write(config_path, &why))?;
-        told.push_str(&format!(
-            "Filled the missing tokens and keys into {name}.\n"
-        ));
+        told.push_str(&format!("Filled the missing tokens and keys into {name}.\n"));
     }
     for (path, text) in [(registration_path, bridge), (&puppet_path, puppets)] {
         files::replace(path, &text).map_err(|why| cannot_write(path, &why))?;
@@ -111,18 +104,12 @@ fn standing(kind: RegistrationKind, path: &Path, config: &Config) -> Result<Stan
 }
 
 fn cannot_write(path: &Path, why: &io::Error) -> Faults {
-    Faults::one(
-        path.display().to_string(),
-        format!("can't be written: {why}"),
-        "let the bridge's user write there",
-    )
+    Faults::one(path.display().to_string(), format!("can't be written: {why}"), "let the bridge's user write there")
 }
 
 /// As many random bytes, as hexadecimal digits.
 fn random_hex(bytes: usize) -> String {
-    (0..bytes)
-        .map(|_| format!("{:02x}", rand::random::<u8>()))
-        .collect()
+    (0..bytes).map(|_| format!("{:02x}", rand::random::<u8>())).collect()
 }
 
 #[cfg(test)]
@@ -133,37 +120,21 @@ mod tests {
     use super::*;
 
     fn all_texts(folder: &Path) -> Vec<String> {
-        [
-            "config.yaml",
-            "registration.yaml",
-            "registration-doublepuppet.yaml",
-        ]
-        .map(|name| fs::read_to_string(folder.join(name)).unwrap())
-        .to_vec()
+        ["config.yaml", "registration.yaml", "registration-doublepuppet.yaml"]
+            .map(|name| fs::read_to_string(folder.join(name)).unwrap())
+            .to_vec()
     }
 
     #[test]
     fn from_nothing_to_registrations_and_again_without_a_change() {
         let folder = tempfile::tempdir().unwrap();
-        let (config, registration) = (
-            folder.path().join("config.yaml"),
-            folder.path().join("registration.yaml"),
-        );
+        let (config, registration) = (folder.path().join("config.yaml"), folder.path().join("registration.yaml"));
         let environment = Environment::default();
         write_example(&config).unwrap();
-        assert!(
-            write_example(&config)
-                .unwrap_err()
-                .to_string()
-                .contains("is not written over")
-        );
+        assert!(write_example(&config).unwrap_err().to_string().contains("is not written over"));
 
         let told = write_registrations(&config, &registration, &environment).unwrap();
-        assert!(
-            told.contains("app_service_config_files")
-                && told.contains("registration-doublepuppet.yaml"),
-            "{told}"
-        );
+        assert!(told.contains("app_service_config_files") && told.contains("registration-doublepuppet.yaml"), "{told}");
         let first = all_texts(folder.path());
         let told = write_registrations(&config, &registration, &environment).unwrap();
         assert!(!told.contains("Filled"), "{told}");
@@ -175,24 +146,12 @@ mod tests {
     #[test]
     fn a_faulty_config_is_left_alone_and_nothing_is_written() {
         let folder = tempfile::tempdir().unwrap();
-        let (config, registration) = (
-            folder.path().join("config.yaml"),
-            folder.path().join("registration.yaml"),
-        );
+        let (config, registration) = (folder.path().join("config.yaml"), folder.path().join("registration.yaml"));
         fs::write(&config, "homeserver:\n    adress: x\n").unwrap();
-        let faults =
-            write_registrations(&config, &registration, &Environment::default()).unwrap_err();
-        assert!(
-            faults
-                .to_string()
-                .contains("did you mean `homeserver.address`"),
-            "{faults}"
-        );
+        let faults = write_registrations(&config, &registration, &Environment::default()).unwrap_err();
+        assert!(faults.to_string().contains("did you mean `homeserver.address`"), "{faults}");
         assert!(!faults.to_string().contains("token"), "{faults}");
-        assert_eq!(
-            fs::read_to_string(&config).unwrap(),
-            "homeserver:\n    adress: x\n"
-        );
+        assert_eq!(fs::read_to_string(&config).unwrap(), "homeserver:\n    adress: x\n");
         assert!(!registration.exists());
     }
 

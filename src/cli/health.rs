@@ -29,18 +29,14 @@ pub(super) enum HealthFault {
 /// [`HealthFault`] otherwise.
 pub(super) fn ask(appservice: &Appservice) -> Result<String, HealthFault> {
     let place = format!("{}:{}", appservice.hostname, appservice.port);
-    let answer = fetch(&appservice.hostname, appservice.port)
-        .map_err(|why| HealthFault::Unreachable(place, why))?;
+    let answer = fetch(&appservice.hostname, appservice.port).map_err(|why| HealthFault::Unreachable(place, why))?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     // RFC 9112 section 4: `HTTP/1.1 200 OK`.
     let status = head.split(' ').nth(1).unwrap_or_default();
     if status == "200" {
         Ok(body.trim().to_owned())
     } else {
-        Err(HealthFault::Unwell(format!(
-            "status {status}, {}",
-            body.trim()
-        )))
+        Err(HealthFault::Unwell(format!("status {status}, {}", body.trim())))
     }
 }
 
@@ -99,12 +95,7 @@ mod tests {
             String::from_utf8(request).unwrap()
         });
         let told = ask_at("0.0.0.0", port);
-        assert!(
-            server
-                .join()
-                .unwrap()
-                .starts_with("GET /health HTTP/1.0\r\n")
-        );
+        assert!(server.join().unwrap().starts_with("GET /health HTTP/1.0\r\n"));
         told
     }
 
@@ -114,27 +105,19 @@ mod tests {
              appservice: {{address: 'http://a', hostname: {hostname}, port: {port}, as_token: a, hs_token: b}}\n\
              bridge: {{permissions: {{'*': user}}}}\nencryption: {{pickle_key: c}}\n"
         );
-        let config =
-            crate::config::Config::parse(&text, "c", &crate::config::Environment::default())
-                .unwrap();
+        let config = crate::config::Config::parse(&text, "c", &crate::config::Environment::default()).unwrap();
         ask(&config.appservice).map_err(|why| why.to_string())
     }
 
     #[test]
     fn a_bridge_that_is_well_is_believed() {
-        assert_eq!(
-            ask_one("HTTP/1.0 200 OK\r\n\r\nall well\n"),
-            Ok("all well".to_owned())
-        );
+        assert_eq!(ask_one("HTTP/1.0 200 OK\r\n\r\nall well\n"), Ok("all well".to_owned()));
     }
 
     #[test]
     fn a_bridge_that_is_not_is_quoted() {
         let told = ask_one("HTTP/1.0 503 Service Unavailable\r\n\r\ndatabase: gone");
-        assert_eq!(
-            told,
-            Err("the bridge is not well: status 503, database: gone".to_owned())
-        );
+        assert_eq!(told, Err("the bridge is not well: status 503, database: gone".to_owned()));
     }
 
     #[test]
@@ -143,9 +126,6 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let told = ask_at("127.0.0.1", port).unwrap_err();
-        assert!(
-            told.starts_with(&format!("the bridge does not answer at 127.0.0.1:{port}: ")),
-            "{told}"
-        );
+        assert!(told.starts_with(&format!("the bridge does not answer at 127.0.0.1:{port}: ")), "{told}");
     }
 }

@@ -52,10 +52,7 @@ fn forge_chain(server_key: &[u8; 32]) -> Vec<u8> {
     // The issuer 0 is WhatsApp's root; the leaf names its issuer by serial.
     let intermediate = forge_certificate(1, 0, &[9; 32]);
     let leaf = forge_certificate(2, 1, server_key);
-    let chain = CertChain {
-        leaf: MessageField::some(leaf),
-        intermediate: MessageField::some(intermediate),
-    };
+    let chain = CertChain { leaf: MessageField::some(leaf), intermediate: MessageField::some(intermediate) };
     chain.encode_to_vec()
 }
 
@@ -67,10 +64,7 @@ fn forge_certificate(serial: u32, issuer: u32, key: &[u8; 32]) -> NoiseCertifica
         not_before: Some(0),
         not_after: Some(4_000_000_000),
     };
-    NoiseCertificate {
-        details: Some(details.encode_to_vec()),
-        signature: Some(vec![0; 64]),
-    }
+    NoiseCertificate { details: Some(details.encode_to_vec()), signature: Some(vec![0; 64]) }
 }
 
 #[cfg(test)]

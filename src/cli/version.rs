@@ -9,19 +9,9 @@ const COMMIT: Option<&str> = option_env!("GIT_COMMIT");
 
 /// One line for people.
 pub(super) fn as_text() -> String {
-    let commit = COMMIT
-        .map(|commit| format!(" ({commit})"))
-        .unwrap_or_default();
-    let simulator = if accepts_forged_certificates() {
-        ", simulator build: not for use"
-    } else {
-        ""
-    };
-    format!(
-        "{} {}{commit}{simulator}",
-        env!("CARGO_PKG_NAME"),
-        env!("CARGO_PKG_VERSION")
-    )
+    let commit = COMMIT.map(|commit| format!(" ({commit})")).unwrap_or_default();
+    let simulator = if accepts_forged_certificates() { ", simulator build: not for use" } else { "" };
+    format!("{} {}{commit}{simulator}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
 }
 
 /// One JSON object: `name`, `version`, `commit` (or null), `os`, `arch`, and `simulator`, which is the WhatsApp

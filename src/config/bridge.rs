@@ -60,10 +60,7 @@ impl Permissions {
     /// What this person may do: their own entry, else their server's, else the one of `*`, else nothing.
     #[must_use]
     pub fn level_of(&self, mxid: &str) -> Level {
-        let server = mxid
-            .strip_prefix('@')
-            .and_then(|id| id.split_once(':'))
-            .map(|(_, server)| server);
+        let server = mxid.strip_prefix('@').and_then(|id| id.split_once(':')).map(|(_, server)| server);
         [Some(mxid), server, Some("*")]
             .into_iter()
             .flatten()
@@ -115,12 +112,7 @@ mod tests {
     use super::*;
 
     fn permissions(entries: &[(&str, Level)]) -> Permissions {
-        Permissions(
-            entries
-                .iter()
-                .map(|(key, level)| ((*key).to_owned(), *level))
-                .collect(),
-        )
+        Permissions(entries.iter().map(|(key, level)| ((*key).to_owned(), *level)).collect())
     }
 
     #[test]
@@ -149,10 +141,7 @@ mod tests {
     #[test]
     fn nobody_may_do_anything_without_an_entry() {
         assert_eq!(permissions(&[]).level_of("@a:b.c"), Level::Block);
-        assert_eq!(
-            permissions(&[("@a:b.c", Level::Admin)]).level_of("@b:b.c"),
-            Level::Block
-        );
+        assert_eq!(permissions(&[("@a:b.c", Level::Admin)]).level_of("@b:b.c"), Level::Block);
     }
 
     #[test]

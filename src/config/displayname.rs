@@ -95,17 +95,16 @@ impl DisplaynameTemplate {
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
             push_text(&mut pieces, before)?;
-            let end = end_of_action(after)
-                .ok_or_else(|| TemplateFault("`{{` without its `}}`".into()))?;
+            let end = end_of_action(after).ok_or_else(|| TemplateFault("`{{` without its `}}`".into()))?;
             let (action, tail) = after.split_at(end);
             pieces.push(Piece::FirstOf(parse_action(action)?));
             // `end` is where `}}` stands, so those two bytes are there.
             rest = tail.strip_prefix("}}").unwrap_or(tail);
         }
         push_text(&mut pieces, rest)?;
-        let names_a_fact = pieces.iter().any(|piece| {
-            matches!(piece, Piece::FirstOf(operands) if operands.iter().any(|o| matches!(o, Operand::Fact(_))))
-        });
+        let names_a_fact = pieces.iter().any(
+            |piece| matches!(piece, Piece::FirstOf(operands) if operands.iter().any(|o| matches!(o, Operand::Fact(_)))),
+        );
         if !names_a_fact {
             return Err(TemplateFault(format!(
                 "names no field, so every contact would be called the same; use {}",
@@ -126,11 +125,7 @@ impl DisplaynameTemplate {
             }
         }
         let name = clean(&name, NAME_LIMIT);
-        if name.is_empty() {
-            NAMELESS.to_owned()
-        } else {
-            name
-        }
+        if name.is_empty() { NAMELESS.to_owned() } else { name }
     }
 }
 
@@ -190,9 +185,7 @@ fn end_of_action(text: &str) -> Option<usize> {
 fn parse_action(action: &str) -> Result<Vec<Operand>, TemplateFault> {
     let mut operands = Vec::new();
     let mut rest = action.trim();
-    let is_or = rest
-        .strip_prefix("or")
-        .filter(|tail| tail.starts_with(char::is_whitespace));
+    let is_or = rest.strip_prefix("or").filter(|tail| tail.starts_with(char::is_whitespace));
     if let Some(tail) = is_or {
         rest = tail.trim_start();
     }
@@ -202,10 +195,7 @@ fn parse_action(action: &str) -> Result<Vec<Operand>, TemplateFault> {
         rest = tail.trim_start();
     }
     match operands.len() {
-        0 => Err(TemplateFault(format!(
-            "`{{{{{action}}}}}` is empty; use {}",
-            field_list()
-        ))),
+        0 => Err(TemplateFault(format!("`{{{{{action}}}}}` is empty; use {}", field_list()))),
         1 => Ok(operands),
         _ if is_or.is_some() => Ok(operands),
         _ => Err(TemplateFault(format!(
@@ -221,10 +211,7 @@ fn parse_operand(text: &str) -> Result<(Operand, &str), TemplateFault> {
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
     let (word, tail) = text.split_at(end);
     let Some(field) = word.strip_prefix('.') else {
-        return Err(TemplateFault(format!(
-            "`{word}` is not understood; use {}, `or` and quoted text",
-            field_list()
-        )));
+        return Err(TemplateFault(format!("`{word}` is not understood; use {}, `or` and quoted text", field_list())));
     };
     Fact::NAMES
         .iter()
@@ -247,10 +234,7 @@ fn parse_quoted(text: &str) -> Result<(Operand, &str), TemplateFault> {
 }
 
 fn field_list() -> String {
-    let names: Vec<String> = Fact::NAMES
-        .iter()
-        .map(|(name, _)| format!("`{{{{.{name}}}}}`"))
-        .collect();
+    let names: Vec<String> = Fact::NAMES.iter().map(|(name, _)| format!("`{{{{.{name}}}}}`")).collect();
     names.join(", ")
 }
 
@@ -301,44 +285,28 @@ mod tests {
         assert_eq!(render(DEFAULT, &facts), "Unknown user (WA)");
         assert_eq!(render("{{ .FullName }}", &facts), "Ann Example");
         assert_eq!(render("{{.PushName}}", &facts), "Unknown user");
-        assert_eq!(
-            render("{{or .PushName \"say \\\"}}\\\"\"}}!", &facts),
-            "say \"}}\"!"
-        );
+        assert_eq!(render("{{or .PushName \"say \\\"}}\\\"\"}}!", &facts), "say \"}}\"!");
     }
 
     #[test]
     fn line_breaks_nul_and_turned_writing_do_not_reach_the_profile() {
-        let facts = NameFacts {
-            push_name: Some("\u{0}Ann\r\nAdmin\u{202E}\u{7}\t"),
-            ..NameFacts::default()
-        };
+        let facts = NameFacts { push_name: Some("\u{0}Ann\r\nAdmin\u{202E}\u{7}\t"), ..NameFacts::default() };
         assert_eq!(render(DEFAULT, &facts), "Ann  Admin (WA)");
-        let nothing = NameFacts {
-            push_name: Some("\u{0}\u{202E} \n"),
-            phone: Some("+15550001111"),
-            ..NameFacts::default()
-        };
+        let nothing =
+            NameFacts { push_name: Some("\u{0}\u{202E} \n"), phone: Some("+15550001111"), ..NameFacts::default() };
         assert_eq!(render(DEFAULT, &nothing), "+15550001111 (WA)");
     }
 
     #[test]
     fn a_name_can_not_inject_a_field() {
-        let facts = NameFacts {
-            push_name: Some("{{.Phone}}"),
-            phone: Some("15550001111"),
-            ..NameFacts::default()
-        };
+        let facts = NameFacts { push_name: Some("{{.Phone}}"), phone: Some("15550001111"), ..NameFacts::default() };
         assert_eq!(render(DEFAULT, &facts), "{{.Phone}} (WA)");
     }
 
     #[test]
     fn a_long_name_keeps_the_mark_behind_it() {
         let long = "é".repeat(5000);
-        let facts = NameFacts {
-            push_name: Some(&long),
-            ..NameFacts::default()
-        };
+        let facts = NameFacts { push_name: Some(&long), ..NameFacts::default() };
         let name = render(DEFAULT, &facts);
         assert!(name.ends_with(" (WA)"));
         let many = "{{.PushName}}{{.PushName}}{{.PushName}}";
@@ -353,7 +321,11 @@ mod tests {
             ("PushName}}", "`}}` without its `{{`".to_owned()),
             ("{{.Nick}}", format!("`.Nick` is not a field; use {fields}")),
             ("{{}}", format!("`{{{{}}}}` is empty; use {fields}")),
-            ("{{.PushName .Phone}}", "`{{.PushName .Phone}}` has several values; write `{{or …}}` for the first that is not empty".to_owned()),
+            (
+                "{{.PushName .Phone}}",
+                "`{{.PushName .Phone}}` has several values; write `{{or …}}` for the first that is not empty"
+                    .to_owned(),
+            ),
             ("{{if .PushName}}x{{end}}", format!("`if` is not understood; use {fields}, `or` and quoted text")),
             ("(WA)", format!("names no field, so every contact would be called the same; use {fields}")),
             ("{{or \"a", "`{{` without its `}}`".to_owned()),

@@ -22,12 +22,7 @@ impl Environment {
     #[must_use]
     pub fn of_process() -> Self {
         std::env::vars_os()
-            .map(|(name, value)| {
-                (
-                    name.to_string_lossy().into_owned(),
-                    value.to_string_lossy().into_owned(),
-                )
-            })
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
             .collect()
     }
 
@@ -38,10 +33,7 @@ impl Environment {
             if raw.is_empty() {
                 continue;
             }
-            let (path, from_file) = match (
-                find_path(name),
-                name.strip_suffix("_FILE").and_then(find_path),
-            ) {
+            let (path, from_file) = match (find_path(name), name.strip_suffix("_FILE").and_then(find_path)) {
                 (Some(path), _) => (path, false),
                 (None, Some(path)) => (path, true),
                 (None, None) => {
@@ -65,17 +57,10 @@ impl Environment {
             } else {
                 raw.clone()
             };
-            let value = EnvValue {
-                name: name.clone(),
-                text,
-            };
+            let value = EnvValue { name: name.clone(), text };
             if values.insert(path, value).is_some() {
                 let plain = variable_of(path);
-                faults.add(
-                    name,
-                    format!("is given twice, here and in `{plain}`"),
-                    "unset one of the two",
-                );
+                faults.add(name, format!("is given twice, here and in `{plain}`"), "unset one of the two");
             }
         }
         values
@@ -86,13 +71,11 @@ impl FromIterator<(String, String)> for Environment {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
         let ours = variables.into_iter().filter(|(name, _)| {
             name.starts_with(PREFIX)
-                && !NOT_OURS.iter().any(|other| {
-                    if other.ends_with('_') {
-                        name.starts_with(other)
-                    } else {
-                        name == other
-                    }
-                })
+                && !NOT_OURS.iter().any(
+                    |other| {
+                        if other.ends_with('_') { name.starts_with(other) } else { name == other }
+                    },
+                )
         });
         Self(ours.collect())
     }
@@ -110,19 +93,13 @@ pub(super) fn variable_of(path: &str) -> String {
 }
 
 fn find_path(name: &str) -> Option<&'static str> {
-    KEYS.iter()
-        .map(|key| key.path)
-        .find(|path| variable_of(path) == name)
+    KEYS.iter().map(|key| key.path).find(|path| variable_of(path) == name)
 }
 
 fn report_unknown(name: &str, faults: &mut Faults) {
     let known: Vec<String> = KEYS.iter().map(|key| variable_of(key.path)).collect();
-    let (bare, suffix) = name
-        .strip_suffix("_FILE")
-        .map_or((name, ""), |bare| (bare, "_FILE"));
-    let fix = nearest(bare, known.iter().map(String::as_str)).map_or_else(
-        || "unset it".to_owned(),
-        |near| format!("did you mean `{near}{suffix}`? Else unset it"),
-    );
+    let (bare, suffix) = name.strip_suffix("_FILE").map_or((name, ""), |bare| (bare, "_FILE"));
+    let fix = nearest(bare, known.iter().map(String::as_str))
+        .map_or_else(|| "unset it".to_owned(), |near| format!("did you mean `{near}{suffix}`? Else unset it"));
     faults.add(name, "no key has this variable", fix);
 }

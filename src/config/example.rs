@@ -16,10 +16,7 @@ const HEAD: &str = "\
 #[must_use]
 pub fn example_config() -> String {
     let mut out = HEAD.to_owned();
-    for section in SECTIONS
-        .iter()
-        .filter(|section| parent(section.path).is_empty())
-    {
+    for section in SECTIONS.iter().filter(|section| parent(section.path).is_empty()) {
         out.push('\n');
         write_section(&mut out, section.path);
     }
@@ -29,11 +26,7 @@ pub fn example_config() -> String {
 fn write_section(out: &mut String, path: &str) {
     let depth = path.matches('.').count();
     let indent = "    ".repeat(depth);
-    for line in SECTIONS
-        .iter()
-        .filter(|section| section.path == path)
-        .flat_map(|section| section.doc)
-    {
+    for line in SECTIONS.iter().filter(|section| section.path == path).flat_map(|section| section.doc) {
         push_line(out, &format!("{indent}# {line}"));
     }
     push_line(out, &format!("{indent}{}:", leaf(path)));
@@ -64,11 +57,8 @@ fn write_key(out: &mut String, key: &Key, depth: usize) {
         }
         Kind::Port => push_line(out, &format!("{indent}{name}: {}", example_text(key))),
         _ => {
-            let value = if key.default == Fallback::Unset {
-                "null".to_owned()
-            } else {
-                yaml::scalar(example_text(key))
-            };
+            let value =
+                if key.default == Fallback::Unset { "null".to_owned() } else { yaml::scalar(example_text(key)) };
             push_line(out, &format!("{indent}{name}: {value}"));
         }
     }
@@ -88,10 +78,7 @@ fn example_text(key: &Key) -> &'static str {
 
 fn example_levels(key: &Key) -> Vec<(String, String)> {
     let parsed: serde_yaml::Mapping = serde_yaml::from_str(example_text(key)).unwrap_or_default();
-    parsed
-        .iter()
-        .filter_map(|(who, level)| Some((who.as_str()?.to_owned(), level.as_str()?.to_owned())))
-        .collect()
+    parsed.iter().filter_map(|(who, level)| Some((who.as_str()?.to_owned(), level.as_str()?.to_owned()))).collect()
 }
 
 /// The table of all keys for the manual, in Markdown.
@@ -106,14 +93,7 @@ pub fn key_reference() -> String {
             Fallback::Required => "required".to_owned(),
         };
         let meaning = key.doc.join(" ").replace('|', "\\|");
-        push_line(
-            &mut out,
-            &format!(
-                "| `{}`<br>`{}` | {default} | {meaning} |",
-                key.path,
-                variable_of(key.path)
-            ),
-        );
+        push_line(&mut out, &format!("| `{}`<br>`{}` | {default} | {meaning} |", key.path, variable_of(key.path)));
     }
     out
 }

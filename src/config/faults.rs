@@ -35,17 +35,8 @@ impl Faults {
         self.0.is_empty()
     }
 
-    pub(super) fn add(
-        &mut self,
-        place: impl Into<String>,
-        what: impl Into<String>,
-        fix: impl Into<String>,
-    ) {
-        self.0.push(Fault {
-            place: place.into(),
-            what: what.into(),
-            fix: fix.into(),
-        });
+    pub(super) fn add(&mut self, place: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) {
+        self.0.push(Fault { place: place.into(), what: what.into(), fix: fix.into() });
     }
 
     /// A single fault.
@@ -82,19 +73,11 @@ impl fmt::Display for Faults {
 impl std::error::Error for Faults {}
 
 /// The candidate that is nearest to what was written, if any is near enough to be what was meant.
-pub(super) fn nearest<'a>(
-    written: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = 1 + written.chars().count() / 4;
     candidates
         .into_iter()
-        .map(|candidate| {
-            (
-                distance(&written.to_lowercase(), &candidate.to_lowercase()),
-                candidate,
-            )
-        })
+        .map(|candidate| (distance(&written.to_lowercase(), &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

@@ -62,15 +62,11 @@ pub(super) struct Section {
 pub(super) const TO_BE_GENERATED: &str = "generate";
 
 /// Also what stands for it in other bridges' examples.
-pub(super) const TO_BE_GENERATED_ELSEWHERE: &str =
-    "This value is generated when generating the registration";
+pub(super) const TO_BE_GENERATED_ELSEWHERE: &str = "This value is generated when generating the registration";
 
 /// The parts of the file, in its order, each before what is in it.
 pub(super) const SECTIONS: &[Section] = &[
-    Section {
-        path: "homeserver",
-        doc: &["The homeserver the bridge serves."],
-    },
+    Section { path: "homeserver", doc: &["The homeserver the bridge serves."] },
     Section {
         path: "appservice",
         doc: &[
@@ -78,26 +74,14 @@ pub(super) const SECTIONS: &[Section] = &[
             "After a change here run with -g again and restart the homeserver.",
         ],
     },
-    Section {
-        path: "appservice.bot",
-        doc: &["The bot people talk to: `login qr`, `help`."],
-    },
+    Section { path: "appservice.bot", doc: &["The bot people talk to: `login qr`, `help`."] },
     Section {
         path: "database",
         doc: &["Where the bridge keeps its memory. Back it up: it holds the WhatsApp logins."],
     },
-    Section {
-        path: "bridge",
-        doc: &["How the bridge behaves."],
-    },
-    Section {
-        path: "network",
-        doc: &["The WhatsApp side."],
-    },
-    Section {
-        path: "encryption",
-        doc: &["Keys that seal what is stored."],
-    },
+    Section { path: "bridge", doc: &["How the bridge behaves."] },
+    Section { path: "network", doc: &["The WhatsApp side."] },
+    Section { path: "encryption", doc: &["Keys that seal what is stored."] },
     Section {
         path: "logging",
         doc: &["What is written to standard output. Message text, names and numbers never are."],
@@ -111,27 +95,21 @@ pub(super) const KEYS: &[Key] = &[
         kind: Kind::Text,
         default: Fallback::Required,
         example: Some("http://localhost:8008"),
-        doc: &[
-            "Where the bridge reaches the homeserver's client-server API: an http or https URL.",
-        ],
+        doc: &["Where the bridge reaches the homeserver's client-server API: an http or https URL."],
     },
     Key {
         path: "homeserver.domain",
         kind: Kind::Text,
         default: Fallback::Required,
         example: Some("example.com"),
-        doc: &[
-            "The server name: what stands behind the colon in user ids. It can't be changed later.",
-        ],
+        doc: &["The server name: what stands behind the colon in user ids. It can't be changed later."],
     },
     Key {
         path: "appservice.address",
         kind: Kind::Text,
         default: Fallback::Required,
         example: Some("http://localhost:29318"),
-        doc: &[
-            "Where the homeserver reaches the bridge: an http or https URL. It goes into the registration.",
-        ],
+        doc: &["Where the homeserver reaches the bridge: an http or https URL. It goes into the registration."],
     },
     Key {
         path: "appservice.hostname",
@@ -214,9 +192,7 @@ pub(super) const KEYS: &[Key] = &[
         kind: Kind::Text,
         default: Fallback::Is("!wa"),
         example: None,
-        doc: &[
-            "What a command begins with, except in a private chat with the bot, where bare words do.",
-        ],
+        doc: &["What a command begins with, except in a private chat with the bot, where bare words do."],
     },
     Key {
         path: "bridge.permissions",
@@ -234,9 +210,7 @@ pub(super) const KEYS: &[Key] = &[
         kind: Kind::Text,
         default: Fallback::Is("Matrix"),
         example: None,
-        doc: &[
-            "The name the phone shows in its list of linked devices. Counts when a login is made.",
-        ],
+        doc: &["The name the phone shows in its list of linked devices. Counts when a login is made."],
     },
     Key {
         path: "network.displayname_template",
@@ -293,10 +267,7 @@ pub(super) fn is_section(path: &str) -> bool {
 
 /// The names directly below a section (`""` = the top), in the order of the file.
 pub(super) fn names_below(section: &str) -> impl Iterator<Item = &'static str> {
-    let all = SECTIONS
-        .iter()
-        .map(|s| s.path)
-        .chain(KEYS.iter().map(|k| k.path));
+    let all = SECTIONS.iter().map(|s| s.path).chain(KEYS.iter().map(|k| k.path));
     all.filter(move |path| parent(path) == section).map(leaf)
 }
 
@@ -312,9 +283,5 @@ pub(super) fn leaf(path: &str) -> &str {
 
 /// A path below a section.
 pub(super) fn join(section: &str, name: &str) -> String {
-    if section.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{section}.{name}")
-    }
+    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
 }

@@ -11,8 +11,8 @@ use serde_yaml::{Mapping, Value};
 use super::environment::{EnvValue, Environment, variable_of};
 use super::faults::{Faults, nearest};
 use super::keys::{
-    Fallback, KEYS, Key, Kind, SECTIONS, TO_BE_GENERATED, TO_BE_GENERATED_ELSEWHERE, find_key,
-    is_section, join, leaf, names_below, parent,
+    Fallback, KEYS, Key, Kind, SECTIONS, TO_BE_GENERATED, TO_BE_GENERATED_ELSEWHERE, find_key, is_section, join, leaf,
+    names_below, parent,
 };
 use super::{Config, DisplaynameTemplate, Level, check};
 
@@ -52,11 +52,7 @@ impl Config {
         match serde_yaml::from_value::<Self>(tree) {
             Ok(config) => {
                 check::check(&config, &mut faults);
-                if faults.is_empty() {
-                    Ok(config)
-                } else {
-                    Err(faults)
-                }
+                if faults.is_empty() { Ok(config) } else { Err(faults) }
             }
             Err(why) => {
                 if faults.is_empty() {
@@ -72,36 +68,20 @@ impl Config {
 ///
 /// # Errors
 /// [`Faults`] when the text is no YAML. Other faults are left to [`Config::parse`].
-pub(super) fn missing_secrets(
-    text: &str,
-    name: &str,
-    environment: &Environment,
-) -> Result<Vec<&'static str>, Faults> {
+pub(super) fn missing_secrets(text: &str, name: &str, environment: &Environment) -> Result<Vec<&'static str>, Faults> {
     let found = find_values(text, name, environment, &mut Faults::default())?;
-    let generated = KEYS
-        .iter()
-        .filter(|key| key.kind == Kind::Generated)
-        .map(|key| key.path);
+    let generated = KEYS.iter().filter(|key| key.kind == Kind::Generated).map(|key| key.path);
     Ok(generated.filter(|path| !found.contains_key(path)).collect())
 }
 
 /// Walks file and environment; the environment wins.
-fn find_values(
-    text: &str,
-    name: &str,
-    environment: &Environment,
-    faults: &mut Faults,
-) -> Result<Found, Faults> {
+fn find_values(text: &str, name: &str, environment: &Environment, faults: &mut Faults) -> Result<Found, Faults> {
     let mut found = Found::new();
     match parse_yaml(text, name)? {
         Value::Null => {}
         Value::Mapping(top) => walk(&top, "", &mut found, faults),
         _ => {
-            return Err(Faults::one(
-                name,
-                "holds no keys",
-                "write an example with -e to see the form",
-            ));
+            return Err(Faults::one(name, "holds no keys", "write an example with -e to see the form"));
         }
     }
     for (path, EnvValue { name, text }) in environment.values(faults) {
@@ -124,14 +104,8 @@ fn find_values(
 /// Parses YAML into a plain value.
 pub(super) fn parse_yaml(text: &str, name: &str) -> Result<Value, Faults> {
     serde_yaml::from_str(text).map_err(|why| {
-        let unquoted = text
-            .lines()
-            .any(|line| line.trim_start().starts_with(['*', '@']));
-        let fix = if unquoted {
-            "put names that begin with * or @ in quotes"
-        } else {
-            "correct the YAML there"
-        };
+        let unquoted = text.lines().any(|line| line.trim_start().starts_with(['*', '@']));
+        let fix = if unquoted { "put names that begin with * or @ in quotes" } else { "correct the YAML there" };
         Faults::one(name, why.to_string(), fix)
     })
 }
@@ -139,11 +113,7 @@ pub(super) fn parse_yaml(text: &str, name: &str) -> Result<Value, Faults> {
 fn walk(mapping: &Mapping, section: &str, found: &mut Found, faults: &mut Faults) {
     for (name, value) in mapping {
         let Some(name) = name.as_str() else {
-            faults.add(
-                section_place(section),
-                "holds a name that is no text",
-                "remove it",
-            );
+            faults.add(section_place(section), "holds a name that is no text", "remove it");
             continue;
         };
         let path = join(section, name);
@@ -158,10 +128,7 @@ fn walk(mapping: &Mapping, section: &str, found: &mut Found, faults: &mut Faults
                 _ => faults.add(
                     &path,
                     "must hold keys",
-                    format!(
-                        "write its keys below it, indented: {}",
-                        list(names_below(&path))
-                    ),
+                    format!("write its keys below it, indented: {}", list(names_below(&path))),
                 ),
             }
         } else {
@@ -171,29 +138,17 @@ fn walk(mapping: &Mapping, section: &str, found: &mut Found, faults: &mut Faults
 }
 
 fn section_place(section: &str) -> &str {
-    if section.is_empty() {
-        "top level"
-    } else {
-        section
-    }
+    if section.is_empty() { "top level" } else { section }
 }
 
 fn report_unknown(path: &str, faults: &mut Faults) {
     let (section, name) = (parent(path), leaf(path));
-    let all = || {
-        SECTIONS
-            .iter()
-            .map(|s| s.path)
-            .chain(KEYS.iter().map(|k| k.path))
-    };
+    let all = || SECTIONS.iter().map(|s| s.path).chain(KEYS.iter().map(|k| k.path));
     let near = nearest(name, names_below(section))
         .map(|near| join(section, near))
         .or_else(|| all().find(|known| leaf(known) == name).map(str::to_owned))
         .or_else(|| nearest(path, all()).map(str::to_owned));
-    let fix = near.map_or_else(
-        || "remove it".to_owned(),
-        |near| format!("did you mean `{near}`? Else remove it"),
-    );
+    let fix = near.map_or_else(|| "remove it".to_owned(), |near| format!("did you mean `{near}`? Else remove it"));
     faults.add(shown(path), "unknown key", fix);
 }
 
@@ -203,11 +158,7 @@ fn accept(key: &Key, place: &str, value: Value, faults: &mut Faults) -> Option<V
         (_, Value::Null) => None,
         (Kind::Levels, Value::Mapping(entries)) => Some(accept_levels(&entries, place, faults)),
         (Kind::Levels, _) => {
-            faults.add(
-                place,
-                "must hold names with their levels",
-                "for example `\"example.com\": user`",
-            );
+            faults.add(place, "must hold names with their levels", "for example `\"example.com\": user`");
             None
         }
         (_, Value::String(text)) if text.is_empty() => None,
@@ -216,9 +167,7 @@ fn accept(key: &Key, place: &str, value: Value, faults: &mut Faults) -> Option<V
         {
             None
         }
-        (Kind::Text | Kind::Generated | Kind::Private, Value::String(text)) => {
-            accept_text(place, text, faults)
-        }
+        (Kind::Text | Kind::Generated | Kind::Private, Value::String(text)) => accept_text(place, text, faults),
         (Kind::NameTemplate, Value::String(text)) => match DisplaynameTemplate::parse(&text) {
             Ok(_) => Some(Value::String(text)),
             Err(why) => {
@@ -231,16 +180,11 @@ fn accept(key: &Key, place: &str, value: Value, faults: &mut Faults) -> Option<V
             None
         }
         (Kind::Port, value) => accept_port(place, &value, faults),
-        (Kind::Choice(words), Value::String(word)) if words.contains(&word.as_str()) => {
-            Some(Value::String(word))
-        }
+        (Kind::Choice(words), Value::String(word)) if words.contains(&word.as_str()) => Some(Value::String(word)),
         (Kind::Choice(words), value) => {
             let written = scalar_text(&value);
             let fix = match nearest(&written, words.iter().copied()) {
-                Some(near) => format!(
-                    "did you mean `{near}`? It is one of {}",
-                    list(words.iter().copied())
-                ),
+                Some(near) => format!("did you mean `{near}`? It is one of {}", list(words.iter().copied())),
                 None => format!("use one of {}", list(words.iter().copied())),
             };
             faults.add(place, format!("`{}` is not known", shown(&written)), fix);
@@ -251,11 +195,7 @@ fn accept(key: &Key, place: &str, value: Value, faults: &mut Faults) -> Option<V
 
 fn accept_text(place: &str, text: String, faults: &mut Faults) -> Option<Value> {
     if text.chars().any(char::is_control) {
-        faults.add(
-            place,
-            "holds a line break or another control character",
-            "remove it",
-        );
+        faults.add(place, "holds a line break or another control character", "remove it");
         return None;
     }
     Some(Value::String(text))
@@ -266,11 +206,7 @@ fn accept_port(place: &str, value: &Value, faults: &mut Faults) -> Option<Value>
     match written.parse::<u16>() {
         Ok(port) if port > 0 => Some(Value::from(port)),
         _ => {
-            faults.add(
-                place,
-                format!("`{}` is no port", shown(&written)),
-                "use a number from 1 to 65535",
-            );
+            faults.add(place, format!("`{}` is no port", shown(&written)), "use a number from 1 to 65535");
             None
         }
     }
@@ -290,10 +226,7 @@ fn accept_levels(entries: &Mapping, place: &str, faults: &mut Faults) -> Value {
             good.insert(Value::String(who_text), Value::String(level_text));
         } else {
             let fix = match nearest(&level_text, names.iter().copied()) {
-                Some(near) => format!(
-                    "did you mean `{near}`? It is one of {}",
-                    list(names.iter().copied())
-                ),
+                Some(near) => format!("did you mean `{near}`? It is one of {}", list(names.iter().copied())),
                 None => format!("use one of {}", list(names.iter().copied())),
             };
             faults.add(&entry, format!("`{}` is no level", shown(&level_text)), fix);
@@ -306,10 +239,7 @@ fn accept_levels(entries: &Mapping, place: &str, faults: &mut Faults) -> Value {
 fn build_tree(found: &Found, faults: &mut Faults) -> Value {
     let mut tree = Mapping::new();
     for key in KEYS {
-        let value = found
-            .get(key.path)
-            .cloned()
-            .unwrap_or_else(|| fall_back(key, faults));
+        let value = found.get(key.path).cloned().unwrap_or_else(|| fall_back(key, faults));
         put(&mut tree, key.path, value);
     }
     Value::Mapping(tree)
@@ -323,10 +253,7 @@ fn fall_back(key: &Key, faults: &mut Faults) -> Value {
             if !faults.concerns(key.path) && !faults.concerns(&variable_of(key.path)) {
                 let fix = match key.kind {
                     Kind::Generated => "run with -g to make it".to_owned(),
-                    _ => format!(
-                        "set it, for example to `{}`",
-                        key.example.unwrap_or_default()
-                    ),
+                    _ => format!("set it, for example to `{}`", key.example.unwrap_or_default()),
                 };
                 faults.add(key.path, "is missing", fix);
             }
@@ -345,9 +272,7 @@ fn put(tree: &mut Mapping, path: &str, value: Value) {
             tree.insert(Value::from(path), value);
         }
         Some((section, rest)) => {
-            let inner = tree
-                .entry(Value::from(section))
-                .or_insert_with(|| Value::Mapping(Mapping::new()));
+            let inner = tree.entry(Value::from(section)).or_insert_with(|| Value::Mapping(Mapping::new()));
             if let Value::Mapping(inner) = inner {
                 put(inner, rest, value);
             }
@@ -371,11 +296,7 @@ fn scalar_text(value: &Value) -> String {
 pub(super) fn shown(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars().take(80) {
-        if c.is_control() {
-            out.extend(c.escape_default())
-        } else {
-            out.push(c)
-        }
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
     }
     if text.chars().nth(80).is_some() {
         out.push('…');
@@ -384,11 +305,7 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    words
-        .into_iter()
-        .map(|word| format!("`{word}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    words.into_iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// The tree of defaults and examples, for the test that holds table and structs together.

@@ -61,19 +61,13 @@ impl Appservice {
     /// portals begin with it too.
     #[must_use]
     pub fn ghost_prefix(&self) -> &str {
-        self.username_template
-            .split(TEMPLATE_HOLE)
-            .next()
-            .unwrap_or_default()
+        self.username_template.split(TEMPLATE_HOLE).next().unwrap_or_default()
     }
 
     /// What stands behind the contact's id in a ghost's localpart; usually empty.
     #[must_use]
     pub fn ghost_suffix(&self) -> &str {
-        self.username_template
-            .split(TEMPLATE_HOLE)
-            .nth(1)
-            .unwrap_or_default()
+        self.username_template.split(TEMPLATE_HOLE).nth(1).unwrap_or_default()
     }
 
     /// The localpart of the ghost with this key (already valid in a localpart).

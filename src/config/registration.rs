@@ -22,11 +22,7 @@ pub struct Standing {
 impl Standing {
     /// New random values from `random`, which returns as many bytes as asked for, as hexadecimal digits.
     #[must_use]
-    pub fn fresh(
-        kind: RegistrationKind,
-        appservice: &Appservice,
-        random: impl Fn(usize) -> String,
-    ) -> Self {
+    pub fn fresh(kind: RegistrationKind, appservice: &Appservice, random: impl Fn(usize) -> String) -> Self {
         Self {
             sender_localpart: format!("{}{}", kind.sender_prefix(appservice), random(8)),
             as_token: Secret::new(random(32)),
@@ -40,22 +36,15 @@ impl Standing {
         let Ok(file) = serde_yaml::from_str::<Mapping>(existing) else {
             return self;
         };
-        let text = |name: &str| {
-            file.get(name)
-                .and_then(Value::as_str)
-                .filter(|text| !text.is_empty())
-                .map(str::to_owned)
-        };
+        let text =
+            |name: &str| file.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
         let is_sender = |name: &String| {
-            name.chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._=/+-".contains(c))
+            name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._=/+-".contains(c))
                 && *name != appservice.bot.username
                 && !name.starts_with(appservice.ghost_prefix())
         };
         Self {
-            sender_localpart: text("sender_localpart")
-                .filter(is_sender)
-                .unwrap_or(self.sender_localpart),
+            sender_localpart: text("sender_localpart").filter(is_sender).unwrap_or(self.sender_localpart),
             as_token: text("as_token").map_or(self.as_token, Secret::new),
             hs_token: text("hs_token").map_or(self.hs_token, Secret::new),
         }
@@ -78,11 +67,7 @@ impl RegistrationKind {
             Self::Bridge => ("wa-sender-", "bridge-sender-"),
             Self::DoublePuppet => ("wa-puppets-", "puppets-"),
         };
-        if first.starts_with(appservice.ghost_prefix()) {
-            other
-        } else {
-            first
-        }
+        if first.starts_with(appservice.ghost_prefix()) { other } else { first }
     }
 }
 
@@ -167,33 +152,21 @@ pub fn compare_registration(config: &Config, name: &str, file: &str) -> Result<(
     let Ok(found) = serde_yaml::from_str::<Mapping>(file) else {
         return Err(Faults::one(name, "is no registration", FIX));
     };
-    let fresh = Standing::fresh(RegistrationKind::Bridge, &config.appservice, |_| {
-        String::new()
-    });
+    let fresh = Standing::fresh(RegistrationKind::Bridge, &config.appservice, |_| String::new());
     let standing = fresh.or_as_in(file, &config.appservice);
-    let wanted: Mapping =
-        serde_yaml::from_str(&bridge_registration(config, &standing)).unwrap_or_default();
+    let wanted: Mapping = serde_yaml::from_str(&bridge_registration(config, &standing)).unwrap_or_default();
     let mut faults = Faults::default();
-    for (field, _) in wanted
-        .iter()
-        .filter(|(field, value)| found.get(*field) != Some(*value))
-    {
+    for (field, _) in wanted.iter().filter(|(field, value)| found.get(*field) != Some(*value)) {
         let field = field.as_str().unwrap_or_default();
         faults.add(name, format!("`{field}` does not fit the config"), FIX);
     }
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
 /// The bridge's registration as the example in the repository shows it, with placeholders for what is random.
 #[must_use]
 pub fn example_registration(example: &Config) -> String {
-    let standing = Standing::fresh(RegistrationKind::Bridge, &example.appservice, |bytes| {
-        "0".repeat(bytes * 2)
-    });
+    let standing = Standing::fresh(RegistrationKind::Bridge, &example.appservice, |bytes| "0".repeat(bytes * 2));
     let text = bridge_registration(example, &standing);
     text.replacen("written by -g.", "as -g writes it.", 1)
 }
@@ -262,9 +235,7 @@ namespaces:
         .unwrap();
         assert_eq!(found, want);
         assert_eq!(compare_registration(&config, "r.yaml", &text), Ok(()));
-        let stale = text
-            .replace("29318", "29319")
-            .replace(config.appservice.as_token.reveal(), "old");
+        let stale = text.replace("29318", "29319").replace(config.appservice.as_token.reveal(), "old");
         let told = compare_registration(&config, "r.yaml", &stale).unwrap_err();
         assert_eq!(
             told.to_string(),
@@ -278,8 +249,7 @@ r.yaml: `as_token` does not fit the config; run with -g and restart the homeserv
     #[test]
     fn double_puppets_get_no_traffic_and_no_exclusive_names() {
         let config = config(|text| text);
-        let text =
-            double_puppet_registration(&config, &standing(&config, RegistrationKind::DoublePuppet));
+        let text = double_puppet_registration(&config, &standing(&config, RegistrationKind::DoublePuppet));
         let found: Mapping = serde_yaml::from_str(&text).unwrap();
         assert_eq!(found["id"], Value::from("whatsapp-doublepuppet"));
         assert_eq!(found.get("url"), Some(&Value::Null));
@@ -298,10 +268,7 @@ r.yaml: `as_token` does not fit the config; run with -g and restart the homeserv
             };
             let first = write(&config, &standing(&config, kind));
             let other = Standing::fresh(kind, &config.appservice, |bytes| "7".repeat(bytes * 2));
-            assert_eq!(
-                write(&config, &other.clone().or_as_in(&first, &config.appservice)),
-                first
-            );
+            assert_eq!(write(&config, &other.clone().or_as_in(&first, &config.appservice)), first);
             for broken in [
                 "",
                 "- x",
@@ -326,10 +293,7 @@ r.yaml: `as_token` does not fit the config; run with -g and restart the homeserv
 
     #[test]
     fn nothing_in_a_name_counts_as_a_pattern() {
-        assert_eq!(
-            escape_regex("a.b+c-d_e/f=[::1]:8448"),
-            r"a\.b\+c-d_e/f=\[::1\]:8448"
-        );
+        assert_eq!(escape_regex("a.b+c-d_e/f=[::1]:8448"), r"a\.b\+c-d_e/f=\[::1\]:8448");
         let config = config(|text| text.replace("whatsapp_{{.}}", "wa.{{.}}.x"));
         let text = bridge_registration(&config, &standing(&config, RegistrationKind::Bridge));
         assert!(text.contains(r"'^@wa\..+\.x:example\.com$'"), "{text}");

@@ -18,10 +18,8 @@ pub fn fill_secrets(
     environment: &Environment,
     random: impl Fn(usize) -> String,
 ) -> Result<String, Faults> {
-    let values: Vec<(&str, String)> = missing_secrets(text, name, environment)?
-        .into_iter()
-        .map(|path| (path, random(32)))
-        .collect();
+    let values: Vec<(&str, String)> =
+        missing_secrets(text, name, environment)?.into_iter().map(|path| (path, random(32))).collect();
     if values.is_empty() {
         return Ok(text.to_owned());
     }
@@ -30,10 +28,7 @@ pub fn fill_secrets(
         Faults::one(
             name,
             why.to_string(),
-            format!(
-                "or fill in {} by hand: 64 random hexadecimal digits each",
-                paths.join(", ")
-            ),
+            format!("or fill in {} by hand: 64 random hexadecimal digits each", paths.join(", ")),
         )
     })
 }
@@ -54,16 +49,12 @@ mod tests {
     }
 
     #[test]
-    fn the_example_passes_every_check_once_its_secrets_are_made_and_a_second_time_changes_nothing()
-    {
+    fn the_example_passes_every_check_once_its_secrets_are_made_and_a_second_time_changes_nothing() {
         let environment = Environment::default();
         let filled = fill(&example_config(), &environment);
         let config = Config::parse(&filled, "config.yaml", &environment).unwrap();
         assert_eq!(config.appservice.as_token.reveal().len(), 64);
-        assert_ne!(
-            config.appservice.as_token.reveal(),
-            config.appservice.hs_token.reveal()
-        );
+        assert_ne!(config.appservice.as_token.reveal(), config.appservice.hs_token.reveal());
         assert_eq!(fill(&filled, &environment), filled);
 
         let changed: Vec<&str> = filled
@@ -77,12 +68,8 @@ mod tests {
 
     #[test]
     fn what_the_environment_gives_is_not_written_to_the_file() {
-        let environment: Environment = [(
-            "MATRIX_WHATSAPP_APPSERVICE__AS_TOKEN".to_owned(),
-            "from-outside".to_owned(),
-        )]
-        .into_iter()
-        .collect();
+        let environment: Environment =
+            [("MATRIX_WHATSAPP_APPSERVICE__AS_TOKEN".to_owned(), "from-outside".to_owned())].into_iter().collect();
         let filled = fill(&example_config(), &environment);
         assert!(filled.contains("as_token: generate\n"));
         let config = Config::parse(&filled, "config.yaml", &environment).unwrap();

@@ -16,10 +16,7 @@ encryption: {pickle_key: sealed}
 "#;
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
-    variables
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 fn parse(text: &str) -> Result<Config, Faults> {
@@ -27,9 +24,7 @@ fn parse(text: &str) -> Result<Config, Faults> {
 }
 
 fn faults_of(text: &str, variables: &[(&str, &str)]) -> String {
-    Config::parse(text, "config.yaml", &environment(variables))
-        .unwrap_err()
-        .to_string()
+    Config::parse(text, "config.yaml", &environment(variables)).unwrap_err().to_string()
 }
 
 #[test]
@@ -43,14 +38,8 @@ fn what_is_not_given_has_its_default() {
     assert_eq!(config.appservice.ghost_prefix(), "whatsapp_");
     assert_eq!(config.appservice.ghost_localpart("lid-1"), "whatsapp_lid-1");
     assert_eq!(config.database.kind, DatabaseType::Sqlite);
-    assert_eq!(
-        config.database.sqlx_url(),
-        "sqlite:matrix-whatsapp.db?mode=rwc"
-    );
-    assert_eq!(
-        config.database.sqlite_path().as_deref(),
-        Some(Path::new("matrix-whatsapp.db"))
-    );
+    assert_eq!(config.database.sqlx_url(), "sqlite:matrix-whatsapp.db?mode=rwc");
+    assert_eq!(config.database.sqlite_path().as_deref(), Some(Path::new("matrix-whatsapp.db")));
     assert_eq!(config.bridge.command_prefix, "!wa");
     assert_eq!(config.bridge.level_of("@a:example.com"), Level::User);
     assert_eq!(config.network.os_name, "Matrix");
@@ -59,10 +48,7 @@ fn what_is_not_given_has_its_default() {
     assert_eq!(config.logging.level, LogLevel::Info);
     let name = render_displayname(&config.network.displayname_template, &NameFacts::default());
     assert_eq!(name, "Unknown user (WA)");
-    assert_eq!(
-        config.advice(),
-        ["homeserver.domain is the example's, example.com"]
-    );
+    assert_eq!(config.advice(), ["homeserver.domain is the example's, example.com"]);
 }
 
 #[test]
@@ -176,14 +162,8 @@ fn faults_between_keys_are_told() {
             "database: {uri: 'file::memory:?cache=shared'}",
             "database.uri: is kept in memory, so every stop would lose it; write `file:PATH`",
         ),
-        (
-            "database: {uri: 'file:'}",
-            "database.uri: names no file; write `file:PATH`",
-        ),
-        (
-            "database: {uri: 'mysql://h/d'}",
-            "database.uri: does not fit database.type sqlite; write `file:PATH`",
-        ),
+        ("database: {uri: 'file:'}", "database.uri: names no file; write `file:PATH`"),
+        ("database: {uri: 'mysql://h/d'}", "database.uri: does not fit database.type sqlite; write `file:PATH`"),
     ] {
         assert_eq!(faults_of(&format!("{GOOD}{add}\n"), &[]), want, "{add}");
     }
@@ -223,11 +203,7 @@ fn faults_between_keys_are_told() {
             "http://me:pw@localhost:8008",
             "homeserver.address: must not hold a user or password; write a URL like `http://host:port`",
         ),
-        (
-            "as_token: ours",
-            "as_token: generate",
-            "appservice.as_token: is missing; run with -g to make it",
-        ),
+        ("as_token: ours", "as_token: generate", "appservice.as_token: is missing; run with -g to make it"),
         (
             "as_token: ours",
             "as_token: This value is generated when generating the registration",
@@ -244,41 +220,20 @@ fn faults_between_keys_are_told() {
 fn a_text_that_is_no_config_says_what_to_do() {
     let unquoted = faults_of("bridge:\n  permissions:\n    *: relay\n", &[]);
     assert!(unquoted.starts_with("config.yaml: "), "{unquoted}");
-    assert!(
-        unquoted.ends_with("; put names that begin with * or @ in quotes"),
-        "{unquoted}"
-    );
-    assert_eq!(
-        faults_of("- a\n", &[]),
-        "config.yaml: holds no keys; write an example with -e to see the form"
-    );
+    assert!(unquoted.ends_with("; put names that begin with * or @ in quotes"), "{unquoted}");
+    assert_eq!(faults_of("- a\n", &[]), "config.yaml: holds no keys; write an example with -e to see the form");
     assert!(faults_of("a: 'b", &[]).ends_with("; correct the YAML there"));
     assert!(faults_of("a: 1\na: 2\n", &[]).contains("duplicate"));
-    let missing = Config::load(
-        Path::new("/nonexistent/config.yaml"),
-        &Environment::default(),
-    )
-    .unwrap_err()
-    .to_string();
-    assert!(
-        missing
-            .ends_with("; write an example with `-e -c /nonexistent/config.yaml` and fill it in"),
-        "{missing}"
-    );
+    let missing = Config::load(Path::new("/nonexistent/config.yaml"), &Environment::default()).unwrap_err().to_string();
+    assert!(missing.ends_with("; write an example with `-e -c /nonexistent/config.yaml` and fill it in"), "{missing}");
     assert!(faults_of("", &[]).starts_with("homeserver.address: is missing"));
 }
 
 #[test]
 fn names_in_a_file_can_not_forge_lines_of_the_report() {
-    let told = faults_of(
-        &format!("{GOOD}\"a\\nhomeserver.domain: fine\\u0000\": 1\n"),
-        &[],
-    );
+    let told = faults_of(&format!("{GOOD}\"a\\nhomeserver.domain: fine\\u0000\": 1\n"), &[]);
     assert_eq!(told.lines().count(), 1, "{told}");
-    assert!(
-        told.starts_with("a\\nhomeserver.domain: fine\\u{0}: unknown key"),
-        "{told}"
-    );
+    assert!(told.starts_with("a\\nhomeserver.domain: fine\\u{0}: unknown key"), "{told}");
 }
 
 #[test]
@@ -287,20 +242,11 @@ fn the_environment_wins_over_the_file() {
     let secret = folder.path().join("token");
     std::fs::write(&secret, "from a file\r\n".replace(' ', "-")).unwrap();
     let variables = [
-        (
-            "MATRIX_WHATSAPP_HOMESERVER__ADDRESS",
-            "https://hs.example.com",
-        ),
+        ("MATRIX_WHATSAPP_HOMESERVER__ADDRESS", "https://hs.example.com"),
         ("MATRIX_WHATSAPP_APPSERVICE__PORT", "8080"),
         ("MATRIX_WHATSAPP_APPSERVICE__BOT__USERNAME", "wabot"),
-        (
-            "MATRIX_WHATSAPP_APPSERVICE__AS_TOKEN_FILE",
-            secret.to_str().unwrap(),
-        ),
-        (
-            "MATRIX_WHATSAPP_BRIDGE__PERMISSIONS",
-            r#"{"@root:example.com": "admin"}"#,
-        ),
+        ("MATRIX_WHATSAPP_APPSERVICE__AS_TOKEN_FILE", secret.to_str().unwrap()),
+        ("MATRIX_WHATSAPP_BRIDGE__PERMISSIONS", r#"{"@root:example.com": "admin"}"#),
         ("MATRIX_WHATSAPP_LOGGING__LEVEL", "debug"),
         ("MATRIX_WHATSAPP_NETWORK__WEBSOCKET_URL", ""),
         ("MATRIX_WHATSAPP_BIN", "/x"),
@@ -316,10 +262,7 @@ fn the_environment_wins_over_the_file() {
     assert_eq!(config.bridge.level_of("@other:example.com"), Level::Block);
     assert_eq!(config.logging.level, LogLevel::Debug);
     assert_eq!(config.network.websocket_url, None);
-    let yaml = [(
-        "MATRIX_WHATSAPP_BRIDGE__PERMISSIONS",
-        "\"*\": user\n\"@a:b.c\": block\n",
-    )];
+    let yaml = [("MATRIX_WHATSAPP_BRIDGE__PERMISSIONS", "\"*\": user\n\"@a:b.c\": block\n")];
     let config = Config::parse(GOOD, "config.yaml", &environment(&yaml)).unwrap();
     assert_eq!(config.bridge.level_of("@a:b.c"), Level::Block);
 }
@@ -327,15 +270,9 @@ fn the_environment_wins_over_the_file() {
 #[test]
 fn everything_can_come_from_the_environment() {
     let variables = [
-        (
-            "MATRIX_WHATSAPP_HOMESERVER__ADDRESS",
-            "http://localhost:8008",
-        ),
+        ("MATRIX_WHATSAPP_HOMESERVER__ADDRESS", "http://localhost:8008"),
         ("MATRIX_WHATSAPP_HOMESERVER__DOMAIN", "example.org"),
-        (
-            "MATRIX_WHATSAPP_APPSERVICE__ADDRESS",
-            "http://localhost:29318",
-        ),
+        ("MATRIX_WHATSAPP_APPSERVICE__ADDRESS", "http://localhost:29318"),
         ("MATRIX_WHATSAPP_APPSERVICE__AS_TOKEN", "12345"),
         ("MATRIX_WHATSAPP_APPSERVICE__HS_TOKEN", "67890"),
         ("MATRIX_WHATSAPP_BRIDGE__PERMISSIONS", "{\"*\": user}"),
@@ -351,10 +288,7 @@ fn faults_in_the_environment_are_told_under_the_variable() {
     let variables = [
         ("MATRIX_WHATSAPP_APPSERVICE__PORT", "many"),
         ("MATRIX_WHATSAPP_APPSERVICE__AS_TOKEN", "x"),
-        (
-            "MATRIX_WHATSAPP_APPSERVICE__AS_TOKEN_FILE",
-            "/nonexistent/secret",
-        ),
+        ("MATRIX_WHATSAPP_APPSERVICE__AS_TOKEN_FILE", "/nonexistent/secret"),
         ("MATRIX_WHATSAPP_BRIDGE__PERMISSIONS", "everybody"),
         ("MATRIX_WHATSAPP_HOMESERVER_ADDRESS", "http://x"),
         ("MATRIX_WHATSAPP_NONSENSE", "1"),
@@ -374,15 +308,10 @@ fn the_table_of_keys_and_the_structs_agree() {
     let config: Config = serde_yaml::from_value(tree.clone()).unwrap();
     assert_eq!(config.homeserver.domain, "example.com");
     // Every key of the table is a field that has no default of its own, except for the two that may be unset.
-    for key in keys::KEYS
-        .iter()
-        .filter(|key| key.default != keys::Fallback::Unset)
-    {
+    for key in keys::KEYS.iter().filter(|key| key.default != keys::Fallback::Unset) {
         let mut without = tree.clone();
         remove(without.as_mapping_mut().unwrap(), key.path);
-        let why = serde_yaml::from_value::<Config>(without)
-            .unwrap_err()
-            .to_string();
+        let why = serde_yaml::from_value::<Config>(without).unwrap_err().to_string();
         assert!(why.contains(keys::leaf(key.path)), "{}: {why}", key.path);
     }
     let levels: Vec<&str> = Level::NAMES.iter().map(|(name, _)| *name).collect();
@@ -394,31 +323,20 @@ fn the_table_of_keys_and_the_structs_agree() {
         if let keys::Kind::Choice(words) = key.kind {
             for word in words {
                 let (section, name) = (keys::parent(key.path), keys::leaf(key.path));
-                parse(&format!(
-                    "{GOOD}{section}: {{{name}: {word}, {}}}\n",
-                    fitting_uri(word)
-                ))
-                .unwrap();
+                parse(&format!("{GOOD}{section}: {{{name}: {word}, {}}}\n", fitting_uri(word))).unwrap();
             }
         }
     }
 }
 
 fn fitting_uri(word: &str) -> &'static str {
-    if word == "postgres" {
-        "uri: 'postgres://h/d'"
-    } else {
-        ""
-    }
+    if word == "postgres" { "uri: 'postgres://h/d'" } else { "" }
 }
 
 fn remove(tree: &mut Mapping, path: &str) {
     match path.split_once('.') {
         None => assert!(tree.remove(path).is_some(), "{path} is not in the tree"),
-        Some((section, rest)) => remove(
-            tree.get_mut(section).unwrap().as_mapping_mut().unwrap(),
-            rest,
-        ),
+        Some((section, rest)) => remove(tree.get_mut(section).unwrap().as_mapping_mut().unwrap(), rest),
     }
 }
 
@@ -436,10 +354,7 @@ fn generated_files_are_as_the_code_writes_them() {
     for (name, want) in [
         ("config.example.yaml", example_config()),
         ("registration.yaml.example", example_registration(&example)),
-        (
-            "docs/configure.md",
-            format!("{before}{start}{}{end}{after}", key_reference()),
-        ),
+        ("docs/configure.md", format!("{before}{start}{}{end}{after}", key_reference())),
     ] {
         let path = root.join(name);
         if std::env::var_os(WRITE).is_some() {
@@ -447,10 +362,7 @@ fn generated_files_are_as_the_code_writes_them() {
             continue;
         }
         let found = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            found == want,
-            "{name} is not what the code writes; run `{WRITE}=1 cargo test --lib generated_files`"
-        );
+        assert!(found == want, "{name} is not what the code writes; run `{WRITE}=1 cargo test --lib generated_files`");
     }
 }
 
@@ -463,17 +375,10 @@ fn the_compose_file_gives_what_the_bridge_takes() {
         .replace("${POSTGRES_PASSWORD:?choose one}", "0a1b");
     assert!(!text.contains("${"), "a variable this test does not know");
     let compose: Value = serde_yaml::from_str(&text).unwrap();
-    let given = compose["services"]["bridge"]["environment"]
-        .as_mapping()
-        .unwrap();
+    let given = compose["services"]["bridge"]["environment"].as_mapping().unwrap();
     let variables: Environment = given
         .iter()
-        .map(|(name, value)| {
-            (
-                name.as_str().unwrap().to_owned(),
-                value.as_str().unwrap().to_owned(),
-            )
-        })
+        .map(|(name, value)| (name.as_str().unwrap().to_owned(), value.as_str().unwrap().to_owned()))
         .collect();
     let made = std::cell::Cell::new(0);
     let filled = fill_secrets(&example_config(), "c", &variables, |_| {
@@ -482,10 +387,7 @@ fn the_compose_file_gives_what_the_bridge_takes() {
     });
     let config = Config::parse(&filled.unwrap(), "c", &variables).unwrap();
     assert_eq!(config.homeserver.domain, "chat.example.com");
-    assert_eq!(
-        config.database.sqlx_url(),
-        "postgres://bridge:0a1b@postgres/bridge"
-    );
+    assert_eq!(config.database.sqlx_url(), "postgres://bridge:0a1b@postgres/bridge");
     assert_eq!(config.bridge.level_of("@a:chat.example.com"), Level::User);
     assert_eq!(config.advice(), Vec::<String>::new());
 }

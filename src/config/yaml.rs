@@ -75,10 +75,7 @@ pub(super) fn put_values(text: &str, values: &[(&str, String)]) -> Result<String
     if parse(&edited).is_ok_and(|found| same(&found, &wanted)) {
         return Ok(edited);
     }
-    let section = values
-        .first()
-        .map(|(path, _)| parent(path).to_owned())
-        .unwrap_or_default();
+    let section = values.first().map(|(path, _)| parent(path).to_owned()).unwrap_or_default();
     Err(EditFault::Form(section))
 }
 
@@ -132,11 +129,7 @@ fn read_line(line: &str) -> Option<Line<'_>> {
     let (key, _) = body.split_once(':')?;
     let indent = line.len() - body.len();
     let is_key = !key.is_empty() && !body.starts_with(['#', '-', '\'']);
-    is_key.then(|| Line {
-        indent,
-        key: key.trim_end().trim_matches('"'),
-        value_at: indent + key.len() + 1,
-    })
+    is_key.then(|| Line { indent, key: key.trim_end().trim_matches('"'), value_at: indent + key.len() + 1 })
 }
 
 fn is_content(line: &str) -> bool {
@@ -153,21 +146,13 @@ fn put_line(text: &str, path: &str, value: &str) -> String {
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
     let written = scalar(value);
 
-    let start = lines
-        .iter()
-        .position(|line| read_line(line).is_some_and(|l| l.indent == 0 && l.key == section));
+    let start = lines.iter().position(|line| read_line(line).is_some_and(|l| l.indent == 0 && l.key == section));
     let Some(start) = start else {
         close_last_line(&mut lines, newline);
-        lines.push(format!(
-            "{newline}{section}:{newline}    {name}: {written}{newline}"
-        ));
+        lines.push(format!("{newline}{section}:{newline}    {name}: {written}{newline}"));
         return lines.concat();
     };
-    let inside = lines
-        .iter()
-        .skip(start + 1)
-        .take_while(|line| !is_content(line) || line.starts_with(' '))
-        .count();
+    let inside = lines.iter().skip(start + 1).take_while(|line| !is_content(line) || line.starts_with(' ')).count();
     let range = start + 1..start + 1 + inside;
     let indent = lines
         .get(range.clone())
@@ -184,17 +169,12 @@ fn put_line(text: &str, path: &str, value: &str) -> String {
             return lines.concat();
         }
     }
-    let last = lines
-        .get(range.clone())
-        .and_then(|lines| lines.iter().rposition(|line| is_content(line)));
+    let last = lines.get(range.clone()).and_then(|lines| lines.iter().rposition(|line| is_content(line)));
     let place = last.map_or(start + 1, |last| range.start + last + 1);
     if place == lines.len() {
         close_last_line(&mut lines, newline);
     }
-    lines.insert(
-        place,
-        format!("{}{name}: {written}{newline}", " ".repeat(indent)),
-    );
+    lines.insert(place, format!("{}{name}: {written}{newline}", " ".repeat(indent)));
     lines.concat()
 }
 
@@ -276,9 +256,7 @@ homeserver: {address: x}
 
     #[test]
     fn json_stays_json_in_its_order() {
-        let edited =
-            put_all("{\"homeserver\": {\"domain\": \"x\"}, \"appservice\": {\"id\": \"y\"}}")
-                .unwrap();
+        let edited = put_all("{\"homeserver\": {\"domain\": \"x\"}, \"appservice\": {\"id\": \"y\"}}").unwrap();
         assert!(edited.find("homeserver").unwrap() < edited.find("appservice").unwrap());
         let parsed: serde_json::Value = serde_json::from_str(&edited).unwrap();
         assert_eq!(parsed["appservice"]["as_token"], "aaa");
@@ -287,10 +265,7 @@ homeserver: {address: x}
 
     #[test]
     fn a_form_that_is_not_understood_is_refused() {
-        assert_eq!(
-            put_all("appservice: {id: x}\n"),
-            Err(EditFault::Form("appservice".to_owned()))
-        );
+        assert_eq!(put_all("appservice: {id: x}\n"), Err(EditFault::Form("appservice".to_owned())));
         assert_eq!(put_all("- a\n"), Err(EditFault::NoMapping));
     }
 
@@ -298,9 +273,9 @@ homeserver: {address: x}
     fn a_key_of_the_same_name_elsewhere_is_left_alone() {
         let text = "other:\n  as_token: keep\nappservice:\n  bot:\n    as_token: keep\n  as_token: generate\n";
         let edited = put_all(text).unwrap();
-        assert!(edited.starts_with(
-            "other:\n  as_token: keep\nappservice:\n  bot:\n    as_token: keep\n  as_token: aaa\n"
-        ));
+        assert!(
+            edited.starts_with("other:\n  as_token: keep\nappservice:\n  bot:\n    as_token: keep\n  as_token: aaa\n")
+        );
     }
 
     #[test]

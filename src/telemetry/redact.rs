@@ -12,17 +12,8 @@ pub(super) enum Origin {
 }
 
 /// Servers of WhatsApp ids, those that begin with another one first.
-const SERVERS: [&str; 9] = [
-    "s.whatsapp.net",
-    "hosted.lid",
-    "hosted",
-    "lid",
-    "g.us",
-    "c.us",
-    "newsletter",
-    "broadcast",
-    "interop",
-];
+const SERVERS: [&str; 9] =
+    ["s.whatsapp.net", "hosted.lid", "hosted", "lid", "g.us", "c.us", "newsletter", "broadcast", "interop"];
 
 /// The fewest digits of an id or of a number behind a plus sign.
 const ID_DIGITS: usize = 5;
@@ -56,33 +47,20 @@ pub(super) fn redact(line: &str, origin: Origin) -> String {
 /// How much of the rest is copied at once: a run of digits is one piece, so that its middle is not looked at as
 /// if a number began there.
 fn plain_length(rest: &str, first: char) -> usize {
-    if first.is_ascii_digit() {
-        leading_digits(rest)
-    } else {
-        first.len_utf8()
-    }
+    if first.is_ascii_digit() { leading_digits(rest) } else { first.len_utf8() }
 }
 
 /// An id or number at the very start of the rest: its length and mask.
-fn find_personal(
-    rest: &str,
-    before: Option<char>,
-    origin: Origin,
-) -> Option<(usize, Option<Masked>)> {
+fn find_personal(rest: &str, before: Option<char>, origin: Origin) -> Option<(usize, Option<Masked>)> {
     if let Some(number) = rest.strip_prefix('+') {
         let length = phone_length(number)?;
         let server = server_length(number.get(length..)?);
-        return Some((
-            1 + length + server,
-            Some(Masked::phone(number.get(..length)?)),
-        ));
+        return Some((1 + length + server, Some(Masked::phone(number.get(..length)?))));
     }
     if !rest.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
-    let user = rest
-        .find(|c: char| !(c.is_ascii_digit() || ":._-".contains(c)))
-        .unwrap_or(rest.len());
+    let user = rest.find(|c: char| !(c.is_ascii_digit() || ":._-".contains(c))).unwrap_or(rest.len());
     let (user, behind) = rest.split_at_checked(user)?;
     let server = server_length(behind);
     if server > 0 && count_digits(user) >= ID_DIGITS {
@@ -92,12 +70,7 @@ fn find_personal(
     let after = rest.get(digits..)?.chars().next();
     let stands_alone = !before.is_some_and(is_word) && !after.is_some_and(is_word);
     let is_long = origin == Origin::Library && digits >= BARE_DIGITS && stands_alone;
-    is_long.then(|| {
-        (
-            digits,
-            Some(Masked::of(rest.get(..digits).unwrap_or_default())),
-        )
-    })
+    is_long.then(|| (digits, Some(Masked::of(rest.get(..digits).unwrap_or_default()))))
 }
 
 fn is_word(c: char) -> bool {
@@ -105,8 +78,7 @@ fn is_word(c: char) -> bool {
 }
 
 fn leading_digits(text: &str) -> usize {
-    text.find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len())
+    text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len())
 }
 
 fn count_digits(text: &str) -> usize {
@@ -140,19 +112,12 @@ fn server_length(text: &str) -> usize {
     let Some(name) = text.strip_prefix('@') else {
         return 0;
     };
-    SERVERS
-        .iter()
-        .find(|server| name.starts_with(**server))
-        .map_or(0, |server| 1 + server.len())
+    SERVERS.iter().find(|server| name.starts_with(**server)).map_or(0, |server| 1 + server.len())
 }
 
 fn push_escaped(out: &mut String, text: &str) {
     for c in text.chars() {
-        if c.is_control() && c != '\t' {
-            out.extend(c.escape_default())
-        } else {
-            out.push(c)
-        }
+        if c.is_control() && c != '\t' { out.extend(c.escape_default()) } else { out.push(c) }
     }
 }
 
@@ -169,9 +134,7 @@ mod tests {
         let mut shape = pieces.next().unwrap_or_default().to_owned();
         for piece in pieces {
             shape.push('#');
-            let tail = piece
-                .strip_prefix('…')
-                .unwrap_or_else(|| piece.get(8..).unwrap_or_default());
+            let tail = piece.strip_prefix('…').unwrap_or_else(|| piece.get(8..).unwrap_or_default());
             shape.push_str(tail);
         }
         shape
@@ -216,14 +179,8 @@ mod tests {
         for (line, want) in [
             ("user: \"15550001111\", device: 2", "user: \"#\", device: 2"),
             ("15550001111%40s.whatsapp.net", "#%40s.whatsapp.net"),
-            (
-                "id 3EB01234567890 and wid_15550001111",
-                "id 3EB01234567890 and wid_15550001111",
-            ),
-            (
-                "2026-11-20T10:37:16.123456Z 123456",
-                "2026-11-20T10:37:16.123456Z 123456",
-            ),
+            ("id 3EB01234567890 and wid_15550001111", "id 3EB01234567890 and wid_15550001111"),
+            ("2026-11-20T10:37:16.123456Z 123456", "2026-11-20T10:37:16.123456Z 123456"),
         ] {
             assert_eq!(shape(line, Origin::Library), want, "{line}");
             assert_eq!(redact(line, Origin::Ours), line, "{line}");
@@ -232,10 +189,7 @@ mod tests {
 
     #[test]
     fn a_line_can_not_be_broken_up() {
-        assert_eq!(
-            redact("a\r\nb\u{0}\u{1b}[1m\tc", Origin::Library),
-            "a\\r\\nb\\u{0}\\u{1b}[1m\tc"
-        );
+        assert_eq!(redact("a\r\nb\u{0}\u{1b}[1m\tc", Origin::Library), "a\\r\\nb\\u{0}\\u{1b}[1m\tc");
     }
 
     fn piece() -> impl Strategy<Value = String> {
