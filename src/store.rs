@@ -17,6 +17,15 @@ pub mod logins;
 pub mod messages;
 pub mod portals;
 pub mod seal;
+mod wa_appstate;
+pub mod wa_backend;
+pub mod wa_device;
+mod wa_pending;
+mod wa_people;
+mod wa_protocol;
+mod wa_rows;
+mod wa_secret;
+mod wa_signal;
 
 use crate::clock::Clock;
 use crate::derive::Derive;
