@@ -18,6 +18,7 @@ pub mod config;
 pub mod derive;
 pub mod ids;
 pub mod masked;
+pub mod matrix;
 pub mod store;
 pub mod telemetry;
 pub mod verdict;
