@@ -19,6 +19,7 @@ pub mod convert;
 pub mod derive;
 pub mod ids;
 pub mod masked;
+pub mod matrix;
 pub mod store;
 pub mod telemetry;
 pub mod verdict;
