@@ -12,11 +12,16 @@
 #![allow(clippy::unwrap_used)] // A harness: a panic is a failed test, and says where.
 
 pub mod bridge;
+pub mod chance;
+pub mod chat;
 pub mod client;
 pub mod database;
 pub mod laws;
+pub mod management;
 pub mod person;
+pub mod phones;
 pub mod process;
 pub mod qr;
 pub mod synapse;
 pub mod wait;
+pub mod world;

@@ -14,7 +14,24 @@ pub const STEP: Duration = Duration::from_secs(40);
 ///
 /// # Errors
 /// `check` failed, or `limit` passed; the text says what was waited for.
-pub async fn until<T, Check, Answer>(what: &str, limit: Duration, mut check: Check) -> Result<T>
+pub async fn until<T, Check, Answer>(what: &str, limit: Duration, check: Check) -> Result<T>
+where
+    Check: FnMut() -> Answer,
+    Answer: Future<Output = Result<Option<T>>>,
+{
+    until_every(Duration::from_millis(20), what, limit, check).await
+}
+
+/// As [`until`], asking as often as said: for measuring.
+///
+/// # Errors
+/// As [`until`].
+pub async fn until_every<T, Check, Answer>(
+    pause: Duration,
+    what: &str,
+    limit: Duration,
+    mut check: Check,
+) -> Result<T>
 where
     Check: FnMut() -> Answer,
     Answer: Future<Output = Result<Option<T>>>,
@@ -27,6 +44,6 @@ where
         if Instant::now() >= end {
             bail!("waited {} s in vain: {what}", limit.as_secs_f32());
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(pause).await;
     }
 }
