@@ -155,6 +155,15 @@ impl Chat {
         Ok(event)
     }
 
+    /// Returns the item of the contact's phone with this text, if it is there already.
+    #[must_use]
+    pub fn find_at_contact(&self, text: &str) -> Option<InboxItem> {
+        let items = self.parts.phones.inbox(&self.parts.contact.number);
+        items
+            .into_iter()
+            .find(|item| item.text.as_deref() == Some(text))
+    }
+
     /// Waits until a text of the person's is on the contact's phone.
     ///
     /// # Errors
@@ -170,12 +179,7 @@ impl Chat {
     pub async fn wait_at_contact_for(&self, text: &str, limit: Duration) -> Result<InboxItem> {
         let Account { number, name, .. } = &self.parts.contact;
         let what = format!("{text:?} on {name}'s phone");
-        let inbox = wait::until(&what, limit, || async {
-            let items = self.parts.phones.inbox(number);
-            Ok(items
-                .into_iter()
-                .find(|item| item.text.as_deref() == Some(text)))
-        });
+        let inbox = wait::until(&what, limit, || async { Ok(self.find_at_contact(text)) });
         inbox.await.with_context(|| {
             let texts: Vec<String> = self
                 .parts
