@@ -31,7 +31,10 @@ async fn main() -> Result<()> {
     let mut ended = signal(SignalKind::terminate())?;
     tokio::select! {
         done = play(arguments.exit) => done,
-        _ = interrupted.recv() => Ok(println!("\nstopping")),
+        _ = interrupted.recv() => {
+            println!("\nstopping");
+            Ok(())
+        }
         _ = ended.recv() => Ok(()),
     }
 }
