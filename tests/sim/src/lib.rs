@@ -1,1 +1,49 @@
-//! sim
+//! A WhatsApp server for tests, with scriptable phones.
+//!
+//! Clients connect over a real WebSocket, a real Noise handshake and real
+//! WhatsApp binary stanzas; messages are real Signal ciphertexts end to end.
+//! Each account has a phone (device 0), a Signal endpoint in memory that a test
+//! can make send, read, scan and unlink. The simulator knows nothing about any
+//! particular client: its rules are those of the network (docs/simulator.md).
+//!
+//! ```no_run
+//! # async fn run() -> anyhow::Result<()> {
+//! use whatsapp_sim::Simulator;
+//! let sim = Simulator::start("127.0.0.1:0".parse()?).await?;
+//! sim.create_account("15550001", "Alice")?;
+//! sim.create_account("15550002", "Bob")?;
+//! sim.send_text("15550001", "15550002", "hello").await?;
+//! # Ok(()) }
+//! ```
+#![recursion_limit = "512"]
+
+mod account;
+mod admin;
+mod appstate;
+mod connection;
+mod dispatch;
+mod faults;
+mod history;
+mod ids;
+mod iq;
+mod login;
+mod media;
+mod messages;
+mod noise;
+mod pair_code;
+mod pairing;
+mod phone;
+mod presence;
+mod queue;
+mod receipts;
+mod simulator;
+mod stanza;
+mod state;
+mod unlink;
+
+pub use account::{AccountInfo, AccountOptions, Addressing};
+pub use faults::FaultKind;
+pub use history::{Arrival, ArrivalOutcome, PresenceItem, ReceiptItem};
+pub use noise::{HandshakeKind, IkPolicy};
+pub use phone::{Answering, InboxItem};
+pub use simulator::Simulator;

@@ -1,0 +1,106 @@
+//! Fresh databases: a file or a Postgres database of its own per story.
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result};
+use sqlx::{Connection, PgConnection};
+use tokio::sync::Mutex;
+use xtask::cluster::Cluster;
+
+/// Which of the two databases a story runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Db {
+    /// A file beside the story's other files.
+    Sqlite,
+    /// A database on a real server.
+    Postgres,
+}
+
+/// An empty database.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// Its kind.
+    pub kind: Db,
+    /// Its address, as the bridge's `database.uri` takes it.
+    pub uri: String,
+}
+
+static SERVER: Mutex<Option<Cluster>> = Mutex::const_new(None);
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+impl Database {
+    /// Makes an empty database: a file `name`.db in `folder`, or one on the Postgres server.
+    ///
+    /// # Errors
+    /// The Postgres server can't be started or refuses.
+    pub async fn create(kind: Db, folder: &Path, name: &str) -> Result<Self> {
+        let uri = match kind {
+            Db::Sqlite => format!("sqlite:{}", folder.join(format!("{name}.db")).display()),
+            Db::Postgres => create_on_server(name).await?,
+        };
+        Ok(Self { kind, uri })
+    }
+
+    /// Returns the word the bridge's `database.type` takes.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self.kind {
+            Db::Sqlite => "sqlite",
+            Db::Postgres => "postgres",
+        }
+    }
+
+    /// Returns the Postgres database's parts: host, port, database name (for programs that take no address).
+    ///
+    /// # Errors
+    /// It is an SQLite file.
+    pub fn postgres_parts(&self) -> Result<(String, u16, String)> {
+        let url = reqwest::Url::parse(&self.uri)?;
+        let host = url.host_str().context("no host: not Postgres")?.to_owned();
+        let port = url.port().context("no port: not Postgres")?;
+        Ok((host, port, url.path().trim_start_matches('/').to_owned()))
+    }
+}
+
+async fn create_on_server(name: &str) -> Result<String> {
+    let base = server_url().await?;
+    let name = format!(
+        "{name}_{}_{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    )
+    .to_lowercase();
+    let mut connection = PgConnection::connect(&base)
+        .await
+        .context("connecting to the test Postgres")?;
+    // `template0` so that a session in `template1` can't stand in the way; the name is ours, digits and letters.
+    let text = format!(
+        "CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text))
+        .execute(&mut connection)
+        .await
+        .context("CREATE DATABASE")?;
+    connection.close().await?;
+    let mut url = reqwest::Url::parse(&base)?;
+    url.set_path(&name);
+    Ok(url.into())
+}
+
+/// Returns the server to make databases on: `MATRIX_WHATSAPP_TEST_POSTGRES`, else one started for this process.
+async fn server_url() -> Result<String> {
+    static GIVEN: OnceLock<Option<String>> = OnceLock::new();
+    if let Some(url) = GIVEN.get_or_init(|| std::env::var("MATRIX_WHATSAPP_TEST_POSTGRES").ok()) {
+        return Ok(url.clone());
+    }
+    let mut server = SERVER.lock().await;
+    if let Some(running) = &*server {
+        return Ok(running.url());
+    }
+    let started = tokio::task::spawn_blocking(Cluster::start).await??;
+    let url = started.url();
+    *server = Some(started);
+    Ok(url)
+}

@@ -1,0 +1,222 @@
+//! What a phone does with a message.
+
+use serde_json::Value;
+use wacore::messages::decode_plaintext;
+use wacore_binary::{Node, builder::NodeBuilder};
+use waproto::whatsapp::{Message, message::protocol_message};
+
+use super::{Answering, Known, Outbound, send, signal::Failure};
+use crate::{
+    history::{Arrival, ArrivalOutcome},
+    ids::{Address, Number},
+    receipts,
+    stanza::{attr_or_empty, bytes, jid, leaf, unix_now},
+    state::State,
+};
+
+/// A message a phone shows.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct InboxItem {
+    /// The message id.
+    pub id: String,
+    /// The chat: the other side's phone-number JID.
+    pub chat: String,
+    /// The sender's phone-number JID.
+    pub from: String,
+    /// Whether another device of this account sent it.
+    pub from_me: bool,
+    /// Seconds since 1970, the server's time of the first arrival.
+    pub ts: u64,
+    /// The text, if it is a text message.
+    pub text: Option<String>,
+    /// The whole message.
+    pub message: Value,
+    /// How many stanzas with this (chat, sender, id) arrived and could be read.
+    pub arrivals: u32,
+}
+
+/// Takes a `<message>` addressed to the phone of `number`.
+pub fn receive(state: &mut State, number: &Number, sender: &Address, node: &Node) {
+    let id = attr_or_empty(node, "id");
+    let mut outcome = ArrivalOutcome::Undecryptable;
+    let mut decoded = None;
+    for enc in node.get_children_by_tag("enc") {
+        let Some(account) = state.accounts.get_mut(number) else {
+            return;
+        };
+        let kind = attr_or_empty(enc, "type");
+        let sealed = bytes(enc).unwrap_or_default();
+        match account.phone.endpoint.decrypt(sender, &kind, &sealed) {
+            Ok(plain) => match decode_plaintext(&plain, 2) {
+                Ok(message) => decoded = Some(message),
+                Err(error) => tracing::warn!("message {id} is no message: {error:#}"),
+            },
+            Err(Failure::Duplicate) => outcome = ArrivalOutcome::SameCiphertext,
+            Err(Failure::Broken(error)) => {
+                tracing::info!("{number} cannot read {id} of {sender:?}: {error:#}");
+            }
+        }
+    }
+    if let Some(message) = decoded {
+        outcome = take(state, number, sender, node, &id, message);
+    }
+    state.arrivals.push(Arrival {
+        to: number.to_string(),
+        from: sender.number.to_string(),
+        device: sender.device,
+        id: id.clone(),
+        ts: unix_now(),
+        outcome,
+    });
+    match outcome {
+        ArrivalOutcome::Undecryptable => ask_again(state, number, sender, node, &id),
+        ArrivalOutcome::Internal => {}
+        _ => acknowledge(state, number, sender, &id),
+    }
+}
+
+/// Handles a message that could be read.
+fn take(
+    state: &mut State,
+    number: &Number,
+    sender: &Address,
+    node: &Node,
+    id: &str,
+    mut message: Message,
+) -> ArrivalOutcome {
+    let mut chat = sender.number.clone();
+    let from_me = sender.number == *number;
+    if from_me {
+        if attr_or_empty(node, "category") == "peer" {
+            answer_peer(state, number, sender, &message);
+            return ArrivalOutcome::Internal;
+        }
+        if let Some(sent) = std::mem::take(&mut message.device_sent_message).into_option() {
+            let named = sent.destination_jid.and_then(|jid| jid.parse().ok());
+            let named = named.or_else(|| jid(node, "recipient"));
+            chat = match named.and_then(|jid| state.resolve(&jid)) {
+                Some(chat) => chat,
+                None => return ArrivalOutcome::Undecryptable,
+            };
+            message = sent.message.into_option().unwrap_or_default();
+        }
+    }
+    let Some(account) = state.accounts.get_mut(number) else {
+        return ArrivalOutcome::Internal;
+    };
+    let phone = &mut account.phone;
+    let (chat_jid, from) = (chat.jid().to_string(), sender.number.jid().to_string());
+    let key = (chat_jid.clone(), from.clone(), id.to_owned());
+    if let Some(index) = phone.shown.get(&key) {
+        phone.inbox[*index].arrivals += 1;
+        return ArrivalOutcome::Repeat;
+    }
+    phone.shown.insert(key, phone.inbox.len());
+    let ts = unix_now();
+    phone.inbox.push(InboxItem {
+        id: id.to_owned(),
+        chat: chat_jid,
+        from,
+        from_me,
+        ts,
+        text: text_of(&message),
+        message: serde_json::to_value(&message).unwrap_or(Value::Null),
+        arrivals: 1,
+    });
+    let known = Known {
+        chat,
+        from: sender.number.clone(),
+        ts,
+        message,
+    };
+    phone.known.insert(id.to_owned(), known);
+    ArrivalOutcome::Shown
+}
+
+fn text_of(message: &Message) -> Option<String> {
+    let extended = || message.extended_text_message.as_option()?.text.clone();
+    message.conversation.clone().or_else(extended)
+}
+
+/// Answers a companion's request: app-state keys, or a message it could not
+/// read.
+fn answer_peer(state: &mut State, number: &Number, companion: &Address, message: &Message) {
+    let Some(protocol) = message.protocol_message.as_option() else {
+        return;
+    };
+    match protocol.r#type {
+        Some(protocol_message::Type::APP_STATE_SYNC_KEY_REQUEST) => {
+            send::share_app_state_key(state, companion);
+        }
+        Some(protocol_message::Type::PEER_DATA_OPERATION_REQUEST_MESSAGE) => {
+            send::answer_data_request(state, number, companion, protocol);
+        }
+        _ => {}
+    }
+}
+
+/// Sends a delivery receipt, unless the phone is silent or it is an own copy.
+fn acknowledge(state: &mut State, number: &Number, sender: &Address, id: &str) {
+    if sender.number == *number {
+        return;
+    }
+    let silent = state
+        .account(number)
+        .is_ok_and(|a| a.phone.answering == Answering::Silent);
+    let Some(author) = state.accounts.get(&sender.number) else {
+        return;
+    };
+    if silent {
+        return;
+    }
+    let receipt = NodeBuilder::new("receipt")
+        .attr("to", author.jid(author.family(), sender.device))
+        .attr("id", id)
+        .build();
+    receipts::route(state, &Address::new(number, 0), &receipt);
+}
+
+/// Asks the sender for the message once more.
+fn ask_again(state: &mut State, number: &Number, sender: &Address, node: &Node, id: &str) {
+    let Some(account) = state.accounts.get_mut(number) else {
+        return;
+    };
+    let key = (id.to_owned(), sender.clone());
+    let count = account.phone.retries.entry(key).or_default();
+    *count += 1;
+    let count = *count;
+    if count > Outbound::MAX_RETRIES {
+        return;
+    }
+    let Ok(bundle) = account.phone.make_bundle() else {
+        return;
+    };
+    let mut content = vec![
+        NodeBuilder::new("retry")
+            .attr("count", count)
+            .attr("id", id)
+            .attr("t", attr_or_empty(node, "t"))
+            .attr("v", "1")
+            .build(),
+        leaf("registration", bundle.registration_id.to_be_bytes()),
+    ];
+    // The first try gets along without keys, as with real clients.
+    if count > 1 {
+        content.push(send::keys_node(&bundle));
+    }
+    let Some(author) = state.accounts.get(&sender.number) else {
+        return;
+    };
+    let mut receipt = NodeBuilder::new("receipt")
+        .attr("to", author.jid(author.family(), sender.device))
+        .attr("id", id)
+        .attr("type", "retry");
+    if sender.number == *number {
+        receipt = match jid(node, "recipient") {
+            Some(chat) => receipt.attr("recipient", chat),
+            None => receipt.attr("category", "peer"),
+        };
+    }
+    let receipt = receipt.children(content).build();
+    receipts::route(state, &Address::new(number, 0), &receipt);
+}

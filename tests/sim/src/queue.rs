@@ -1,0 +1,245 @@
+//! What waits for a companion, and how it gets there.
+//!
+//! Every message, receipt, notification and call stays until the device settles
+//! it; what was sent on a connection that died is sent again on the next, with
+//! the same id.
+
+use std::collections::VecDeque;
+
+use wacore_binary::{Node, NodeContent, builder::NodeBuilder};
+
+use crate::{
+    account::Link,
+    faults::Delivery,
+    ids::{Address, Number},
+    stanza::{attr, attr_or_empty, server_jid},
+    state::State,
+};
+
+/// How many stanzas of a backlog go out before the client asks for more.
+pub const PRIMER: usize = 5;
+
+/// The kind of a queued stanza: how it is counted and settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Message,
+    Receipt,
+    Notification,
+    Call,
+}
+
+impl Class {
+    /// The class an `<ack>` names.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "message" => Self::Message,
+            "receipt" => Self::Receipt,
+            "notification" => Self::Notification,
+            "call" => Self::Call,
+            _ => return None,
+        })
+    }
+}
+
+/// One stanza that waits.
+pub struct Queued {
+    class: Class,
+    id: String,
+    /// The account it comes from; nobody for the server.
+    peer: Option<Number>,
+    node: Node,
+    sent: bool,
+}
+
+/// All that waits for one device, oldest first.
+#[derive(Default)]
+pub struct Queue {
+    items: VecDeque<Queued>,
+}
+
+impl Queue {
+    /// Number of stanzas not settled.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Forgets what was sent: the connection is gone.
+    pub fn unsend(&mut self) {
+        for item in &mut self.items {
+            item.sent = false;
+        }
+    }
+
+    /// Settles every sent message with this id from `peer` (any when absent).
+    pub fn settle_messages(&mut self, id: &str, peer: Option<&Number>) {
+        self.items.retain(|item| {
+            !(item.sent
+                && item.class == Class::Message
+                && item.id == id
+                && (peer.is_none() || item.peer.as_ref() == peer))
+        });
+    }
+
+    /// Settles the first sent stanza of another class with this id and type.
+    pub fn settle_other(&mut self, class: Class, id: &str, kind: Option<&str>) {
+        let found = self.items.iter().position(|item| {
+            item.sent
+                && item.class == class
+                && item.id == id
+                && kind.is_none_or(|kind| attr(&item.node, "type").as_deref() == Some(kind))
+        });
+        if let Some(index) = found {
+            self.items.remove(index);
+        }
+    }
+
+    fn unsent(&self, class: Class) -> usize {
+        self.items
+            .iter()
+            .filter(|i| !i.sent && i.class == class)
+            .count()
+    }
+}
+
+impl State {
+    /// Queues a stanza for a companion and sends what may be sent.
+    pub fn deliver(&mut self, to: &Address, class: Class, peer: Option<&Number>, node: Node) {
+        let Some(companion) = self.companion_mut(to) else {
+            return;
+        };
+        companion.queue.items.push_back(Queued {
+            class,
+            id: attr_or_empty(&node, "id"),
+            peer: peer.cloned(),
+            node,
+            sent: false,
+        });
+        self.pump(to);
+    }
+
+    /// Starts the backlog of a device that has just become active.
+    pub fn start_drain(&mut self, to: &Address) {
+        let Some(companion) = self.companion_mut(to) else {
+            return;
+        };
+        let Some(conn) = companion.link.conn() else {
+            return;
+        };
+        let queue = &companion.queue;
+        let counts = [
+            ("message", queue.unsent(Class::Message)),
+            ("notification", queue.unsent(Class::Notification)),
+            ("receipt", queue.unsent(Class::Receipt)),
+            ("appdata", 0),
+            ("call", queue.unsent(Class::Call)),
+        ];
+        let total: usize = counts.iter().map(|(_, n)| n).sum();
+        companion.link = Link::Draining {
+            conn,
+            credit: PRIMER,
+            sent: 0,
+        };
+        if total > 0 {
+            let preview = NodeBuilder::new("offline_preview")
+                .attr("count", total)
+                .attrs(counts)
+                .build();
+            self.send(conn, ib(preview));
+        }
+        self.pump(to);
+    }
+
+    /// Allows `count` more stanzas of the backlog.
+    pub fn extend_drain(&mut self, to: &Address, count: usize) {
+        if let Some(companion) = self.companion_mut(to)
+            && let Link::Draining { credit, .. } = &mut companion.link
+        {
+            *credit += count;
+            self.pump(to);
+        }
+    }
+
+    /// Sends what waits for a device, as far as its connection and the faults
+    /// of its account allow.
+    pub fn pump(&mut self, to: &Address) {
+        let Some(account) = self.accounts.get_mut(&to.number) else {
+            return;
+        };
+        let faults = &mut account.faults;
+        let Some(companion) = account.companions.get_mut(&to.device) else {
+            return;
+        };
+        let (conn, mut credit, offline) = match companion.link {
+            Link::Offline | Link::Passive(_) => return,
+            Link::Draining { conn, credit, .. } => (conn, credit, true),
+            Link::Live(conn) => (conn, usize::MAX, false),
+        };
+        let mut out = Vec::new();
+        let mut waiting = false;
+        for item in companion.queue.items.iter_mut().filter(|i| !i.sent) {
+            if item.class == Class::Message && faults.is_holding() {
+                continue;
+            }
+            if credit == 0 {
+                waiting = true;
+                break;
+            }
+            credit = credit.saturating_sub(1);
+            item.sent = true;
+            let mut node = item.node.clone();
+            if offline {
+                node.attrs.insert("offline", "0");
+            }
+            if item.class != Class::Message {
+                out.push(node);
+                continue;
+            }
+            match faults.next_delivery() {
+                Delivery::Once => out.push(node),
+                Delivery::Twice => {
+                    out.push(node.clone());
+                    out.push(node);
+                }
+                Delivery::Lost => {}
+                Delivery::Corrupted => {
+                    corrupt(&mut node);
+                    out.push(node);
+                }
+            }
+        }
+        if let Link::Draining {
+            credit: left, sent, ..
+        } = &mut companion.link
+        {
+            *left = credit;
+            *sent += out.len();
+            if !waiting {
+                let end = NodeBuilder::new("offline").attr("count", *sent).build();
+                out.push(ib(end));
+                companion.link = Link::Live(conn);
+            }
+        }
+        for node in out {
+            self.send(conn, node);
+        }
+    }
+}
+
+/// `<ib from=S>` around one child: the server's notes to a client.
+pub fn ib(child: Node) -> Node {
+    NodeBuilder::new("ib")
+        .attr("from", server_jid())
+        .children([child])
+        .build()
+}
+
+/// Flips the last byte of the first ciphertext.
+fn corrupt(node: &mut Node) {
+    if let Some(NodeContent::Nodes(children)) = &mut node.content
+        && let Some(enc) = children.iter_mut().find(|c| c.tag == "enc")
+        && let Some(NodeContent::Bytes(content)) = &mut enc.content
+        && let Some(last) = content.last_mut()
+    {
+        *last ^= 0xff;
+    }
+}

@@ -1,0 +1,262 @@
+//! All the server knows, behind one lock.
+//!
+//! Handlers take `&mut State`, change it and put stanzas on the outgoing queues
+//! of connections; nothing waits while the lock is held.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use tokio::sync::mpsc::UnboundedSender;
+use wacore_binary::{Jid, Node, Server};
+
+use crate::{
+    account::{Account, AccountInfo, AccountOptions, Companion, Registration},
+    history::Arrival,
+    ids::{Address, ConnId, Number},
+    media::MediaStore,
+    noise::{HandshakeKind, IkPolicy, ServerKeys},
+    pair_code::PendingCode,
+    pairing::PendingPair,
+    stanza::Xml,
+};
+
+/// What a connection's writer is told.
+pub enum Outgoing {
+    /// Send this stanza.
+    Stanza(Node),
+    /// Close the socket after what was queued before.
+    Close,
+}
+
+/// Who is at the other end.
+pub enum Peer {
+    /// A new companion that shows a QR code.
+    Unpaired(Registration),
+    /// A linked device.
+    Device(Address),
+    /// Replaced, unlinked or refused: what it still sends is dropped.
+    Dead,
+}
+
+/// One connection.
+pub struct Connection {
+    pub out: UnboundedSender<Outgoing>,
+    pub noise_key: [u8; 32],
+    pub peer: Peer,
+    /// Message acks kept back while the account holds.
+    pub held_acks: Vec<Node>,
+}
+
+/// The whole server.
+pub struct State {
+    pub listen: SocketAddr,
+    pub keys: ServerKeys,
+    pub ik: IkPolicy,
+    pub handshakes: Vec<(ConnId, HandshakeKind)>,
+    pub accounts: BTreeMap<Number, Account>,
+    lids: HashMap<String, Number>,
+    pub connections: HashMap<ConnId, Connection>,
+    next_conn: u64,
+    next_id: u64,
+    /// QR refs and the connection that shows each.
+    pub refs: HashMap<String, ConnId>,
+    /// Companions that were sent `<pair-success>` and have not signed yet.
+    pub pairing: HashMap<ConnId, PendingPair>,
+    pub pair_codes: HashMap<Number, PendingCode>,
+    /// Why a pairing failed, for the one who waits for it.
+    pub pair_errors: HashMap<ConnId, String>,
+    pub unknown: Vec<String>,
+    pub arrivals: Vec<Arrival>,
+    pub media: MediaStore,
+}
+
+impl State {
+    /// An empty server with a new static key.
+    pub fn new(listen: SocketAddr) -> Result<Self> {
+        Ok(Self {
+            listen,
+            keys: ServerKeys::generate()?,
+            ik: IkPolicy::Accept,
+            handshakes: Vec::new(),
+            accounts: BTreeMap::new(),
+            lids: HashMap::new(),
+            connections: HashMap::new(),
+            next_conn: 1,
+            next_id: 1,
+            refs: HashMap::new(),
+            pairing: HashMap::new(),
+            pair_codes: HashMap::new(),
+            pair_errors: HashMap::new(),
+            unknown: Vec::new(),
+            arrivals: Vec::new(),
+            media: MediaStore::default(),
+        })
+    }
+
+    /// Adds an account. Errors when the number or the LID is taken.
+    pub fn create_account(
+        &mut self,
+        number: &str,
+        options: &AccountOptions,
+    ) -> Result<AccountInfo> {
+        let number = Number::parse(number)?;
+        ensure!(
+            !self.accounts.contains_key(&number),
+            "{number} has an account already"
+        );
+        let lid = match &options.lid {
+            Some(lid) => lid.clone(),
+            None => format!("{}", 100_000_000_000_001 + 7_919 * self.lids.len() as u64),
+        };
+        ensure!(!self.lids.contains_key(&lid), "LID {lid} is taken");
+        let account = Account::new(number.clone(), lid.clone(), options)?;
+        self.lids.insert(lid.clone(), number.clone());
+        let info = AccountInfo {
+            number: number.to_string(),
+            lid,
+        };
+        self.accounts.insert(number, account);
+        Ok(info)
+    }
+
+    /// The account of a number.
+    pub fn account(&self, number: &Number) -> Result<&Account> {
+        self.accounts
+            .get(number)
+            .with_context(|| format!("no account {number}"))
+    }
+
+    /// The account of a number, to change it.
+    pub fn account_mut(&mut self, number: &Number) -> Result<&mut Account> {
+        self.accounts
+            .get_mut(number)
+            .with_context(|| format!("no account {number}"))
+    }
+
+    /// The account behind a JID of either family, if it exists.
+    pub fn resolve(&self, jid: &Jid) -> Option<Number> {
+        let number = match jid.server {
+            Server::Lid => self.lids.get(jid.user.as_str())?.clone(),
+            Server::Pn => Number::parse(&jid.user).ok()?,
+            _ => return None,
+        };
+        self.accounts.contains_key(&number).then_some(number)
+    }
+
+    /// The device behind a JID, if its account exists.
+    pub fn resolve_device(&self, jid: &Jid) -> Option<Address> {
+        let number = self.resolve(jid)?;
+        Some(Address {
+            number,
+            device: jid.device,
+        })
+    }
+
+    /// Reads `to` of the API: a number or a JID of an account.
+    pub fn resolve_text(&self, to: &str) -> Result<Number> {
+        if to.contains('@') {
+            let jid: Jid = to
+                .parse()
+                .map_err(|e| anyhow!("{to:?} is not a JID: {e}"))?;
+            self.resolve(&jid)
+                .with_context(|| format!("no account {to}"))
+        } else {
+            let number = Number::parse(to)?;
+            self.account(&number)?;
+            Ok(number)
+        }
+    }
+
+    /// A linked device, to change it.
+    pub fn companion_mut(&mut self, address: &Address) -> Option<&mut Companion> {
+        self.accounts
+            .get_mut(&address.number)?
+            .companions
+            .get_mut(&address.device)
+    }
+
+    /// A stanza id the server has not used.
+    pub fn next_stanza_id(&mut self) -> String {
+        let id = self.next_id;
+        self.next_id += 1;
+        format!("sim-{id}")
+    }
+
+    /// Registers a connection.
+    pub fn open_connection(&mut self, connection: Connection) -> ConnId {
+        let id = ConnId(self.next_conn);
+        self.next_conn += 1;
+        self.connections.insert(id, connection);
+        id
+    }
+
+    /// Queues a stanza on a connection; nothing happens when it is gone.
+    pub fn send(&mut self, conn: ConnId, node: Node) {
+        tracing::debug!(conn = conn.0, "-> {}", Xml(&node));
+        if let Some(connection) = self.connections.get(&conn) {
+            // A closed channel means that the socket died; its reader says so.
+            if connection.out.send(Outgoing::Stanza(node)).is_err() {
+                tracing::debug!(conn = conn.0, "writer is gone");
+            }
+        }
+    }
+
+    /// Closes a connection after what was queued, and drops what it still sends.
+    pub fn close(&mut self, conn: ConnId) {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.peer = Peer::Dead;
+            if connection.out.send(Outgoing::Close).is_err() {
+                tracing::debug!(conn = conn.0, "writer is gone");
+            }
+        }
+        self.detach(conn);
+    }
+
+    /// A socket ended: forgets the connection and puts its device offline.
+    pub fn connection_lost(&mut self, conn: ConnId) {
+        self.detach(conn);
+        self.connections.remove(&conn);
+        self.refs.retain(|_, owner| *owner != conn);
+        self.pair_codes.retain(|_, code| code.conn != conn);
+        if self.pairing.remove(&conn).is_some() {
+            self.pair_errors
+                .insert(conn, "the companion went away while it was paired".into());
+        }
+    }
+
+    /// Puts the device of a connection offline.
+    fn detach(&mut self, conn: ConnId) {
+        for account in self.accounts.values_mut() {
+            for companion in account.companions.values_mut() {
+                if companion.link.conn() == Some(conn) {
+                    companion.link = crate::account::Link::Offline;
+                    companion.queue.unsend();
+                }
+            }
+        }
+    }
+
+    /// Closes all sockets of an account's companions.
+    pub fn cut(&mut self, number: &Number) {
+        let conns: Vec<ConnId> = self.accounts.get(number).map_or_else(Vec::new, |account| {
+            account
+                .companions
+                .values()
+                .filter_map(|c| c.link.conn())
+                .collect()
+        });
+        for conn in conns {
+            self.close(conn);
+        }
+    }
+
+    /// Records a stanza the simulator does not understand.
+    pub fn record_unknown(&mut self, node: &Node) {
+        let text = Xml(node).to_string();
+        tracing::warn!("not understood: {text}");
+        self.unknown.push(text);
+    }
+}

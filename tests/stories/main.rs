@@ -1,0 +1,15 @@
+//! Whole-system stories: the real bridge between a real Synapse and the WhatsApp simulator, on both databases.
+//!
+//! Every story ends with the four laws (`World::check_laws`): nothing lost, nothing doubled, order kept per room and
+//! direction, lanes empty; and the simulator must have understood every stanza.
+
+#![recursion_limit = "512"]
+#![allow(clippy::unwrap_used, missing_docs)] // Tests: a panic is a failed test, and says where.
+
+mod bed;
+mod kill;
+mod login;
+mod outage;
+mod poison;
+mod release;
+mod text;

@@ -1,0 +1,168 @@
+//! Plain text in direct chats: both ways, from the own phone, and who has read it.
+
+use anyhow::{Result, ensure};
+use matrix_bed::wait;
+use matrix_bed::world::World;
+
+matrix_bed::stories! {
+    shared {
+        text_crosses_both_ways
+        the_own_phones_messages_appear_too
+        receipts_cross_both_ways
+        many_messages_keep_their_order
+        number_and_lid_are_one_person
+        strange_texts_cross_unchanged
+    }
+    own {}
+}
+
+async fn text_crosses_both_ways(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let event = chat.begin("how are you?").await?;
+    ensure!(
+        world.bridge.slot().is_ghost(&event.sender),
+        "a ghost of the contact speaks: {}",
+        event.sender
+    );
+    ensure!(event.is_message("m.text"), "{}", event.content);
+    chat.person_says("fine, and you?").await?;
+    let item = chat.wait_at_contact("fine, and you?").await?;
+    ensure!(!item.from_me && item.arrivals == 1, "{item:?}");
+    chat.begin("fine too").await?;
+    // The ghost has the contact's name.
+    let room = chat.room()?;
+    let member = chat
+        .person()
+        .find_state(&room, "m.room.member", &event.sender)
+        .await?
+        .unwrap_or_default();
+    let name = member["displayname"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    ensure!(name.contains("bob"), "the ghost is called {name:?}");
+    // And the room says what it is (MSC2346).
+    let state = chat
+        .person()
+        .client()
+        .get(&["_matrix", "client", "v3", "rooms", &room, "state"])
+        .await?;
+    let kinds: Vec<&str> = state
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|e| e["type"].as_str())
+        .collect();
+    ensure!(
+        kinds.contains(&"m.bridge") || kinds.contains(&"uk.half-shot.bridge"),
+        "no bridge state: {kinds:?}"
+    );
+    Ok(())
+}
+
+async fn the_own_phones_messages_appear_too(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    chat.own_phone_says("typed on my phone").await?;
+    chat.wait_in_room("typed on my phone").await?;
+    chat.begin("answered").await?;
+    chat.person_says("typed in Matrix").await?;
+    Ok(())
+}
+
+async fn receipts_cross_both_ways(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let room = chat.room()?;
+    let alice = chat.person().clone();
+    let sent = chat.person_says("read me").await?;
+    let item = chat.wait_at_contact("read me").await?;
+    world.phones.read(&chat.contact().number, &item).await?;
+    alice
+        .wait_receipt("the contact has read it", wait::STEP, |receipt| {
+            receipt.room == room
+                && receipt.event == sent
+                && world.bridge.slot().is_ghost(&receipt.user)
+        })
+        .await?;
+    let id = chat.contact_says("and you read me").await?;
+    let event = chat.wait_in_room("and you read me").await?;
+    alice.read_up_to(&room, &event.id).await?;
+    let number = chat.contact().number.clone();
+    wait::until(
+        "the contact's phone shows it as read",
+        wait::STEP,
+        || async {
+            let receipts = world.phones.receipts(&number);
+            Ok(receipts
+                .iter()
+                .any(|r| r.kind == "read" && r.ids.contains(&id))
+                .then_some(()))
+        },
+    )
+    .await
+}
+
+async fn many_messages_keep_their_order(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let from_whatsapp = async {
+        for number in 0..60 {
+            chat.contact_says(&format!("contact {number}")).await?;
+        }
+        anyhow::Ok(())
+    };
+    let from_matrix = async {
+        for number in 0..60 {
+            chat.person_says(&format!("person {number}")).await?;
+        }
+        anyhow::Ok(())
+    };
+    let (there, back) = futures_util::future::join(from_whatsapp, from_matrix).await;
+    there.and(back)
+}
+
+async fn number_and_lid_are_one_person(world: &mut World) -> Result<()> {
+    // A contact whom the network addresses by number; the own phone knows the LID, too.
+    let (alice, account, _) = world.log_in("alice").await?;
+    let bob = world.phones.create_account_by_number("bob")?;
+    let chat = world.chat(&alice, &account, &bob);
+    let first = chat.begin("by my number").await?;
+    let lid = format!("{}@lid", bob.lid);
+    world
+        .phones
+        .send(&account.number, &lid, "to your lid")
+        .await?;
+    let second = chat.wait_in_room("to your lid").await?;
+    ensure!(first.room == second.room, "one room");
+    chat.person_says("one answer").await?;
+    let third = chat.begin("from my number again").await?;
+    ensure!(
+        first.sender == third.sender,
+        "one ghost: {} and {}",
+        first.sender,
+        third.sender
+    );
+    Ok(())
+}
+
+async fn strange_texts_cross_unchanged(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let long = "long ".repeat(4000);
+    let texts = [
+        "two\nlines",
+        " spaces around ",
+        "<b>no bold</b> & so",
+        "*stars* _lines_",
+        "😀👩‍👩‍👧‍👦🇪🇺",
+        "\u{202e}right to left",
+        long.trim(),
+    ];
+    for text in texts {
+        chat.begin(text).await?;
+    }
+    for text in texts {
+        // The same words again, so that each text is said once per direction.
+        let text = format!("back: {text}");
+        chat.person_says(&text).await?;
+        chat.wait_at_contact(&text).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! Where the project's parts lie on disk.
+
+use std::path::{Path, PathBuf};
+
+/// Returns the workspace's root folder (the one that holds the top `Cargo.toml`).
+///
+/// It is known at compile time: these tools are only ever run from the checkout that built them.
+#[must_use]
+pub fn root() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask
+        .parent()
+        .map_or_else(|| xtask.to_path_buf(), Path::to_path_buf)
+}
+
+/// Returns the folder for everything built or downloaded: `CARGO_TARGET_DIR` when set, else `target` in the root.
+#[must_use]
+pub fn target() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => root().join(folder),
+        None => root().join("target"),
+    }
+}
+
+/// Returns the folder of the Python virtual environment that holds Synapse.
+#[must_use]
+pub fn venv() -> PathBuf {
+    target().join("venv")
+}
+
+/// Returns the Python interpreter inside [`venv`]; whether it exists is [`crate::setup`]'s business.
+#[must_use]
+pub fn python() -> PathBuf {
+    venv().join("bin/python")
+}
+
+/// Returns the bridge built for tests (with the feature `simulator`), or what `MATRIX_WHATSAPP_BIN` names.
+#[must_use]
+pub fn bridge() -> PathBuf {
+    match std::env::var_os("MATRIX_WHATSAPP_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => target().join("debug/matrix-whatsapp"),
+    }
+}
+
+/// Returns the target folder of the build that ships, apart from every other so that features never mix.
+#[must_use]
+pub fn shipped_target() -> PathBuf {
+    target().join("shipped")
+}
+
+/// Returns the bridge as it ships, or what `MATRIX_WHATSAPP_SHIPPED_BIN` names.
+#[must_use]
+pub fn shipped_bridge() -> PathBuf {
+    match std::env::var_os("MATRIX_WHATSAPP_SHIPPED_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => shipped_target().join("release/matrix-whatsapp"),
+    }
+}

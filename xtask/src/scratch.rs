@@ -1,0 +1,92 @@
+//! Throw-away folders, outside the checkout so that a server run as another user can reach them.
+//!
+//! A folder is named after the process that made it and removed when dropped. Folders of processes that died
+//! without cleaning up are swept by the next run.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result};
+
+const PREFIX: &str = "matrix-whatsapp-bed-";
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+static SWEEP: Once = Once::new();
+
+/// A folder that is removed, with all that is in it, when this value is dropped.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Makes an empty folder whose name ends in `name`.
+    ///
+    /// # Errors
+    /// The temporary folder can't be written.
+    pub fn create(name: &str) -> Result<Self> {
+        SWEEP.call_once(sweep);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path =
+            std::env::temp_dir().join(format!("{PREFIX}{}-{count}-{name}", std::process::id()));
+        std::fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
+        Ok(Self { path })
+    }
+
+    /// Lets every user of this machine make files in the folder (for a server that refuses to run as root).
+    ///
+    /// # Errors
+    /// The folder is gone.
+    pub fn open_to_all(&self) -> Result<()> {
+        std::fs::set_permissions(&self.path, Permissions::from_mode(0o1777))
+            .with_context(|| format!("opening {}", self.path.display()))
+    }
+
+    /// Returns where the folder is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "kept for a look, until the next run: {}",
+                self.path.display()
+            );
+            return;
+        }
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            eprintln!("could not remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Removes folders of processes that are gone.
+pub fn sweep() {
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PREFIX))
+            .and_then(|rest| rest.split('-').next())
+            .and_then(|pid| pid.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        if Path::new(&format!("/proc/{pid}")).exists() {
+            continue;
+        }
+        if let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            eprintln!("could not remove {}: {error}", entry.path().display());
+        }
+    }
+}
