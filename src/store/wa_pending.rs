@@ -48,7 +48,14 @@ const DELETE_OLD_SENT: &str = "-- wa.delete_old_sent
 /// Single texts of this file, for the test that prepares them all.
 #[cfg(test)]
 pub(super) const TEXTS: &[&str] = &[
-    FIND_PENDING, DELETE_OLD_PENDING, NOTE_UNKNOWN, LIST_UNKNOWN, SETTLE_UNKNOWN, PUT_SENT, TAKE_SENT, DELETE_OLD_SENT,
+    FIND_PENDING,
+    DELETE_OLD_PENDING,
+    NOTE_UNKNOWN,
+    LIST_UNKNOWN,
+    SETTLE_UNKNOWN,
+    PUT_SENT,
+    TAKE_SENT,
+    DELETE_OLD_SENT,
 ];
 /// Texts over rows of this file.
 #[cfg(test)]

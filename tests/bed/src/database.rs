@@ -66,23 +66,11 @@ impl Database {
 
 async fn create_on_server(name: &str) -> Result<String> {
     let base = server_url().await?;
-    let name = format!(
-        "{name}_{}_{}",
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    )
-    .to_lowercase();
-    let mut connection = PgConnection::connect(&base)
-        .await
-        .context("connecting to the test Postgres")?;
+    let name = format!("{name}_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)).to_lowercase();
+    let mut connection = PgConnection::connect(&base).await.context("connecting to the test Postgres")?;
     // `template0` so that a session in `template1` can't stand in the way; the name is ours, digits and letters.
-    let text = format!(
-        "CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
-    );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(text))
-        .execute(&mut connection)
-        .await
-        .context("CREATE DATABASE")?;
+    let text = format!("CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.context("CREATE DATABASE")?;
     connection.close().await?;
     let mut url = reqwest::Url::parse(&base)?;
     url.set_path(&name);

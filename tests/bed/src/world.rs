@@ -59,15 +59,7 @@ impl World {
         let phones = Phones::start().await?;
         let whatsapp = (phones.websocket(), phones.media());
         let bridge = Bridge::configure(slot, folder.path(), &database, (&whatsapp.0, &whatsapp.1))?;
-        Ok(Self {
-            db,
-            bridge,
-            phones,
-            synapse,
-            chats: Vec::new(),
-            people: Vec::new(),
-            folder,
-        })
+        Ok(Self { db, bridge, phones, synapse, chats: Vec::new(), people: Vec::new(), folder })
     }
 
     /// Starts all parts.
@@ -159,10 +151,7 @@ impl World {
             chat.check_laws().await?;
         }
         let unknown = self.phones.unknown_stanzas();
-        ensure!(
-            unknown.is_empty(),
-            "the simulator did not understand: {unknown:#?}"
-        );
+        ensure!(unknown.is_empty(), "the simulator did not understand: {unknown:#?}");
         Ok(())
     }
 
@@ -174,10 +163,7 @@ impl World {
         self.check_laws().await?;
         if self.bridge.is_running()? {
             let status = self.bridge.stop().await?;
-            ensure!(
-                status.success(),
-                "the bridge, asked to stop, ended with {status}"
-            );
+            ensure!(status.success(), "the bridge, asked to stop, ended with {status}");
         }
         Ok(())
     }
@@ -187,11 +173,7 @@ impl World {
         text.push_str(&format!("\n{}", self.synapse.log_tail(25)));
         for person in &self.people {
             for room in person.rooms() {
-                text.push_str(&format!(
-                    "\n{} in {room}:\n{}",
-                    person.name(),
-                    person.transcript(&room)
-                ));
+                text.push_str(&format!("\n{} in {room}:\n{}", person.name(), person.transcript(&room)));
             }
         }
         text
@@ -206,11 +188,8 @@ pub type Story = for<'a> fn(&'a mut World) -> Pin<Box<dyn Future<Output = Result
 /// # Panics
 /// When anything fails; what is known about why is printed before.
 pub fn run(name: &str, db: Db, homeserver: Homeserver, story: Story) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let start = Instant::now();
     let told = runtime.block_on(async {
         let mut world = World::start(db, homeserver).await?;
@@ -219,20 +198,11 @@ pub fn run(name: &str, db: Db, homeserver: Homeserver, story: Story) {
             world.finish().await
         };
         let told = tokio::time::timeout(Duration::from_secs(420), told).await;
-        let told =
-            told.unwrap_or_else(|_| Err(anyhow::anyhow!("the story took more than seven minutes")));
-        told.with_context(|| {
-            format!(
-                "{}\n\nthe story failed; what is known is above",
-                world.evidence()
-            )
-        })
+        let told = told.unwrap_or_else(|_| Err(anyhow::anyhow!("the story took more than seven minutes")));
+        told.with_context(|| format!("{}\n\nthe story failed; what is known is above", world.evidence()))
     });
     if let Err(error) = told {
-        panic!(
-            "{name} on {db:?}, after {:.1} s: {error:?}",
-            start.elapsed().as_secs_f32()
-        );
+        panic!("{name} on {db:?}, after {:.1} s: {error:?}", start.elapsed().as_secs_f32());
     }
     println!("{name} on {db:?}: {:.1} s", start.elapsed().as_secs_f32());
 }
