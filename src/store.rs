@@ -10,6 +10,7 @@
 
 pub mod bell;
 pub mod inbox;
+pub mod mx_intake;
 
 use crate::clock::Clock;
 use crate::derive::Derive;
