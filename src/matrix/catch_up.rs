@@ -248,3 +248,6 @@ fn taken(limit: u32) -> RoomEventFilter {
     filter.limit = Some(UInt::from(limit));
     filter
 }
+
+#[cfg(test)]
+mod tests;
