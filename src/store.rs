@@ -15,6 +15,7 @@ pub mod inbox;
 pub mod lock;
 pub mod logins;
 pub mod messages;
+pub mod mx_intake;
 pub mod portals;
 pub mod seal;
 mod wa_appstate;
