@@ -81,8 +81,22 @@ const RECEIVE_TOKEN: &str = "-- wa.receive_token
 /// Single texts of this file, for the test that prepares them all.
 #[cfg(test)]
 pub(super) const TEXTS: &[&str] = &[
-    FIND_BY_LID, FIND_BY_PN, LIST_LIDS, LIST_UNMERGED, FIND_DEVICES, DELETE_DEVICES, PUT_GROUP, FIND_GROUP,
-    DELETE_GROUP, FIND_TOKEN, PUT_TOKEN, DELETE_TOKEN, LIST_TOKENS, DELETE_OLD_TOKENS, TOUCH_TOKEN, RECEIVE_TOKEN,
+    FIND_BY_LID,
+    FIND_BY_PN,
+    LIST_LIDS,
+    LIST_UNMERGED,
+    FIND_DEVICES,
+    DELETE_DEVICES,
+    PUT_GROUP,
+    FIND_GROUP,
+    DELETE_GROUP,
+    FIND_TOKEN,
+    PUT_TOKEN,
+    DELETE_TOKEN,
+    LIST_TOKENS,
+    DELETE_OLD_TOKENS,
+    TOUCH_TOKEN,
+    RECEIVE_TOKEN,
 ];
 /// Texts over rows of this file.
 #[cfg(test)]
