@@ -170,10 +170,10 @@ async fn unknown(store: Store) {
     }
     line.wait_unknown_duplicate().await;
     let want = UnknownDuplicate { chat: "c@lid".into(), sender: "s:3@lid".into(), id: "lost".into() };
-    assert_eq!(line.take_unknown_duplicates(10).await.unwrap(), [want.clone()]);
+    assert_eq!(line.take_unknown_duplicates(10).await.unwrap(), std::slice::from_ref(&want));
     // A process that dies before it has looked finds it again.
     let rebuilt = LineBackend::new(store.clone(), Sealer::new("pickle"), DeviceKey::new("d"));
-    assert_eq!(rebuilt.take_unknown_duplicates(10).await.unwrap(), [want.clone()]);
+    assert_eq!(rebuilt.take_unknown_duplicates(10).await.unwrap(), std::slice::from_ref(&want));
     rebuilt.settle_unknown_duplicate(&want).await.unwrap();
     assert!(rebuilt.take_unknown_duplicates(10).await.unwrap().is_empty());
 

@@ -406,6 +406,11 @@ async fn cost(store: Store) {
     let before = line.cost();
     line.store_sent_message("c", "m", b"x").await.unwrap();
     line.put_msg_secrets(vec![secret("m", 1, 0, 0)]).await.unwrap();
-    assert_eq!(line.cost().statements - before.statements, 2);
+    line.get_tc_token("1").await.unwrap();
+    assert_eq!(line.cost().statements - before.statements, 3);
+    line.get_tc_token("1").await.unwrap();
+    assert_eq!(line.cost().statements - before.statements, 3, "asked before every send, looked up once");
+    line.store_received_tc_token("1", b"t", 1).await.unwrap();
+    assert_eq!(line.get_tc_token("1").await.unwrap().unwrap().token, b"t");
     assert_eq!(line.cost().transactions, 0, "single statements need no transaction around them");
 }
