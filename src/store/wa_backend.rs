@@ -94,6 +94,7 @@ pub struct LineBackend {
     aliases: Mutex<LearntAliases>,
     alias_learnt: Notify,
     pub(super) unknown_noted: Notify,
+    pub(super) tokens: super::wa_people::TokenCache,
     statements: AtomicU64,
     transactions: AtomicU64,
 }
@@ -110,6 +111,7 @@ impl LineBackend {
             aliases: Mutex::default(),
             alias_learnt: Notify::new(),
             unknown_noted: Notify::new(),
+            tokens: super::wa_people::TokenCache::default(),
             statements: AtomicU64::new(0),
             transactions: AtomicU64::new(0),
         })

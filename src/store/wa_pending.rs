@@ -64,7 +64,7 @@ pub(super) static ROWS: &[&Rows] = &[&PUT_PENDING, &DELETE_PENDING];
 /// Ids the library's builder uses to try the pending rows out.
 const PROBE: &str = "__wa_durability_probe_";
 /// Waits before a failed pending write is tried again.
-const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(30), Duration::from_millis(150)];
+const RETRY_AFTER: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1)];
 /// How long a pending write may take altogether before it counts as failed.
 const PENDING_DEADLINE: Duration = Duration::from_secs(10);
 
