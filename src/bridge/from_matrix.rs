@@ -101,7 +101,7 @@ impl Bridge {
                     "Hello, I'm the WhatsApp bridge. Say `login qr` to link your WhatsApp account, or `help` for \
                      everything I can do. In other rooms, put `{prefix}` before a command."
                 );
-                self.say(&room, &hello, &event.event_id, "hello").await?;
+                self.say(&room, &hello, &event.room_id, "hello").await?;
             }
         }
         Ok(self.store().settle_row(row.seq).await?)

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use wacore_binary::{consts::WA_CONN_HEADER, marshal, marshal::unmarshal_ref, util::unpack};
 use wacore_noise::{
     NoiseCipher,
-    framing::{FrameDecoder, encode_frame, encode_frame_into},
+    framing::{FrameDecoder, append_frame_into, encode_frame},
 };
 
 use crate::{
@@ -98,7 +98,7 @@ async fn write(
                 Outgoing::Stanza(node) if !close => {
                     let sealed = cipher.encrypt_with_counter(counter, &marshal(&node)?)?;
                     counter += 1;
-                    encode_frame_into(&sealed, None, &mut wire)?;
+                    append_frame_into(&sealed, None, &mut wire)?;
                 }
                 Outgoing::Stanza(_) => {}
                 Outgoing::Close => close = true,

@@ -4,9 +4,10 @@
 //! it; what was sent on a connection that died is sent again on the next, with
 //! the same id.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use wacore_binary::{Node, NodeContent, builder::NodeBuilder};
+use wacore_libsignal::protocol::PreKeySignalMessage;
 
 use crate::{
     account::Link,
@@ -55,6 +56,9 @@ pub struct Queued {
 #[derive(Default)]
 pub struct Queue {
     items: VecDeque<Queued>,
+    /// How many messages wait under an id, so that settling a long backlog
+    /// stops looking where nothing is left.
+    messages: HashMap<String, usize>,
 }
 
 impl Queue {
@@ -70,14 +74,36 @@ impl Queue {
         }
     }
 
+    fn push(&mut self, item: Queued) {
+        if item.class == Class::Message {
+            *self.messages.entry(item.id.clone()).or_default() += 1;
+        }
+        self.items.push_back(item);
+    }
+
     /// Settles every sent message with this id from `peer` (any when absent).
     pub fn settle_messages(&mut self, id: &str, peer: Option<&Number>) {
-        self.items.retain(|item| {
-            !(item.sent
-                && item.class == Class::Message
-                && item.id == id
-                && (peer.is_none() || item.peer.as_ref() == peer))
-        });
+        let Some(waiting) = self.messages.get_mut(id) else {
+            return;
+        };
+        let mut from = 0;
+        while *waiting > 0 {
+            let fits = |item: &Queued| {
+                item.sent
+                    && item.class == Class::Message
+                    && item.id == id
+                    && (peer.is_none() || item.peer.as_ref() == peer)
+            };
+            let Some(found) = self.items.iter().skip(from).position(fits) else {
+                break;
+            };
+            from += found;
+            self.items.remove(from);
+            *waiting -= 1;
+        }
+        if *waiting == 0 {
+            self.messages.remove(id);
+        }
     }
 
     /// Settles the first sent stanza of another class with this id and type.
@@ -104,13 +130,7 @@ impl State {
         let Some(companion) = self.companion_mut(to) else {
             return;
         };
-        companion.queue.items.push_back(Queued {
-            class,
-            id: attr_or_empty(&node, "id"),
-            peer: peer.cloned(),
-            node,
-            sent: false,
-        });
+        companion.queue.push(Queued { class, id: attr_or_empty(&node, "id"), peer: peer.cloned(), node, sent: false });
         self.pump(to);
     }
 
@@ -184,7 +204,11 @@ impl State {
                 out.push(node);
                 continue;
             }
-            match faults.next_delivery() {
+            // What an account's devices tell each other is not what a test
+            // arms its faults for.
+            let peer = attr(&node, "category").as_deref() == Some("peer");
+            let delivery = if peer { Delivery::Once } else { faults.next_delivery() };
+            match delivery {
                 Delivery::Once => out.push(node),
                 Delivery::Twice => {
                     out.push(node.clone());
@@ -217,13 +241,30 @@ pub fn ib(child: Node) -> Node {
     NodeBuilder::new("ib").attr("from", server_jid()).children([child]).build()
 }
 
-/// Flips the last byte of the first ciphertext.
-fn corrupt(node: &mut Node) {
-    if let Some(NodeContent::Nodes(children)) = &mut node.content
-        && let Some(enc) = children.iter_mut().find(|c| c.tag == "enc")
-        && let Some(NodeContent::Bytes(content)) = &mut enc.content
-        && let Some(last) = content.last_mut()
-    {
+/// Breaks the first ciphertext so that its authentication fails but its envelope
+/// can still be read: the last byte of the Signal message, which in a prekey
+/// message is not the last of all.
+pub fn corrupt(node: &mut Node) {
+    let Some(NodeContent::Nodes(children)) = &mut node.content else {
+        return;
+    };
+    let Some(enc) = children.iter_mut().find(|c| c.tag == "enc") else {
+        return;
+    };
+    let prekey = attr(enc, "type").as_deref() == Some("pkmsg");
+    let Some(NodeContent::Bytes(content)) = &mut enc.content else {
+        return;
+    };
+    let end = if prekey { end_of_inner(content) } else { Some(content.len()) };
+    if let Some(last) = end.and_then(|end| content.get_mut(end - 1)) {
         *last ^= 0xff;
     }
+}
+
+/// Where in a prekey message the Signal message inside it ends.
+fn end_of_inner(content: &[u8]) -> Option<usize> {
+    let outer = PreKeySignalMessage::try_from(content).ok()?;
+    let inner = outer.message().serialized();
+    let start = content.windows(inner.len()).position(|w| w == inner)?;
+    Some(start + inner.len())
 }
