@@ -15,43 +15,27 @@ async fn people_talk(db: Db) -> Result<()> {
     let heard = bob.wait_text(&room, "hello").await?;
     ensure!(heard.id == hello);
     bob.read_up_to(&room, &hello).await?;
-    alice
-        .wait_receipt("bob read it", wait::STEP, |r| {
-            r.event == hello && r.user == bob.id()
-        })
-        .await?;
+    alice.wait_receipt("bob read it", wait::STEP, |r| r.event == hello && r.user == bob.id()).await?;
 
     // Killed and started again on the same data, it still knows everything, and clients go on by themselves.
     synapse.kill().await?;
     synapse.start_again().await?;
     bob.send_text(&room, "still here").await?;
     alice.wait_text(&room, "still here").await?;
-    let texts: Vec<String> = alice
-        .history(&room)
-        .await?
-        .iter()
-        .map(|e| e.body().to_owned())
-        .filter(|b| !b.is_empty())
-        .collect();
+    let texts: Vec<String> =
+        alice.history(&room).await?.iter().map(|e| e.body().to_owned()).filter(|b| !b.is_empty()).collect();
     ensure!(texts == ["hello", "still here"], "{texts:?}");
 
-    let mxc = alice
-        .client()
-        .upload(b"bytes".to_vec(), "application/octet-stream", "file")
-        .await?;
+    let mxc = alice.client().upload(b"bytes".to_vec(), "application/octet-stream", "file").await?;
     ensure!(bob.client().download(&mxc).await? == b"bytes");
     alice.redact(&room, &hello).await?;
-    bob.wait_event("the removal", wait::STEP, |e| e.kind == "m.room.redaction")
-        .await?;
+    bob.wait_event("the removal", wait::STEP, |e| e.kind == "m.room.redaction").await?;
     synapse.stop().await
 }
 
 fn run(story: impl Future<Output = Result<()>>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(story).expect("the story holds");
 }
 

@@ -16,12 +16,8 @@ matrix_bed::stories! {
 }
 
 /// After each durable step, in both directions.
-const FROM_WHATSAPP: [&str; 4] = [
-    "from_wa.after_store",
-    "from_wa.after_reserve",
-    "from_wa.after_send",
-    "from_wa.after_settle",
-];
+const FROM_WHATSAPP: [&str; 4] =
+    ["from_wa.after_store", "from_wa.after_reserve", "from_wa.after_send", "from_wa.after_settle"];
 const FROM_MATRIX: [&str; 5] = [
     "mx.txn.after_commit",
     "from_mx.after_store",
@@ -52,10 +48,7 @@ async fn die_at(world: &mut World, chat: &Chat, point: &str, direction: Directio
     for passed in [0, 2] {
         let word = format!("{point}, after {passed}");
         world.bridge.kill9()?;
-        world
-            .bridge
-            .start_with_kill_points(&format!("{point}={passed}*off->return"))
-            .await?;
+        world.bridge.start_with_kill_points(&format!("{point}={passed}*off->return")).await?;
         for number in 0..5 {
             let text = format!("{word}: {number}");
             match direction {
@@ -64,24 +57,13 @@ async fn die_at(world: &mut World, chat: &Chat, point: &str, direction: Directio
             }
         }
         let limit = Duration::from_secs(60);
-        let status = world
-            .bridge
-            .wait_exit(limit)
-            .await
-            .with_context(|| format!("dying at {word}"))?;
-        ensure!(
-            !status.success(),
-            "the bridge died at {word}, it did not end: {status}"
-        );
+        let status = world.bridge.wait_exit(limit).await.with_context(|| format!("dying at {word}"))?;
+        ensure!(!status.success(), "the bridge died at {word}, it did not end: {status}");
         world.bridge.start().await?;
-        chat.wait_all(limit)
-            .await
-            .with_context(|| format!("after dying at {word}"))?;
+        chat.wait_all(limit).await.with_context(|| format!("after dying at {word}"))?;
         // What is wrong is found at the point it came from.
         world.bridge.wait_idle().await?;
-        chat.check_laws()
-            .await
-            .with_context(|| format!("after dying at {word}"))?;
+        chat.check_laws().await.with_context(|| format!("after dying at {word}"))?;
     }
     Ok(())
 }
@@ -108,11 +90,7 @@ async fn killed_twenty_times_by_chance(world: &mut World) -> Result<()> {
         };
         let (said, killed) = futures_util::future::join(said, killed).await;
         said.and(killed)?;
-        world
-            .bridge
-            .start()
-            .await
-            .with_context(|| format!("start after kill {kill}"))?;
+        world.bridge.start().await.with_context(|| format!("start after kill {kill}"))?;
     }
     Ok(())
 }

@@ -60,17 +60,10 @@ async fn a_second_login_of_the_same_user(world: &mut World) -> Result<()> {
     let at_work = world.chat(&alice, &work, &bob);
     at_home.begin("to the private number").await?;
     at_work.begin("to the number at work").await?;
-    ensure!(
-        at_home.room()? != at_work.room()?,
-        "two logins, two chats, two rooms"
-    );
+    ensure!(at_home.room()? != at_work.room()?, "two logins, two chats, two rooms");
     at_work.person_says("from work").await?;
     let item = at_work.wait_at_contact("from work").await?;
-    ensure!(
-        item.from.starts_with(&work.number),
-        "it went through the login of the room: {}",
-        item.from
-    );
+    ensure!(item.from.starts_with(&work.number), "it went through the login of the room: {}", item.from);
     Ok(())
 }
 
@@ -90,23 +83,11 @@ async fn two_users_see_nothing_of_each_other(world: &mut World) -> Result<()> {
     ensure!(one != other, "the same contact, two users, two rooms");
     for (person, stranger, room) in [(&alice, &carol, &one), (&carol, &alice, &other)] {
         let members = person.members(room).await?;
-        ensure!(
-            !members.contains(&stranger.id().to_owned()),
-            "{room}: {members:?}"
-        );
+        ensure!(!members.contains(&stranger.id().to_owned()), "{room}: {members:?}");
         for room in stranger.rooms() {
-            let told = stranger
-                .events(&room)
-                .into_iter()
-                .find(|event| event.body().contains(person.name()));
-            let greeted = told.filter(|event| {
-                event.body().contains("was here") || event.body().contains("only for")
-            });
-            ensure!(
-                greeted.is_none(),
-                "{} was told {greeted:?}",
-                stranger.name()
-            );
+            let told = stranger.events(&room).into_iter().find(|event| event.body().contains(person.name()));
+            let greeted = told.filter(|event| event.body().contains("was here") || event.body().contains("only for"));
+            ensure!(greeted.is_none(), "{} was told {greeted:?}", stranger.name());
         }
     }
     Ok(())
@@ -118,11 +99,7 @@ async fn logged_out_from_the_phone(world: &mut World) -> Result<()> {
     chat.begin("before").await?;
     let room = chat.room()?;
     world.phones.unlink(&account.number)?;
-    management
-        .wait_notice("the bot tells of the log-out", |e| {
-            e.body().to_lowercase().contains("logged out")
-        })
-        .await?;
+    management.wait_notice("the bot tells of the log-out", |e| e.body().to_lowercase().contains("logged out")).await?;
     // A message that can't be delivered says so in the room.
     alice.send_text(&room, "into the void").await?;
     alice
@@ -178,10 +155,7 @@ async fn an_encrypted_room_is_not_met_with_silence(world: &mut World) -> Result<
         })
         .await?;
     ensure!(
-        alice
-            .find_state(&greeting.room, "m.room.encryption", "")
-            .await?
-            .is_none(),
+        alice.find_state(&greeting.room, "m.room.encryption", "").await?.is_none(),
         "the new room is not encrypted"
     );
     let management = matrix_bed::management::Management::at(&alice, &bot, &greeting.room);
@@ -191,32 +165,17 @@ async fn an_encrypted_room_is_not_met_with_silence(world: &mut World) -> Result<
 
 async fn who_may_not_gets_nothing(world: &mut World) -> Result<()> {
     let mallory = world.person("mallory").await?;
-    world
-        .bridge
-        .stop()
-        .await
-        .context("stopping for new permissions")?;
-    world
-        .bridge
-        .reconfigure(&json!({"bridge": {"permissions": {mallory.id(): "block"}}}))?;
+    world.bridge.stop().await.context("stopping for new permissions")?;
+    world.bridge.reconfigure(&json!({"bridge": {"permissions": {mallory.id(): "block"}}}))?;
     world.bridge.start().await?;
     let bot = world.bridge.slot().bot();
     let room = mallory.create_dm(&bot).await?;
     mallory.send_text(&room, "login qr").await?;
     // Somebody else, who may, is served after that: so the bot has seen mallory's words by now.
     let alice = world.person("alice").await?;
-    world
-        .management(&alice)
-        .await?
-        .ask("help", "login qr")
-        .await?;
+    world.management(&alice).await?.ask("help", "login qr").await?;
     world.bridge.wait_idle().await?;
-    let pictures = mallory
-        .history(&room)
-        .await?
-        .iter()
-        .filter(|e| e.is_message("m.image"))
-        .count();
+    let pictures = mallory.history(&room).await?.iter().filter(|e| e.is_message("m.image")).count();
     ensure!(pictures == 0, "a blocked user got a code");
     Ok(())
 }

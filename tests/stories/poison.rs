@@ -12,6 +12,7 @@ matrix_bed::stories! {
         transactions_that_are_large
         one_bad_event_in_a_good_transaction
         a_text_with_a_zero_character
+        a_row_that_can_not_be_read
         a_row_that_kills_the_process_whenever_it_is_tried
         whatsapp_says_what_nobody_knows
         whatsapp_sends_what_can_not_be_decrypted
@@ -35,10 +36,7 @@ async fn transactions_that_are_wrong(world: &mut World) -> Result<()> {
     ] {
         let (status, answer) = world.bridge.put_transaction(token, "wrong", body).await?;
         // CS-API 5.7: without any token it may also be 401.
-        ensure!(
-            status == wanted || (token.is_empty() && status == 401),
-            "{wanted} expected, got {status}: {answer}"
-        );
+        ensure!(status == wanted || (token.is_empty() && status == 401), "{wanted} expected, got {status}: {answer}");
     }
     ensure!(world.bridge.is_running()?, "the bridge lives");
     chat.begin("all is well").await?;
@@ -59,20 +57,10 @@ async fn transactions_that_are_large(world: &mut World) -> Result<()> {
     let large = serde_json::to_vec(&json!({"events": events}))?;
     ensure!(large.len() > 10_000_000, "{}", large.len());
     let (status, answer) = world.bridge.put_transaction(&token, "large", large).await?;
-    ensure!(
-        status == 200,
-        "a transaction of 10 MB is legitimate: {status} {answer}"
-    );
-    let too_large =
-        format!(r#"{{"events": [], "padding": "{}"}}"#, "x".repeat(65 << 20)).into_bytes();
-    let (status, answer) = world
-        .bridge
-        .put_transaction(&token, "too large", too_large)
-        .await?;
-    ensure!(
-        status == 413,
-        "one above 64 MiB is refused: {status} {answer}"
-    );
+    ensure!(status == 200, "a transaction of 10 MB is legitimate: {status} {answer}");
+    let too_large = format!(r#"{{"events": [], "padding": "{}"}}"#, "x".repeat(65 << 20)).into_bytes();
+    let (status, answer) = world.bridge.put_transaction(&token, "too large", too_large).await?;
+    ensure!(status == 413, "one above 64 MiB is refused: {status} {answer}");
     chat.person_says("all is well").await?;
     Ok(())
 }
@@ -88,22 +76,15 @@ async fn one_bad_event_in_a_good_transaction(world: &mut World) -> Result<()> {
     let bad = json!({"type": "m.room.message", "event_id": "$bad", "room_id": room, "sender": alice,
         "origin_server_ts": "yesterday", "content": {"msgtype": 7, "body": ["not", "text"]}});
     let worse = json!({"what": "is this"});
-    let events = json!({"events": [good("$first", "before the bad one"), bad, worse, good("$last", "after the bad one")]});
-    let (status, answer) = world
-        .bridge
-        .put_transaction(&token, "mixed", serde_json::to_vec(&events)?)
-        .await?;
+    let events =
+        json!({"events": [good("$first", "before the bad one"), bad, worse, good("$last", "after the bad one")]});
+    let (status, answer) = world.bridge.put_transaction(&token, "mixed", serde_json::to_vec(&events)?).await?;
     ensure!(status == 200, "{status} {answer}");
     chat.wait_at_contact("before the bad one").await?;
     chat.wait_at_contact("after the bad one").await?;
     world.bridge.wait_idle().await?;
     let health = world.bridge.health().await?;
-    ensure!(
-        health["inbox"]["failed"]
-            .as_u64()
-            .is_some_and(|failed| failed >= 1),
-        "kept as failed: {health}"
-    );
+    ensure!(health["inbox"]["failed"].as_u64().is_some_and(|failed| failed >= 1), "kept as failed: {health}");
     chat.person_says("all is well").await?;
     Ok(())
 }
@@ -111,21 +92,34 @@ async fn one_bad_event_in_a_good_transaction(world: &mut World) -> Result<()> {
 async fn a_text_with_a_zero_character(world: &mut World) -> Result<()> {
     let chat = world.begin().await?;
     // What becomes of the character is free; that the text comes is not.
-    world
-        .phones
-        .send(
-            &chat.contact().number,
-            &chat.login().number,
-            "zero\0character",
-        )
-        .await?;
+    world.phones.send(&chat.contact().number, &chat.login().number, "zero\0character").await?;
     let cleaned = |body: &str| body.contains("zero") && body.contains("character");
-    chat.person()
-        .wait_event("the text around the zero", wait::STEP, |event| {
-            cleaned(event.body())
-        })
-        .await?;
+    chat.person().wait_event("the text around the zero", wait::STEP, |event| cleaned(event.body())).await?;
     chat.begin("the next one").await?;
+    Ok(())
+}
+
+async fn a_row_that_can_not_be_read(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let room = chat.room()?;
+    let garbage = world.database.literal(b"\xff\x00 this was a row");
+    let spoil = format!("UPDATE inbox SET body = {garbage} WHERE state = 'waiting'");
+    for point in ["from_wa.after_store", "from_mx.after_store"] {
+        world.bridge.stop().await?;
+        world.bridge.start_with_kill_points(&format!("{point}=return")).await?;
+        if point == "from_wa.after_store" {
+            world.phones.send(&chat.contact().number, &chat.login().number, "to be spoiled").await?;
+        } else {
+            chat.person().send_text(&room, "to be spoiled, too").await?;
+        }
+        world.bridge.wait_exit(wait::STEP).await?;
+        let spoiled = world.database.execute(&spoil).await?;
+        ensure!(spoiled == 1, "one row waits after {point}: {spoiled}");
+        world.bridge.start().await?;
+        chat.begin(&format!("after the row of {point}")).await?;
+        chat.person_says(&format!("on after the row of {point}")).await?;
+        world.bridge.wait_idle().await?;
+    }
     Ok(())
 }
 
@@ -138,10 +132,7 @@ async fn a_row_that_kills_the_process_whenever_it_is_tried(world: &mut World) ->
     // Until the row is given up, every start ends at it.
     let mut deaths = 0;
     loop {
-        world
-            .bridge
-            .start_with_kill_points("from_mx.after_reserve=return")
-            .await?;
+        world.bridge.start_with_kill_points("from_mx.after_reserve=return").await?;
         let told = alice.wait_event("a word that it was not delivered", wait::STEP, |event| {
             event.room == room && event.sender != alice.id() && event.is_message("m.notice")
         });
@@ -162,9 +153,7 @@ async fn a_row_that_kills_the_process_whenever_it_is_tried(world: &mut World) ->
 
 async fn whatsapp_says_what_nobody_knows(world: &mut World) -> Result<()> {
     let chat = world.begin().await?;
-    world
-        .phones
-        .fault(&chat.login().number, FaultKind::UnknownStanza, 1)?;
+    world.phones.fault(&chat.login().number, FaultKind::UnknownStanza, 1)?;
     chat.begin("all is well").await?;
     chat.person_says("indeed").await?;
     Ok(())
@@ -173,9 +162,7 @@ async fn whatsapp_says_what_nobody_knows(world: &mut World) -> Result<()> {
 async fn whatsapp_sends_what_can_not_be_decrypted(world: &mut World) -> Result<()> {
     let chat = world.begin().await?;
     // The phone is asked to send it again, and does.
-    world
-        .phones
-        .fault(&chat.login().number, FaultKind::CorruptCiphertext, 1)?;
+    world.phones.fault(&chat.login().number, FaultKind::CorruptCiphertext, 1)?;
     chat.contact_says("garbled at first").await?;
     chat.wait_in_room("garbled at first").await?;
     chat.begin("and on").await?;

@@ -47,20 +47,13 @@ async fn the_shipped_build_refuses_the_simulator_at_a_pairing(world: &mut World)
     let asked = std::time::Instant::now();
     alice.send_text(management.room(), "login qr").await?;
     let answer = alice
-        .wait_event(
-            "the bot says why there is no code",
-            wait::STEP * 3,
-            |event| {
-                event.room == management.room()
-                    && event.sender == world.bridge.slot().bot()
-                    && event.arrived >= asked
-                    && event.kind == "m.room.message"
-            },
-        )
+        .wait_event("the bot says why there is no code", wait::STEP * 3, |event| {
+            event.room == management.room()
+                && event.sender == world.bridge.slot().bot()
+                && event.arrived >= asked
+                && event.kind == "m.room.message"
+        })
         .await?;
-    ensure!(
-        !answer.is_message("m.image"),
-        "a code of a server that is not WhatsApp was shown"
-    );
+    ensure!(!answer.is_message("m.image"), "a code of a server that is not WhatsApp was shown");
     Ok(())
 }

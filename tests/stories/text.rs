@@ -12,6 +12,7 @@ matrix_bed::stories! {
         many_messages_keep_their_order
         number_and_lid_are_one_person
         strange_texts_cross_unchanged
+        logs_hold_nothing_of_people
     }
     own {}
 }
@@ -19,11 +20,7 @@ matrix_bed::stories! {
 async fn text_crosses_both_ways(world: &mut World) -> Result<()> {
     let chat = world.begin().await?;
     let event = chat.begin("how are you?").await?;
-    ensure!(
-        world.bridge.slot().is_ghost(&event.sender),
-        "a ghost of the contact speaks: {}",
-        event.sender
-    );
+    ensure!(world.bridge.slot().is_ghost(&event.sender), "a ghost of the contact speaks: {}", event.sender);
     ensure!(event.is_message("m.text"), "{}", event.content);
     chat.person_says("fine, and you?").await?;
     let item = chat.wait_at_contact("fine, and you?").await?;
@@ -31,32 +28,13 @@ async fn text_crosses_both_ways(world: &mut World) -> Result<()> {
     chat.begin("fine too").await?;
     // The ghost has the contact's name.
     let room = chat.room()?;
-    let member = chat
-        .person()
-        .find_state(&room, "m.room.member", &event.sender)
-        .await?
-        .unwrap_or_default();
-    let name = member["displayname"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    let member = chat.person().find_state(&room, "m.room.member", &event.sender).await?.unwrap_or_default();
+    let name = member["displayname"].as_str().unwrap_or_default().to_owned();
     ensure!(name.contains("bob"), "the ghost is called {name:?}");
     // And the room says what it is (MSC2346).
-    let state = chat
-        .person()
-        .client()
-        .get(&["_matrix", "client", "v3", "rooms", &room, "state"])
-        .await?;
-    let kinds: Vec<&str> = state
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|e| e["type"].as_str())
-        .collect();
-    ensure!(
-        kinds.contains(&"m.bridge") || kinds.contains(&"uk.half-shot.bridge"),
-        "no bridge state: {kinds:?}"
-    );
+    let state = chat.person().client().get(&["_matrix", "client", "v3", "rooms", &room, "state"]).await?;
+    let kinds: Vec<&str> = state.as_array().into_iter().flatten().filter_map(|e| e["type"].as_str()).collect();
+    ensure!(kinds.contains(&"m.bridge") || kinds.contains(&"uk.half-shot.bridge"), "no bridge state: {kinds:?}");
     Ok(())
 }
 
@@ -78,26 +56,17 @@ async fn receipts_cross_both_ways(world: &mut World) -> Result<()> {
     world.phones.read(&chat.contact().number, &item).await?;
     alice
         .wait_receipt("the contact has read it", wait::STEP, |receipt| {
-            receipt.room == room
-                && receipt.event == sent
-                && world.bridge.slot().is_ghost(&receipt.user)
+            receipt.room == room && receipt.event == sent && world.bridge.slot().is_ghost(&receipt.user)
         })
         .await?;
     let id = chat.contact_says("and you read me").await?;
     let event = chat.wait_in_room("and you read me").await?;
     alice.read_up_to(&room, &event.id).await?;
     let number = chat.contact().number.clone();
-    wait::until(
-        "the contact's phone shows it as read",
-        wait::STEP,
-        || async {
-            let receipts = world.phones.receipts(&number);
-            Ok(receipts
-                .iter()
-                .any(|r| r.kind == "read" && r.ids.contains(&id))
-                .then_some(()))
-        },
-    )
+    wait::until("the contact's phone shows it as read", wait::STEP, || async {
+        let receipts = world.phones.receipts(&number);
+        Ok(receipts.iter().any(|r| r.kind == "read" && r.ids.contains(&id)).then_some(()))
+    })
     .await
 }
 
@@ -126,20 +95,12 @@ async fn number_and_lid_are_one_person(world: &mut World) -> Result<()> {
     let chat = world.chat(&alice, &account, &bob);
     let first = chat.begin("by my number").await?;
     let lid = format!("{}@lid", bob.lid);
-    world
-        .phones
-        .send(&account.number, &lid, "to your lid")
-        .await?;
+    world.phones.send(&account.number, &lid, "to your lid").await?;
     let second = chat.wait_in_room("to your lid").await?;
     ensure!(first.room == second.room, "one room");
     chat.person_says("one answer").await?;
     let third = chat.begin("from my number again").await?;
-    ensure!(
-        first.sender == third.sender,
-        "one ghost: {} and {}",
-        first.sender,
-        third.sender
-    );
+    ensure!(first.sender == third.sender, "one ghost: {} and {}", first.sender, third.sender);
     Ok(())
 }
 
@@ -164,5 +125,26 @@ async fn strange_texts_cross_unchanged(world: &mut World) -> Result<()> {
         chat.person_says(&text).await?;
         chat.wait_at_contact(&text).await?;
     }
+    Ok(())
+}
+
+async fn logs_hold_nothing_of_people(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    for round in 0..3 {
+        chat.begin(&format!("secret of bob's, {round}")).await?;
+        chat.own_phone_says(&format!("secret of the own phone, {round}")).await?;
+        chat.person_says(&format!("secret of alice's, {round}")).await?;
+        chat.wait_at_contact(&format!("secret of alice's, {round}")).await?;
+        world.bridge.restart().await?;
+    }
+    chat.wait_all(wait::STEP).await?;
+    let log = world.bridge.log()?;
+    let (login, contact) = (chat.login(), chat.contact());
+    for word in ["secret of", &login.number, &contact.number, &login.lid, &contact.lid] {
+        let line = log.lines().find(|line| line.contains(word));
+        ensure!(line.is_none(), "{word:?} is in the log: {line:?}");
+    }
+    let token = world.bridge.slot().text("/appservice/as_token")?;
+    ensure!(!log.contains(token), "the token is in the log");
     Ok(())
 }

@@ -29,19 +29,11 @@ impl Bridge {
     ///
     /// # Errors
     /// The folder can't be written.
-    pub fn configure(
-        slot: Slot,
-        folder: &Path,
-        database: &Database,
-        whatsapp: (&str, &str),
-    ) -> Result<Self> {
+    pub fn configure(slot: Slot, folder: &Path, database: &Database, whatsapp: (&str, &str)) -> Result<Self> {
         let (websocket, media) = whatsapp;
         let mut config = slot.config().clone();
         config["database"] = json!({"type": database.type_name(), "uri": database.uri});
-        merge(
-            &mut config["network"],
-            &json!({"websocket_url": websocket, "media_base_url": media}),
-        );
+        merge(&mut config["network"], &json!({"websocket_url": websocket, "media_base_url": media}));
         merge(&mut config["logging"], &json!({"level": "debug"}));
         let path = folder.join("config.yaml");
         std::fs::write(&path, serde_yaml::to_string(&config)?)?;
@@ -114,10 +106,7 @@ impl Bridge {
             bail!("the bridge runs already");
         }
         if !self.binary.exists() {
-            bail!(
-                "no bridge at {}: build it with `cargo build --features simulator`",
-                self.binary.display()
-            );
+            bail!("no bridge at {}: build it with `cargo build --features simulator`", self.binary.display());
         }
         let mut command = tether::command(&self.binary);
         command
@@ -150,12 +139,7 @@ impl Bridge {
                 if !running? {
                     bail!("the bridge ended before it was ready");
                 }
-                Ok(request
-                    .send()
-                    .await
-                    .ok()
-                    .filter(|answer| answer.status().is_success())
-                    .map(drop))
+                Ok(request.send().await.ok().filter(|answer| answer.status().is_success()).map(drop))
             }
         })
         .await
@@ -195,10 +179,7 @@ impl Bridge {
     /// # Errors
     /// It was not started, or still runs after `limit`.
     pub async fn wait_exit(&mut self, limit: Duration) -> Result<ExitStatus> {
-        let process = self
-            .process
-            .as_mut()
-            .context("the bridge was not started")?;
+        let process = self.process.as_mut().context("the bridge was not started")?;
         let status = process.wait_exit(limit).await?;
         self.process = None;
         Ok(status)
@@ -226,11 +207,7 @@ impl Bridge {
     /// # Errors
     /// It does not answer JSON.
     pub async fn health(&self) -> Result<Value> {
-        let answer = self
-            .http
-            .get(format!("{}/health", self.url()))
-            .send()
-            .await?;
+        let answer = self.http.get(format!("{}/health", self.url())).send().await?;
         Ok(answer.json().await?)
     }
 
@@ -242,37 +219,20 @@ impl Bridge {
         let last = std::sync::Mutex::new(Value::Null);
         let idle = wait::until("the bridge's lanes are empty", wait::STEP, || async {
             let health = self.health().await?;
-            let waiting = health["inbox"]["waiting"]
-                .as_u64()
-                .context("/health has no inbox.waiting")?;
+            let waiting = health["inbox"]["waiting"].as_u64().context("/health has no inbox.waiting")?;
             *last.lock().expect("no panic while it is held") = health;
             Ok((waiting == 0).then_some(()))
         });
-        idle.await.with_context(|| {
-            format!(
-                "/health: {}",
-                last.lock().expect("no panic while it is held")
-            )
-        })
+        idle.await.with_context(|| format!("/health: {}", last.lock().expect("no panic while it is held")))
     }
 
     /// Sends a request to the bridge as the homeserver would, with this token; returns status and body.
     ///
     /// # Errors
     /// The bridge can't be reached.
-    pub async fn put_transaction(
-        &self,
-        token: &str,
-        id: &str,
-        body: Vec<u8>,
-    ) -> Result<(u16, String)> {
+    pub async fn put_transaction(&self, token: &str, id: &str, body: Vec<u8>) -> Result<(u16, String)> {
         let url = format!("{}/_matrix/app/v1/transactions/{id}", self.url());
-        let request = self
-            .http
-            .put(url)
-            .bearer_auth(token)
-            .header("content-type", "application/json")
-            .body(body);
+        let request = self.http.put(url).bearer_auth(token).header("content-type", "application/json").body(body);
         let answer = request.send().await?;
         Ok((answer.status().as_u16(), answer.text().await?))
     }
@@ -280,10 +240,7 @@ impl Bridge {
     /// Returns the last lines of its output over all its runs.
     #[must_use]
     pub fn log_tail(&self, lines: usize) -> String {
-        format!(
-            "the bridge's log ends with\n{}",
-            process::tail(&self.log, lines)
-        )
+        format!("the bridge's log ends with\n{}", process::tail(&self.log, lines))
     }
 
     /// Returns all its output over all its runs.

@@ -10,9 +10,7 @@ impl Chance {
     /// Takes the seed from `MATRIX_WHATSAPP_SEED`, or a new one from the clock, and prints it.
     #[must_use]
     pub fn from_environment() -> Self {
-        let given = std::env::var("MATRIX_WHATSAPP_SEED")
-            .ok()
-            .and_then(|seed| seed.parse().ok());
+        let given = std::env::var("MATRIX_WHATSAPP_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(|| {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             now.map_or(1, |now| now.as_nanos() as u64)

@@ -44,22 +44,11 @@ impl Chat {
     pub fn new(phones: &Phones, person: &Person, login: &Account, contact: &Account) -> Self {
         let (person, phones) = (person.clone(), phones.clone());
         let (login, contact) = (login.clone(), contact.clone());
-        Self {
-            parts: Arc::new(Parts {
-                person,
-                login,
-                contact,
-                phones,
-                said: Mutex::default(),
-            }),
-        }
+        Self { parts: Arc::new(Parts { person, login, contact, phones, said: Mutex::default() }) }
     }
 
     fn said(&self) -> MutexGuard<'_, Said> {
-        self.parts
-            .said
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.parts.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the person.
@@ -85,10 +74,7 @@ impl Chat {
     /// # Errors
     /// None was seen yet.
     pub fn room(&self) -> Result<String> {
-        self.said()
-            .room
-            .clone()
-            .context("no message of this chat has been seen in a room yet")
+        self.said().room.clone().context("no message of this chat has been seen in a room yet")
     }
 
     /// The contact's phone sends a text; returns its WhatsApp id.
@@ -98,10 +84,7 @@ impl Chat {
     pub async fn contact_says(&self, text: &str) -> Result<String> {
         // Remembered in the order of sending, also when several are sent at once.
         self.said().by_contact.push(text.to_owned());
-        self.parts
-            .phones
-            .send(&self.parts.contact.number, &self.parts.login.number, text)
-            .await
+        self.parts.phones.send(&self.parts.contact.number, &self.parts.login.number, text).await
     }
 
     /// The person's own phone sends a text to the contact; returns its WhatsApp id.
@@ -110,10 +93,7 @@ impl Chat {
     /// The simulator refuses.
     pub async fn own_phone_says(&self, text: &str) -> Result<String> {
         self.said().by_own_phone.push(text.to_owned());
-        self.parts
-            .phones
-            .send(&self.parts.login.number, &self.parts.contact.number, text)
-            .await
+        self.parts.phones.send(&self.parts.login.number, &self.parts.contact.number, text).await
     }
 
     /// The person writes into the room; returns the event's id.
@@ -146,11 +126,7 @@ impl Chat {
         let event = self.parts.person.wait_event(&what, limit, seen).await?;
         let mut said = self.said();
         let room = said.room.get_or_insert_with(|| event.room.clone());
-        ensure!(
-            *room == event.room,
-            "{text:?} came in {}, but the chat's room is {room}",
-            event.room
-        );
+        ensure!(*room == event.room, "{text:?} came in {}, but the chat's room is {room}", event.room);
         drop(said);
         Ok(event)
     }
@@ -159,9 +135,7 @@ impl Chat {
     #[must_use]
     pub fn find_at_contact(&self, text: &str) -> Option<InboxItem> {
         let items = self.parts.phones.inbox(&self.parts.contact.number);
-        items
-            .into_iter()
-            .find(|item| item.text.as_deref() == Some(text))
+        items.into_iter().find(|item| item.text.as_deref() == Some(text))
     }
 
     /// Waits until a text of the person's is on the contact's phone.
@@ -181,13 +155,7 @@ impl Chat {
         let what = format!("{text:?} on {name}'s phone");
         let inbox = wait::until(&what, limit, || async { Ok(self.find_at_contact(text)) });
         inbox.await.with_context(|| {
-            let texts: Vec<String> = self
-                .parts
-                .phones
-                .inbox(number)
-                .iter()
-                .map(describe)
-                .collect();
+            let texts: Vec<String> = self.parts.phones.inbox(number).iter().map(describe).collect();
             format!("{name}'s phone has: {texts:?}")
         })
     }
@@ -208,10 +176,7 @@ impl Chat {
     pub async fn wait_all(&self, limit: Duration) -> Result<()> {
         let (to_room, to_phone) = {
             let said = self.said();
-            (
-                [&said.by_contact[..], &said.by_own_phone[..]].concat(),
-                said.by_person.clone(),
-            )
+            ([&said.by_contact[..], &said.by_own_phone[..]].concat(), said.by_person.clone())
         };
         for text in to_room {
             self.wait_in_room_for(&text, limit).await?;
@@ -229,64 +194,29 @@ impl Chat {
     /// # Errors
     /// A law is broken; the text says which, by which text.
     pub async fn check_laws(&self) -> Result<()> {
-        let Parts {
-            person,
-            login,
-            contact,
-            phones,
-            ..
-        } = &*self.parts;
+        let Parts { person, login, contact, phones, .. } = &*self.parts;
         let (room, by_contact, by_own_phone, by_person, own_events) = {
             let said = self.said();
-            let texts = (
-                said.by_contact.clone(),
-                said.by_own_phone.clone(),
-                said.by_person.clone(),
-            );
-            (
-                said.room.clone(),
-                texts.0,
-                texts.1,
-                texts.2,
-                said.events.clone(),
-            )
+            let texts = (said.by_contact.clone(), said.by_own_phone.clone(), said.by_person.clone());
+            (said.room.clone(), texts.0, texts.1, texts.2, said.events.clone())
         };
         let path = |from: &str, to: &str| format!("{from} -> {to}");
         if let Some(room) = &room {
             let history = person.history(room).await?;
-            let bridged = history
-                .iter()
-                .filter(|event| !own_events.contains(&event.id) && !event.body().is_empty());
+            let bridged = history.iter().filter(|event| !own_events.contains(&event.id) && !event.body().is_empty());
             let seen: Vec<String> = bridged.map(|event| event.body().to_owned()).collect();
             laws::check(&path(&contact.name, person.name()), &by_contact, &seen)?;
             laws::check(&path("own phone", person.name()), &by_own_phone, &seen)?;
         } else {
-            ensure!(
-                by_contact.is_empty() && by_own_phone.is_empty(),
-                "no room, but something was said on WhatsApp"
-            );
+            ensure!(by_contact.is_empty() && by_own_phone.is_empty(), "no room, but something was said on WhatsApp");
         }
         let items = phones.inbox(&contact.number);
-        laws::check(
-            &path(person.name(), &contact.name),
-            &by_person,
-            &texts(&items),
-        )?;
-        let own: Vec<InboxItem> = phones
-            .inbox(&login.number)
-            .into_iter()
-            .filter(|item| item.from_me)
-            .collect();
+        laws::check(&path(person.name(), &contact.name), &by_person, &texts(&items))?;
+        let own: Vec<InboxItem> = phones.inbox(&login.number).into_iter().filter(|item| item.from_me).collect();
         laws::check(&path(person.name(), "own phone"), &by_person, &texts(&own))?;
-        let again: u64 = items
-            .iter()
-            .map(|item| u64::from(item.arrivals.saturating_sub(1)))
-            .sum();
+        let again: u64 = items.iter().map(|item| u64::from(item.arrivals.saturating_sub(1))).sum();
         if again > 0 {
-            println!(
-                "{}'s phone got {again} messages again that it had already; it shows each once",
-                contact.name
-            );
+            println!("{}'s phone got {again} messages again that it had already; it shows each once", contact.name);
         }
         Ok(())
     }
@@ -297,7 +227,5 @@ fn texts(items: &[InboxItem]) -> Vec<String> {
 }
 
 fn describe(item: &InboxItem) -> String {
-    item.text
-        .clone()
-        .unwrap_or_else(|| format!("({})", item.id))
+    item.text.clone().unwrap_or_else(|| format!("({})", item.id))
 }

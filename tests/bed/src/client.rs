@@ -19,18 +19,11 @@ pub fn http() -> reqwest::Client {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // Another part of this process may have been first; any provider will do, since only loopback HTTP is spoken.
-        if rustls::crypto::ring::default_provider()
-            .install_default()
-            .is_err()
-        {
+        if rustls::crypto::ring::default_provider().install_default().is_err() {
             tracing::debug!("a crypto provider is installed already");
         }
     });
-    reqwest::Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(90))
-        .build()
-        .expect("constant settings")
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(90)).build().expect("constant settings")
 }
 
 /// An answer that is not 2xx.
@@ -66,11 +59,7 @@ impl Client {
     /// # Errors
     /// `base` is no address.
     pub fn new(http: reqwest::Client, base: &str, token: &str) -> Result<Self> {
-        Ok(Self {
-            http,
-            base: Url::parse(base)?,
-            token: token.to_owned(),
-        })
+        Ok(Self { http, base: Url::parse(base)?, token: token.to_owned() })
     }
 
     /// Calls an endpoint and returns its JSON answer. `path` holds the parts between slashes, not yet encoded.
@@ -122,15 +111,10 @@ impl Client {
     /// As [`Client::call`].
     pub async fn upload(&self, bytes: Vec<u8>, content_type: &str, name: &str) -> Result<String> {
         let path = ["_matrix", "media", "v3", "upload"];
-        let request = self
-            .request(Method::POST, &path, &[("filename", name)])?
-            .header("content-type", content_type)
-            .body(bytes);
+        let request =
+            self.request(Method::POST, &path, &[("filename", name)])?.header("content-type", content_type).body(bytes);
         let answer: Value = serde_json::from_slice(&read(request, &path).await?)?;
-        Ok(answer["content_uri"]
-            .as_str()
-            .context("no content_uri")?
-            .to_owned())
+        Ok(answer["content_uri"].as_str().context("no content_uri")?.to_owned())
     }
 
     /// Downloads what an `mxc://` address names, authenticated (CS-API v1.11, section 10.8.1).
@@ -146,12 +130,7 @@ impl Client {
         read(self.request(Method::GET, &path, &[])?, &path).await
     }
 
-    fn request(
-        &self,
-        method: Method,
-        path: &[&str],
-        query: &[(&str, &str)],
-    ) -> Result<reqwest::RequestBuilder> {
+    fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<reqwest::RequestBuilder> {
         let mut url = self.base.clone();
         match url.path_segments_mut() {
             Ok(mut segments) => segments.pop_if_empty().extend(path),
@@ -169,15 +148,9 @@ impl Client {
 }
 
 async fn read(request: reqwest::RequestBuilder, path: &[&str]) -> Result<Vec<u8>> {
-    let answer = request
-        .send()
-        .await
-        .with_context(|| format!("calling {}", path.join("/")))?;
+    let answer = request.send().await.with_context(|| format!("calling {}", path.join("/")))?;
     let status = answer.status();
-    let body = answer
-        .bytes()
-        .await
-        .with_context(|| format!("reading the answer of {}", path.join("/")))?;
+    let body = answer.bytes().await.with_context(|| format!("reading the answer of {}", path.join("/")))?;
     if status.is_success() {
         return Ok(body.into());
     }
@@ -186,12 +159,7 @@ async fn read(request: reqwest::RequestBuilder, path: &[&str]) -> Result<Vec<u8>
         .ok()
         .and_then(|body| body["errcode"].as_str().map(str::to_owned))
         .unwrap_or_default();
-    Err(anyhow::Error::new(Refusal {
-        status,
-        errcode,
-        body,
-    })
-    .context(format!("calling {}", path.join("/"))))
+    Err(anyhow::Error::new(Refusal { status, errcode, body }).context(format!("calling {}", path.join("/"))))
 }
 
 /// Returns the [`Refusal`] inside an error, if the server did answer.
@@ -203,11 +171,7 @@ pub fn refusal(error: &anyhow::Error) -> Option<&Refusal> {
 /// Returns a transaction id never used before by this process.
 #[must_use]
 pub fn new_transaction() -> String {
-    format!(
-        "bed{}.{}",
-        std::process::id(),
-        TRANSACTION.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("bed{}.{}", std::process::id(), TRANSACTION.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Registers somebody with the server's shared secret and logs in as that user; returns (user id, device, token).
@@ -216,39 +180,16 @@ pub fn new_transaction() -> String {
 ///
 /// # Errors
 /// As [`Client::call`].
-pub async fn register(
-    base: &str,
-    secret: &str,
-    name: &str,
-    password: &str,
-) -> Result<(String, String, String)> {
+pub async fn register(base: &str, secret: &str, name: &str, password: &str) -> Result<(String, String, String)> {
     use hmac::{KeyInit, Mac};
     let client = Client::new(http(), base, "")?;
     let path = ["_synapse", "admin", "v1", "register"];
-    let nonce = client.get(&path).await?["nonce"]
-        .as_str()
-        .context("no nonce")?
-        .to_owned();
+    let nonce = client.get(&path).await?["nonce"].as_str().context("no nonce")?.to_owned();
     let mut mac = hmac::Hmac::<sha1::Sha1>::new_from_slice(secret.as_bytes())?;
-    mac.update(
-        [nonce.as_str(), name, password, "notadmin"]
-            .join("\0")
-            .as_bytes(),
-    );
-    let mac: String = mac
-        .finalize()
-        .into_bytes()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let body =
-        json!({"nonce": nonce, "username": name, "password": password, "admin": false, "mac": mac});
+    mac.update([nonce.as_str(), name, password, "notadmin"].join("\0").as_bytes());
+    let mac: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let body = json!({"nonce": nonce, "username": name, "password": password, "admin": false, "mac": mac});
     let answer = client.post(&path, &body).await?;
-    let text = |key: &str| {
-        answer[key]
-            .as_str()
-            .map(str::to_owned)
-            .with_context(|| format!("no {key}"))
-    };
+    let text = |key: &str| answer[key].as_str().map(str::to_owned).with_context(|| format!("no {key}"));
     Ok((text("user_id")?, text("device_id")?, text("access_token")?))
 }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, SqliteConnection};
 use tokio::sync::Mutex;
 use xtask::cluster::Cluster;
 
@@ -52,6 +52,40 @@ impl Database {
         }
     }
 
+    /// Runs one SQL text, for stories that spoil what the bridge has stored; returns how many rows it touched.
+    /// The bridge should not run meanwhile.
+    ///
+    /// # Errors
+    /// The database can't be opened or refuses.
+    pub async fn execute(&self, text: &str) -> Result<u64> {
+        let text = sqlx::AssertSqlSafe(text.to_owned());
+        let touched = match self.kind {
+            Db::Sqlite => {
+                let mut connection = SqliteConnection::connect(&self.uri).await?;
+                let touched = sqlx::raw_sql(text).execute(&mut connection).await?.rows_affected();
+                connection.close().await?;
+                touched
+            }
+            Db::Postgres => {
+                let mut connection = PgConnection::connect(&self.uri).await?;
+                let touched = sqlx::raw_sql(text).execute(&mut connection).await?.rows_affected();
+                connection.close().await?;
+                touched
+            }
+        };
+        Ok(touched)
+    }
+
+    /// Returns how these bytes are written in this database's SQL.
+    #[must_use]
+    pub fn literal(&self, bytes: &[u8]) -> String {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        match self.kind {
+            Db::Sqlite => format!("X'{hex}'"),
+            Db::Postgres => format!("'\\x{hex}'::bytea"),
+        }
+    }
+
     /// Returns the Postgres database's parts: host, port, database name (for programs that take no address).
     ///
     /// # Errors
@@ -66,23 +100,11 @@ impl Database {
 
 async fn create_on_server(name: &str) -> Result<String> {
     let base = server_url().await?;
-    let name = format!(
-        "{name}_{}_{}",
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    )
-    .to_lowercase();
-    let mut connection = PgConnection::connect(&base)
-        .await
-        .context("connecting to the test Postgres")?;
+    let name = format!("{name}_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)).to_lowercase();
+    let mut connection = PgConnection::connect(&base).await.context("connecting to the test Postgres")?;
     // `template0` so that a session in `template1` can't stand in the way; the name is ours, digits and letters.
-    let text = format!(
-        "CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
-    );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(text))
-        .execute(&mut connection)
-        .await
-        .context("CREATE DATABASE")?;
+    let text = format!("CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.context("CREATE DATABASE")?;
     connection.close().await?;
     let mut url = reqwest::Url::parse(&base)?;
     url.set_path(&name);

@@ -20,21 +20,11 @@ pub fn check(path: &str, said: &[String], seen: &[String]) -> Result<()> {
     let lost: Vec<&String> = said.iter().filter(|text| times(text) == 0).collect();
     let doubled: Vec<&String> = said.iter().filter(|text| times(text) > 1).collect();
     if !lost.is_empty() || !doubled.is_empty() {
-        bail!(
-            "{path}: of {} said, lost {lost:?}, doubled {doubled:?}; seen: {seen:?}",
-            said.len()
-        );
+        bail!("{path}: of {} said, lost {lost:?}, doubled {doubled:?}; seen: {seen:?}", said.len());
     }
-    let order: Vec<usize> = said
-        .iter()
-        .filter_map(|text| places.get(text.as_str()).map(|p| p[0]))
-        .collect();
+    let order: Vec<usize> = said.iter().filter_map(|text| places.get(text.as_str()).map(|p| p[0])).collect();
     if let Some(place) = order.windows(2).position(|pair| pair[0] > pair[1]) {
-        bail!(
-            "{path}: {:?} was said before {:?}, but seen after it; seen: {seen:?}",
-            said[place],
-            said[place + 1]
-        );
+        bail!("{path}: {:?} was said before {:?}, but seen after it; seen: {seen:?}", said[place], said[place + 1]);
     }
     Ok(())
 }
@@ -54,11 +44,7 @@ mod tests {
 
     #[test]
     fn each_law_can_be_broken() {
-        for (seen, word) in [
-            ("a c", "lost [\"b\"]"),
-            ("a b b c", "doubled [\"b\"]"),
-            ("b a c", "seen after"),
-        ] {
+        for (seen, word) in [("a c", "lost [\"b\"]"), ("a b b c", "doubled [\"b\"]"), ("b a c", "seen after")] {
             let broken = check("path", &texts("a b c"), &texts(seen)).expect_err(seen);
             assert!(broken.to_string().contains(word), "{broken}");
         }

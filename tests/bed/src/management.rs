@@ -24,25 +24,15 @@ impl Management {
     pub async fn open(person: &Person, bot: &str) -> Result<Self> {
         let room = person.create_dm(bot).await?;
         person.wait_member(&room, bot, "join").await?;
-        let management = Self {
-            person: person.clone(),
-            bot: bot.to_owned(),
-            room,
-        };
-        management
-            .wait_notice("the bot's greeting", |_| true)
-            .await?;
+        let management = Self { person: person.clone(), bot: bot.to_owned(), room };
+        management.wait_notice("the bot's greeting", |_| true).await?;
         Ok(management)
     }
 
     /// Returns the management room a person already has.
     #[must_use]
     pub fn at(person: &Person, bot: &str, room: &str) -> Self {
-        Self {
-            person: person.clone(),
-            bot: bot.to_owned(),
-            room: room.to_owned(),
-        }
+        Self { person: person.clone(), bot: bot.to_owned(), room: room.to_owned() }
     }
 
     /// Returns the room's id.
@@ -65,10 +55,7 @@ impl Management {
         let asked = Instant::now();
         self.person.send_text(&self.room, command).await?;
         let what = format!("an answer with {answer:?} to {command:?}");
-        self.wait_notice(&what, |event| {
-            event.arrived >= asked && contains(event, answer)
-        })
-        .await
+        self.wait_notice(&what, |event| event.arrived >= asked && contains(event, answer)).await
     }
 
     /// Waits for a notice of the bot's (an edit of one counts with its new text).
@@ -82,9 +69,7 @@ impl Management {
                 && event.kind == "m.room.message"
                 && event.newest_content()["msgtype"] == "m.notice"
         };
-        self.person
-            .wait_event(what, wait::STEP, |event| is_notice(event) && wanted(event))
-            .await
+        self.person.wait_event(what, wait::STEP, |event| is_notice(event) && wanted(event)).await
     }
 
     /// Logs in by QR code: asks for it, reads it out of the picture in the room, lets the phone of `account` scan it,
@@ -101,10 +86,7 @@ impl Management {
         // A code can run out while it is being scanned; then the picture is edited, and the phone looks again.
         loop {
             tried.push(shown.id.clone());
-            match phones
-                .scan(&account.number, &self.read_qr(&shown).await?)
-                .await
-            {
+            match phones.scan(&account.number, &self.read_qr(&shown).await?).await {
                 Ok(()) => break,
                 Err(error) if tried.len() < 3 => {
                     tracing::info!("{} could not scan: {error:#}", account.name);
@@ -123,9 +105,7 @@ impl Management {
     /// A step does not happen.
     pub async fn login_by_code(&self, phones: &Phones, account: &Account) -> Result<()> {
         let asked = Instant::now();
-        self.person
-            .send_text(&self.room, &format!("login phone {}", account.number))
-            .await?;
+        self.person.send_text(&self.room, &format!("login phone {}", account.number)).await?;
         let notice = self
             .wait_notice("a code to type into the phone", |event| {
                 event.arrived >= asked && find_code(text_of(event)).is_some()
@@ -138,9 +118,7 @@ impl Management {
 
     async fn wait_logged_in(&self, asked: Instant) -> Result<()> {
         let done = |event: &Event| event.arrived >= asked && contains(event, "logged in");
-        self.wait_notice("the bot says that the login succeeded", done)
-            .await
-            .map(drop)
+        self.wait_notice("the bot says that the login succeeded", done).await.map(drop)
     }
 
     async fn wait_qr(&self, asked: Instant, tried: &[String]) -> Result<Event> {
@@ -157,9 +135,7 @@ impl Management {
     }
 
     async fn read_qr(&self, event: &Event) -> Result<String> {
-        let address = event.newest_content()["url"]
-            .as_str()
-            .context("the picture has no url")?;
+        let address = event.newest_content()["url"].as_str().context("the picture has no url")?;
         qr::read(&self.person.client().download(address).await?)
     }
 }
@@ -174,17 +150,9 @@ fn contains(event: &Event, text: &str) -> bool {
 
 /// Finds a code of the form `XXXX-XXXX` (capital letters and digits).
 fn find_code(text: &str) -> Option<String> {
-    let half = |part: &str| {
-        part.len() == 4
-            && part
-                .chars()
-                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
-    };
+    let half = |part: &str| part.len() == 4 && part.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
-        .find(|word| {
-            word.split_once('-')
-                .is_some_and(|(first, second)| half(first) && half(second))
-        })
+        .find(|word| word.split_once('-').is_some_and(|(first, second)| half(first) && half(second)))
         .map(str::to_owned)
 }
 
@@ -194,10 +162,7 @@ mod tests {
 
     #[test]
     fn a_code_is_found_in_a_sentence() {
-        assert_eq!(
-            find_code("Type **ABCD-12EF** into your phone."),
-            Some("ABCD-12EF".to_owned())
-        );
+        assert_eq!(find_code("Type **ABCD-12EF** into your phone."), Some("ABCD-12EF".to_owned()));
         assert_eq!(find_code("A well-made half-word, 12-34."), None);
     }
 }

@@ -57,11 +57,7 @@ impl Event {
     /// Returns the body of a message, empty for anything else (and for what was redacted).
     #[must_use]
     pub fn body(&self) -> &str {
-        if self.kind == "m.room.message" {
-            self.content["body"].as_str().unwrap_or_default()
-        } else {
-            ""
-        }
+        if self.kind == "m.room.message" { self.content["body"].as_str().unwrap_or_default() } else { "" }
     }
 
     /// Returns whether it is a message of this `msgtype`, such as `m.notice`.
@@ -126,19 +122,9 @@ impl Person {
         let (id, _device, token) = client::register(base, secret, localpart, &password).await?;
         let client = Client::new(client::http(), base, &token)?;
         let seen = Arc::new(Seen::default());
-        let syncing =
-            tokio::spawn(sync::run(client.clone(), id.clone(), Arc::clone(&seen))).abort_handle();
+        let syncing = tokio::spawn(sync::run(client.clone(), id.clone(), Arc::clone(&seen))).abort_handle();
         let name = name.to_owned();
-        Ok(Self {
-            login: Arc::new(Login {
-                name,
-                id,
-                password,
-                client,
-                seen,
-                syncing,
-            }),
-        })
+        Ok(Self { login: Arc::new(Login { name, id, password, client, seen, syncing }) })
     }
 
     /// Returns the name transcripts show.
@@ -170,12 +156,7 @@ impl Person {
     /// # Errors
     /// The homeserver can't be reached or refuses.
     pub async fn send_text(&self, room: &str, text: &str) -> Result<String> {
-        self.send(
-            room,
-            "m.room.message",
-            &json!({"msgtype": "m.text", "body": text}),
-        )
-        .await
+        self.send(room, "m.room.message", &json!({"msgtype": "m.text", "body": text})).await
     }
 
     /// Sends any event and returns its id. Repeats itself while the homeserver can't be reached, with the same
@@ -192,8 +173,7 @@ impl Person {
     /// # Errors
     /// As [`Person::send`].
     pub async fn redact(&self, room: &str, event: &str) -> Result<String> {
-        self.put_once(&["rooms", room, "redact", event], &json!({}))
-            .await
+        self.put_once(&["rooms", room, "redact", event], &json!({})).await
     }
 
     async fn put_once(&self, path: &[&str], content: &Value) -> Result<String> {
@@ -202,19 +182,12 @@ impl Person {
         let answer = wait::until("the homeserver takes an event", wait::STEP, || async {
             match self.client().put(&path, content).await {
                 Ok(answer) => Ok(Some(answer)),
-                Err(error)
-                    if client::refusal(&error).is_some_and(|r| !r.status.is_server_error()) =>
-                {
-                    Err(error)
-                }
+                Err(error) if client::refusal(&error).is_some_and(|r| !r.status.is_server_error()) => Err(error),
                 Err(_) => Ok(None),
             }
         })
         .await?;
-        Ok(answer["event_id"]
-            .as_str()
-            .context("no event_id")?
-            .to_owned())
+        Ok(answer["event_id"].as_str().context("no event_id")?.to_owned())
     }
 
     /// Creates a room as `POST /createRoom` takes it and returns its id.
@@ -222,10 +195,7 @@ impl Person {
     /// # Errors
     /// The homeserver refuses.
     pub async fn create_room(&self, settings: &Value) -> Result<String> {
-        let answer = self
-            .client()
-            .post(&[&V3[..], &["createRoom"]].concat(), settings)
-            .await?;
+        let answer = self.client().post(&[&V3[..], &["createRoom"]].concat(), settings).await?;
         Ok(answer["room_id"].as_str().context("no room_id")?.to_owned())
     }
 
@@ -234,10 +204,7 @@ impl Person {
     /// # Errors
     /// The homeserver refuses.
     pub async fn create_dm(&self, user: &str) -> Result<String> {
-        self.create_room(
-            &json!({"preset": "trusted_private_chat", "is_direct": true, "invite": [user]}),
-        )
-        .await
+        self.create_room(&json!({"preset": "trusted_private_chat", "is_direct": true, "invite": [user]})).await
     }
 
     /// Like [`Person::create_dm`], encrypted from the start: the default of newer clients.
@@ -245,12 +212,10 @@ impl Person {
     /// # Errors
     /// The homeserver refuses.
     pub async fn create_encrypted_dm(&self, user: &str) -> Result<String> {
-        self.create_room(
-            &json!({"preset": "trusted_private_chat", "is_direct": true, "invite": [user],
+        self.create_room(&json!({"preset": "trusted_private_chat", "is_direct": true, "invite": [user],
             "initial_state": [{"type": "m.room.encryption", "state_key": "",
-                "content": {"algorithm": "m.megolm.v1.aes-sha2"}}]}),
-        )
-        .await
+                "content": {"algorithm": "m.megolm.v1.aes-sha2"}}]}))
+            .await
     }
 
     /// Invites somebody.
@@ -259,10 +224,7 @@ impl Person {
     /// The homeserver refuses.
     pub async fn invite(&self, room: &str, user: &str) -> Result<()> {
         let path = [&V3[..], &["rooms", room, "invite"]].concat();
-        self.client()
-            .post(&path, &json!({"user_id": user}))
-            .await
-            .map(drop)
+        self.client().post(&path, &json!({"user_id": user})).await.map(drop)
     }
 
     /// Leaves a room.
@@ -270,10 +232,7 @@ impl Person {
     /// # Errors
     /// The homeserver refuses.
     pub async fn leave(&self, room: &str) -> Result<()> {
-        self.client()
-            .post(&[&V3[..], &["rooms", room, "leave"]].concat(), &json!({}))
-            .await
-            .map(drop)
+        self.client().post(&[&V3[..], &["rooms", room, "leave"]].concat(), &json!({})).await.map(drop)
     }
 
     /// Marks a room as read up to an event, for all to see.
@@ -293,9 +252,7 @@ impl Person {
         let path = [&V3[..], &["rooms", room, "state", kind, key]].concat();
         match self.client().get(&path).await {
             Ok(content) => Ok(Some(content)),
-            Err(error) if client::refusal(&error).is_some_and(|r| r.errcode == "M_NOT_FOUND") => {
-                Ok(None)
-            }
+            Err(error) if client::refusal(&error).is_some_and(|r| r.errcode == "M_NOT_FOUND") => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -305,10 +262,7 @@ impl Person {
     /// # Errors
     /// The homeserver refuses.
     pub async fn members(&self, room: &str) -> Result<Vec<String>> {
-        let answer = self
-            .client()
-            .get(&[&V3[..], &["rooms", room, "joined_members"]].concat())
-            .await?;
+        let answer = self.client().get(&[&V3[..], &["rooms", room, "joined_members"]].concat()).await?;
         let joined = answer["joined"].as_object().context("no joined")?;
         let mut members: Vec<String> = joined.keys().cloned().collect();
         members.sort();
@@ -357,26 +311,12 @@ impl Person {
     ///
     /// # Errors
     /// None came within `limit`; the text names `what` and the last events.
-    pub async fn wait_event(
-        &self,
-        what: &str,
-        limit: Duration,
-        wanted: impl Fn(&Event) -> bool,
-    ) -> Result<Event> {
+    pub async fn wait_event(&self, what: &str, limit: Duration, wanted: impl Fn(&Event) -> bool) -> Result<Event> {
         self.login
             .seen
-            .wait(limit, |state| {
-                state.events.iter().find(|event| wanted(event)).cloned()
-            })
+            .wait(limit, |state| state.events.iter().find(|event| wanted(event)).cloned())
             .await
-            .with_context(|| {
-                format!(
-                    "{} waited {} s in vain: {what}\n{}",
-                    self.name(),
-                    limit.as_secs(),
-                    self.recent()
-                )
-            })
+            .with_context(|| format!("{} waited {} s in vain: {what}\n{}", self.name(), limit.as_secs(), self.recent()))
     }
 
     /// Waits for a message in `room` whose body contains `text` and that this person did not send.
@@ -385,10 +325,7 @@ impl Person {
     /// As [`Person::wait_event`].
     pub async fn wait_text(&self, room: &str, text: &str) -> Result<Event> {
         let what = format!("a message with {text:?}");
-        self.wait_event(&what, wait::STEP, |e| {
-            e.room == room && e.sender != self.id() && e.body().contains(text)
-        })
-        .await
+        self.wait_event(&what, wait::STEP, |e| e.room == room && e.sender != self.id() && e.body().contains(text)).await
     }
 
     /// Waits for a read receipt that `wanted` accepts.
@@ -403,21 +340,9 @@ impl Person {
     ) -> Result<Receipt> {
         self.login
             .seen
-            .wait(limit, |state| {
-                state
-                    .receipts
-                    .iter()
-                    .find(|receipt| wanted(receipt))
-                    .cloned()
-            })
+            .wait(limit, |state| state.receipts.iter().find(|receipt| wanted(receipt)).cloned())
             .await
-            .with_context(|| {
-                format!(
-                    "{} waited {} s in vain: {what}",
-                    self.name(),
-                    limit.as_secs()
-                )
-            })
+            .with_context(|| format!("{} waited {} s in vain: {what}", self.name(), limit.as_secs()))
     }
 
     /// Waits until somebody's membership of a room is as said (`join`, `leave`, ...).
@@ -445,25 +370,14 @@ impl Person {
     fn recent(&self) -> String {
         let events = self.login.seen.all(|_| true);
         let tail = &events[events.len().saturating_sub(15)..];
-        let lines: Vec<String> = tail
-            .iter()
-            .map(|e| format!("  {} {} {}: {}", e.room, e.sender, e.kind, e.content))
-            .collect();
-        format!(
-            "the last events seen:\n{}\nsync: {}",
-            lines.join("\n"),
-            self.login.seen.trouble()
-        )
+        let lines: Vec<String> =
+            tail.iter().map(|e| format!("  {} {} {}: {}", e.room, e.sender, e.kind, e.content)).collect();
+        format!("the last events seen:\n{}\nsync: {}", lines.join("\n"), self.login.seen.trouble())
     }
 }
 
 fn describe(event: &Event) -> Option<String> {
-    let who = event
-        .sender
-        .trim_start_matches('@')
-        .split(':')
-        .next()
-        .unwrap_or_default();
+    let who = event.sender.trim_start_matches('@').split(':').next().unwrap_or_default();
     match event.kind.as_str() {
         "m.room.message" => Some(format!("{who}: {}", event.body())),
         "m.room.member" => Some(format!(

@@ -38,10 +38,7 @@ impl Phones {
     /// No port is free.
     pub async fn start() -> Result<Self> {
         let simulator = Simulator::start("127.0.0.1:0".parse()?).await?;
-        Ok(Self {
-            simulator,
-            people: Arc::default(),
-        })
+        Ok(Self { simulator, people: Arc::default() })
     }
 
     /// Returns the address for the bridge's `network.websocket_url`.
@@ -83,17 +80,9 @@ impl Phones {
         // 202-555-0100 to 0199 are reserved for fiction.
         people.numbers += 1;
         let number = format!("12025550{}", 99 + people.numbers);
-        let options = AccountOptions {
-            push_name: name.to_owned(),
-            addressing,
-            lid: None,
-        };
+        let options = AccountOptions { push_name: name.to_owned(), addressing, lid: None };
         let info = self.simulator.create_account_with(&number, &options)?;
-        Ok(Account {
-            name: name.to_owned(),
-            number,
-            lid: info.lid,
-        })
+        Ok(Account { name: name.to_owned(), number, lid: info.lid })
     }
 
     fn lock(&self) -> MutexGuard<'_, People> {
@@ -126,24 +115,15 @@ impl Phones {
     /// None was linked, or it is gone already.
     pub fn unlink(&self, number: &str) -> Result<()> {
         let mut people = self.lock();
-        let place = people
-            .devices
-            .iter()
-            .rposition(|(owner, _)| owner == number);
-        let (_, device) = people
-            .devices
-            .remove(place.context("no device was linked")?);
+        let place = people.devices.iter().rposition(|(owner, _)| owner == number);
+        let (_, device) = people.devices.remove(place.context("no device was linked")?);
         self.simulator.unlink(number, device)
     }
 
     /// Notes that the bridge removed the device that was linked last, so that nothing is expected of it any more.
     pub fn forget(&self, number: &str) {
         let mut people = self.lock();
-        if let Some(place) = people
-            .devices
-            .iter()
-            .rposition(|(owner, _)| owner == number)
-        {
+        if let Some(place) = people.devices.iter().rposition(|(owner, _)| owner == number) {
             people.devices.remove(place);
         }
     }
@@ -179,9 +159,7 @@ impl Phones {
     /// # Errors
     /// There is no such account.
     pub async fn read(&self, number: &str, item: &InboxItem) -> Result<()> {
-        self.simulator
-            .mark_read(number, &item.chat, std::slice::from_ref(&item.id))
-            .await
+        self.simulator.mark_read(number, &item.chat, std::slice::from_ref(&item.id)).await
     }
 
     /// Makes something go wrong the next `count` times, for the devices of `number`.

@@ -45,10 +45,7 @@ impl Synapse {
     /// `cargo xtask setup` was not run, the bridge can't generate its registrations, or the server does not start.
     pub async fn start(slots: usize, db: Db) -> Result<Arc<Self>> {
         if !places::python().exists() {
-            bail!(
-                "no Synapse in {}: run `cargo xtask setup`",
-                places::venv().display()
-            );
+            bail!("no Synapse in {}: run `cargo xtask setup`", places::venv().display());
         }
         let folder = Folder::create("synapse")?;
         let port = ports::lease()?;
@@ -60,24 +57,11 @@ impl Synapse {
         let database = Database::create(db, folder.path(), "synapse").await?;
         let secret = client::new_transaction();
         let registrations: Vec<PathBuf> = leases.iter().flat_map(Slot::registrations).collect();
-        settings::write(
-            folder.path(),
-            port.number(),
-            &secret,
-            &database,
-            &registrations,
-        )?;
+        settings::write(folder.path(), port.number(), &secret, &database, &registrations)?;
         // Slots are handed out in order.
         leases.reverse();
         let (slots, people) = (Mutex::new(leases), AtomicU32::new(0));
-        let synapse = Self {
-            process: tokio::sync::Mutex::new(None),
-            slots,
-            secret,
-            people,
-            port,
-            folder,
-        };
+        let synapse = Self { process: tokio::sync::Mutex::new(None), slots, secret, people, port, folder };
         synapse.start_again().await?;
         Ok(Arc::new(synapse))
     }
@@ -87,8 +71,7 @@ impl Synapse {
     /// # Errors
     /// As [`Synapse::start`].
     pub async fn shared() -> Result<(Arc<Self>, Slot)> {
-        static SHARED: tokio::sync::Mutex<Weak<Synapse>> =
-            tokio::sync::Mutex::const_new(Weak::new());
+        static SHARED: tokio::sync::Mutex<Weak<Synapse>> = tokio::sync::Mutex::const_new(Weak::new());
         // Kept alive even while no story runs; replaced when its slots are used up, and then ended by its last story.
         static CURRENT: Mutex<Option<Arc<Synapse>>> = Mutex::new(None);
         let mut shared = SHARED.lock().await;
@@ -107,10 +90,7 @@ impl Synapse {
     /// Takes a slot that was never used; `None` when there is none left.
     #[must_use]
     pub fn lease(&self) -> Option<Slot> {
-        self.slots
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
     /// Returns the homeserver's address.
@@ -172,8 +152,7 @@ impl Synapse {
             .args(["-m", "synapse.app.homeserver", "-c", "homeserver.yaml"])
             .env("SYNAPSE_CACHE_FACTOR", "0.5")
             .current_dir(self.folder.path());
-        let mut process =
-            Process::start("Synapse", command, &self.folder.path().join("output.log"))?;
+        let mut process = Process::start("Synapse", command, &self.folder.path().join("output.log"))?;
         let http = client::http();
         let url = format!("{}/health", self.url());
         wait::until("Synapse answers /health", Duration::from_secs(90), || {
@@ -183,11 +162,7 @@ impl Synapse {
                 if !running? {
                     bail!("Synapse ended while starting");
                 }
-                Ok(request
-                    .send()
-                    .await
-                    .ok()
-                    .filter(|answer| answer.status().is_success()))
+                Ok(request.send().await.ok().filter(|answer| answer.status().is_success()))
             }
         })
         .await

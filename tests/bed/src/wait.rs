@@ -26,12 +26,7 @@ where
 ///
 /// # Errors
 /// As [`until`].
-pub async fn until_every<T, Check, Answer>(
-    pause: Duration,
-    what: &str,
-    limit: Duration,
-    mut check: Check,
-) -> Result<T>
+pub async fn until_every<T, Check, Answer>(pause: Duration, what: &str, limit: Duration, mut check: Check) -> Result<T>
 where
     Check: FnMut() -> Answer,
     Answer: Future<Output = Result<Option<T>>>,

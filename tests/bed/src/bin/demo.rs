@@ -55,17 +55,11 @@ async fn play(exit: bool) -> Result<()> {
     }
     let (alice, account, bob) = told?;
     world.check_laws().await?;
-    println!(
-        "\nEverything arrived, exactly once, in order. {}",
-        stage.summary()
-    );
+    println!("\nEverything arrived, exactly once, in order. {}", stage.summary());
     write_out(&world, &alice, &account, &bob)?;
     if exit {
         let status = world.bridge.stop().await?;
-        ensure!(
-            status.success(),
-            "the bridge, asked to stop, ended with {status}"
-        );
+        ensure!(status.success(), "the bridge, asked to stop, ended with {status}");
         return Ok(());
     }
     println!("Press Ctrl-C to stop; nothing is left running.");
@@ -78,61 +72,31 @@ async fn tell(world: &mut World, stage: &mut Stage) -> Result<(Person, Account, 
     let alice = world.synapse.create_user_named("alice").await?;
     let account = world.phones.create_account("Alice")?;
     let management = Management::open(&alice, &world.bridge.slot().bot()).await?;
-    let greeting = alice
-        .events(management.room())
-        .into_iter()
-        .find(|event| event.is_message("m.notice"));
-    stage.line(
-        "Matrix",
-        "bot -> alice",
-        greeting.as_ref().map_or("", |event| event.body()),
-        None,
-    );
+    let greeting = alice.events(management.room()).into_iter().find(|event| event.is_message("m.notice"));
+    stage.line("Matrix", "bot -> alice", greeting.as_ref().map_or("", |event| event.body()), None);
     stage.line("Matrix", "alice -> bot", "login qr", None);
     let start = Instant::now();
     let picture = management.login_by_qr(&world.phones, &account).await?;
     let shown = picture.arrived - start;
-    stage.line(
-        "Matrix",
-        "bot -> alice",
-        "(a picture with a QR code)",
-        Some(shown),
-    );
-    stage.line(
-        "WhatsApp",
-        "alice's phone",
-        "scans the code out of that picture",
-        None,
-    );
+    stage.line("Matrix", "bot -> alice", "(a picture with a QR code)", Some(shown));
+    stage.line("WhatsApp", "alice's phone", "scans the code out of that picture", None);
     stage.line("Matrix", "bot -> alice", "logged in", Some(start.elapsed()));
 
     println!("\nBob, who only has WhatsApp, writes to her");
     let bob = world.phones.create_account("Bob")?;
     let chat = world.chat(&alice, &account, &bob);
-    for text in [
-        "Hi Alice! Are you on Matrix now?",
-        "The boat leaves at nine.",
-    ] {
+    for text in ["Hi Alice! Are you on Matrix now?", "The boat leaves at nine."] {
         from_bob(stage, &chat, text).await?;
     }
     println!("\nAlice answers in her Matrix client, Bob reads it");
     let sent = from_alice(stage, &chat, "Yes! I see your messages in a room of ours.").await?;
     let start = Instant::now();
-    let item = chat
-        .wait_at_contact("Yes! I see your messages in a room of ours.")
-        .await?;
+    let item = chat.wait_at_contact("Yes! I see your messages in a room of ours.").await?;
     world.phones.read(&bob.number, &item).await?;
     alice
-        .wait_receipt("Bob has read it", wait::STEP, |receipt| {
-            receipt.event == sent && receipt.kind == "m.read"
-        })
+        .wait_receipt("Bob has read it", wait::STEP, |receipt| receipt.event == sent && receipt.kind == "m.read")
         .await?;
-    stage.line(
-        "Matrix",
-        "bob -> alice",
-        "(has read it)",
-        Some(start.elapsed()),
-    );
+    stage.line("Matrix", "bob -> alice", "(has read it)", Some(start.elapsed()));
     from_alice(stage, &chat, "See you at the boat.").await?;
     from_bob(stage, &chat, "Bring the coffee \u{2615}").await?;
 
@@ -143,20 +107,9 @@ async fn tell(world: &mut World, stage: &mut Stage) -> Result<(Person, Account, 
     let start = Instant::now();
     world.bridge.start().await?;
     chat.wait_in_room("Is anybody there?").await?;
-    stage.line(
-        "Matrix",
-        "bob -> alice",
-        "Is anybody there?",
-        Some(start.elapsed()),
-    );
-    chat.wait_at_contact("My bridge is down for a moment.")
-        .await?;
-    stage.line(
-        "WhatsApp",
-        "alice -> bob",
-        "My bridge is down for a moment.",
-        Some(start.elapsed()),
-    );
+    stage.line("Matrix", "bob -> alice", "Is anybody there?", Some(start.elapsed()));
+    chat.wait_at_contact("My bridge is down for a moment.").await?;
+    stage.line("WhatsApp", "alice -> bob", "My bridge is down for a moment.", Some(start.elapsed()));
     from_bob(stage, &chat, "Nothing got lost, it seems.").await?;
     Ok((alice, account, bob))
 }
@@ -176,20 +129,12 @@ async fn from_alice(stage: &mut Stage, chat: &Chat, text: &str) -> Result<String
     stage.line("Matrix", "alice -> bob", text, None);
     let start = Instant::now();
     let event = chat.person_says(text).await?;
-    let arrived = wait::until_every(
-        Duration::from_millis(1),
-        "the answer on Bob's phone",
-        wait::STEP,
-        || async { Ok(chat.find_at_contact(text)) },
-    );
+    let arrived = wait::until_every(Duration::from_millis(1), "the answer on Bob's phone", wait::STEP, || async {
+        Ok(chat.find_at_contact(text))
+    });
     let item = arrived.await?;
     let took = start.elapsed();
-    stage.line(
-        "WhatsApp",
-        "alice -> bob",
-        item.text.as_deref().unwrap_or_default(),
-        Some(took),
-    );
+    stage.line("WhatsApp", "alice -> bob", item.text.as_deref().unwrap_or_default(), Some(took));
     stage.crossings.push(took);
     Ok(event)
 }
@@ -202,10 +147,7 @@ struct Stage {
 
 impl Stage {
     fn ready(&self, part: &str, address: &str, start: Instant) {
-        println!(
-            "{part} is up at {address} ({:.1} s)",
-            start.elapsed().as_secs_f32()
-        );
+        println!("{part} is up at {address} ({:.1} s)", start.elapsed().as_secs_f32());
     }
 
     fn line(&self, network: &str, who: &str, text: &str, took: Option<Duration>) {
@@ -217,11 +159,7 @@ impl Stage {
     fn summary(&self) -> String {
         let milliseconds: Vec<u128> = self.crossings.iter().map(Duration::as_millis).collect();
         let (low, high) = (milliseconds.iter().min(), milliseconds.iter().max());
-        format!(
-            "A message took {} to {} ms.",
-            low.unwrap_or(&0),
-            high.unwrap_or(&0)
-        )
+        format!("A message took {} to {} ms.", low.unwrap_or(&0), high.unwrap_or(&0))
     }
 }
 
@@ -237,24 +175,11 @@ fn write_out(world: &World, alice: &Person, account: &Account, bob: &Account) ->
         "contact": bob.number,
     });
     let path = xtask::places::target().join("demo.json");
-    std::fs::write(&path, serde_json::to_vec_pretty(&facts)?)
-        .with_context(|| path.display().to_string())?;
-    println!(
-        "\nFor a look with any Matrix client (also in {}):",
-        path.display()
-    );
+    std::fs::write(&path, serde_json::to_vec_pretty(&facts)?).with_context(|| path.display().to_string())?;
+    println!("\nFor a look with any Matrix client (also in {}):", path.display());
     println!("  homeserver  {}", world.synapse.url());
-    println!(
-        "  user        {}   password {}",
-        alice.id(),
-        alice.password()
-    );
-    println!(
-        "  simulator   {}   Alice is {}, Bob is {}",
-        world.phones.media(),
-        account.number,
-        bob.number
-    );
+    println!("  user        {}   password {}", alice.id(), alice.password());
+    println!("  simulator   {}   Alice is {}, Bob is {}", world.phones.media(), account.number, bob.number);
     println!(
         "  Bob writes: curl -H 'content-type: application/json' {}/admin/send -d '{}'",
         world.phones.media(),

@@ -37,12 +37,7 @@ impl Seen {
     }
 
     pub(super) fn all(&self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
-        self.lock()
-            .events
-            .iter()
-            .filter(|event| wanted(event))
-            .cloned()
-            .collect()
+        self.lock().events.iter().filter(|event| wanted(event)).cloned().collect()
     }
 
     pub(super) fn rooms(&self) -> Vec<String> {
@@ -50,18 +45,11 @@ impl Seen {
     }
 
     pub(super) fn trouble(&self) -> String {
-        self.lock()
-            .trouble
-            .clone()
-            .unwrap_or_else(|| "no trouble".to_owned())
+        self.lock().trouble.clone().unwrap_or_else(|| "no trouble".to_owned())
     }
 
     /// Waits until `look` finds something; `None` after `limit`.
-    pub(super) async fn wait<T>(
-        &self,
-        limit: Duration,
-        look: impl Fn(&State) -> Option<T>,
-    ) -> Option<T> {
+    pub(super) async fn wait<T>(&self, limit: Duration, look: impl Fn(&State) -> Option<T>) -> Option<T> {
         let found = async {
             loop {
                 // Interest first, then the look: what comes in between wakes us.
@@ -98,19 +86,12 @@ pub(super) async fn run(client: Client, me: String, seen: Arc<Seen>) {
 }
 
 async fn sync(client: &Client, me: &str, seen: &Seen, since: Option<&str>) -> Result<String> {
-    let filter =
-        json!({"presence": {"types": []}, "room": {"timeline": {"limit": 500}}}).to_string();
-    let mut query = vec![
-        ("filter", filter.as_str()),
-        ("set_presence", "offline"),
-        ("timeout", "30000"),
-    ];
+    let filter = json!({"presence": {"types": []}, "room": {"timeline": {"limit": 500}}}).to_string();
+    let mut query = vec![("filter", filter.as_str()), ("set_presence", "offline"), ("timeout", "30000")];
     if let Some(since) = since {
         query.push(("since", since));
     }
-    let answer = client
-        .call(Method::GET, &[&V3[..], &["sync"]].concat(), &query, None)
-        .await?;
+    let answer = client.call(Method::GET, &[&V3[..], &["sync"]].concat(), &query, None).await?;
     for (room, update) in members_of(&answer["rooms"]["join"]) {
         take_room(client, seen, room, update).await?;
     }
@@ -124,10 +105,7 @@ async fn sync(client: &Client, me: &str, seen: &Seen, since: Option<&str>) -> Re
     for (room, update) in members_of(&answer["rooms"]["invite"]) {
         accept(client, me, room, update).await;
     }
-    Ok(answer["next_batch"]
-        .as_str()
-        .context("no next_batch")?
-        .to_owned())
+    Ok(answer["next_batch"].as_str().context("no next_batch")?.to_owned())
 }
 
 fn members_of(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
@@ -163,11 +141,7 @@ fn add(state: &mut State, events: Vec<Event>) {
 
 fn read_timeline(room: &str, update: &Value) -> Vec<Event> {
     let events = update["timeline"]["events"].as_array();
-    events
-        .into_iter()
-        .flatten()
-        .map(|raw| Event::read(room, raw))
-        .collect()
+    events.into_iter().flatten().map(|raw| Event::read(room, raw)).collect()
 }
 
 /// Reads back from `from` to the first event known, or to the room's beginning; returns oldest first.
@@ -199,11 +173,7 @@ async fn fill_gap(client: &Client, seen: &Seen, room: &str, from: &str) -> Resul
 
 fn read_receipts(room: &str, update: &Value) -> Vec<Receipt> {
     let mut receipts = Vec::new();
-    for ephemeral in update["ephemeral"]["events"]
-        .as_array()
-        .into_iter()
-        .flatten()
-    {
+    for ephemeral in update["ephemeral"]["events"].as_array().into_iter().flatten() {
         if ephemeral["type"] != "m.receipt" {
             continue;
         }
@@ -211,12 +181,7 @@ fn read_receipts(room: &str, update: &Value) -> Vec<Receipt> {
             for (kind, users) in members_of(kinds) {
                 for (user, _) in members_of(users) {
                     let (room, event, user) = (room.to_owned(), event.clone(), user.clone());
-                    receipts.push(Receipt {
-                        room,
-                        event,
-                        user,
-                        kind: kind.clone(),
-                    });
+                    receipts.push(Receipt { room, event, user, kind: kind.clone() });
                 }
             }
         }
@@ -226,13 +191,9 @@ fn read_receipts(room: &str, update: &Value) -> Vec<Receipt> {
 
 /// Joins the room of an invite; a failure is met again with the next sync, since the invite stays.
 async fn accept(client: &Client, me: &str, room: &str, update: &Value) {
-    let invited = update["invite_state"]["events"]
-        .as_array()
-        .is_some_and(|events| {
-            events
-                .iter()
-                .any(|event| event["state_key"] == me && event["content"]["membership"] == "invite")
-        });
+    let invited = update["invite_state"]["events"].as_array().is_some_and(|events| {
+        events.iter().any(|event| event["state_key"] == me && event["content"]["membership"] == "invite")
+    });
     let path = [&V3[..], &["join", room]].concat();
     if let Err(error) = client.post(&path, &json!({})).await {
         tracing::info!("{me} could not join {room} (invited: {invited}): {error:#}");

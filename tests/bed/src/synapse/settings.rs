@@ -69,10 +69,7 @@ pub(super) fn write(
             "msc3202_transaction_extensions": true,
         },
     });
-    std::fs::write(
-        folder.join("homeserver.yaml"),
-        serde_json::to_vec_pretty(&settings)?,
-    )?;
+    std::fs::write(folder.join("homeserver.yaml"), serde_json::to_vec_pretty(&settings)?)?;
     let log = json!({
         "version": 1,
         // Else errors logged before the settings were read vanish.

@@ -61,14 +61,8 @@ impl Slot {
                 String::from_utf8_lossy(&made.stderr)
             );
         }
-        let config = serde_yaml::from_str(&std::fs::read_to_string(&path)?)
-            .context("the config -g wrote back")?;
-        let slot = Self {
-            index,
-            port,
-            folder,
-            config,
-        };
+        let config = serde_yaml::from_str(&std::fs::read_to_string(&path)?).context("the config -g wrote back")?;
+        let slot = Self { index, port, folder, config };
         for path in slot.registrations() {
             if !path.exists() {
                 bail!("-g did not write {}", path.display());
@@ -80,10 +74,7 @@ impl Slot {
     /// Returns the two registration files: the bridge's, and the one for double puppets.
     #[must_use]
     pub fn registrations(&self) -> [PathBuf; 2] {
-        [
-            self.folder.join("registration.yaml"),
-            self.folder.join("registration-doublepuppet.yaml"),
-        ]
+        [self.folder.join("registration.yaml"), self.folder.join("registration-doublepuppet.yaml")]
     }
 
     /// Returns the config as the generator left it, tokens included.
