@@ -1,0 +1,161 @@
+//! Wires the parts, starts them in order and stops them in reverse, each with a deadline.
+//!
+//! Start: database and lock, listener, homeserver, catch-up, lines, lanes. The listener answers before the
+//! homeserver is asked for anything, so transactions of a homeserver that waited for us are stored at once.
+
+use crate::bridge::Bridge;
+use crate::commands;
+use crate::config::Config;
+use crate::http;
+use crate::matrix::{Matrix, MatrixSettings};
+use crate::store::Store;
+use crate::store::lock::Lock;
+use crate::store::logins::LoginState;
+use crate::store::seal::Sealer;
+use crate::whatsapp::{LineNews, Whatsapp, WhatsappSettings};
+use anyhow::Context as _;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// How long connections to WhatsApp may take to end: their clients write what they hold.
+const LINES_DEADLINE: Duration = Duration::from_secs(6);
+/// How long rows in hand may take to reach their end.
+const TASKS_DEADLINE: Duration = Duration::from_secs(3);
+/// Pause between the starts of two lines: a dozen requests go out with each.
+const STAGGER: Duration = Duration::from_millis(50);
+
+/// Runs the bridge until it is told to stop.
+///
+/// # Errors
+/// When it can not start: the database, the lock, the listener's address.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    // Whoever comes first decides for the process; another provider already there is fine too.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was already installed");
+    }
+    let _kill_points = fail::FailScenario::setup();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime did not start")?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    stop_on_signal(&stop)?;
+    let store = Store::open(&config.database.sqlx_url(), crate::clock::Clock::system())
+        .await
+        .context("the database could not be opened: check database.type and database.uri")?;
+    let lock = Lock::take(&store, config.database.sqlite_path().as_deref()).await?;
+    let sealer = Sealer::new(config.encryption.pickle_key.reveal());
+    sealer.prove(&store).await?;
+    let matrix = Matrix::new(matrix_settings(&config), store.clone())?;
+    let (whatsapp, news) = Whatsapp::new(whatsapp_settings(&config), store.clone(), sealer)?;
+    let address = (config.appservice.hostname.clone(), config.appservice.port);
+    let bridge = Bridge::new(config, store.clone(), matrix, whatsapp, stop.clone());
+    let runner = bridge.clone();
+    bridge.set_commands(Box::new(move |call| Box::pin(commands::run(runner.clone(), call))));
+
+    let listener = TcpListener::bind((address.0.as_str(), address.1))
+        .await
+        .with_context(|| format!("could not listen on {}:{}: check appservice.hostname and appservice.port", address.0, address.1))?;
+    let answering = stop.clone();
+    let server = axum::serve(listener, http::router(&bridge)).with_graceful_shutdown(async move { answering.cancelled().await });
+    let server = tokio::spawn(server.into_future());
+
+    let started = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        started = start(&bridge, news) => started,
+    };
+    if started.is_ok() && !stop.is_cancelled() {
+        tracing::info!("the bridge is running");
+        stop.cancelled().await;
+    }
+    tracing::info!("stopping");
+    stop.cancel();
+    bridge.whatsapp().stop(LINES_DEADLINE).await;
+    if tokio::time::timeout(TASKS_DEADLINE, bridge.wait_for_tasks()).await.is_err() {
+        tracing::warn!("some work did not end in time; it goes on with the next start");
+    }
+    server.abort();
+    lock.give_back().await;
+    store.close().await;
+    started
+}
+
+async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Result<()> {
+    let matrix = bridge.matrix();
+    matrix.wait_until_reachable().await;
+    matrix.ensure_user(matrix.bot()).await.context("the bot's account could not be made")?;
+    let name = bridge.config().appservice.bot.displayname.as_str();
+    if let Err(error) = matrix.set_display_name(matrix.bot(), name).await {
+        tracing::warn!(%error, "the bot's name was not set");
+    }
+    if let Err(error) = matrix.ping().await {
+        tracing::warn!(%error, "the homeserver can not reach the bridge: check appservice.address and the registration's url");
+    }
+    let (catching_up, stop) = (matrix.clone(), bridge.stop().clone());
+    bridge.spawn(async move { catching_up.run_catch_up(stop).await });
+    let following = bridge.clone();
+    bridge.spawn(async move { following.follow_lines(news).await });
+    let keeping = bridge.clone();
+    bridge.spawn(async move { keeping.run_upkeep().await });
+    let working = bridge.clone();
+    bridge.spawn(async move {
+        if let Err(error) = working.run_lanes().await {
+            tracing::error!(%error, "the lanes could not start; the process ends");
+            working.stop().cancel();
+        }
+    });
+    let logins = bridge.store().all_logins().await?;
+    let starting = bridge.clone();
+    bridge.spawn(async move {
+        for login in logins.iter().filter(|login| login.state == LoginState::Linked) {
+            starting.whatsapp().start(&login.id, &login.device);
+            tokio::select! {
+                () = starting.stop().cancelled() => return,
+                () = tokio::time::sleep(STAGGER) => {}
+            }
+        }
+    });
+    bridge.set_started();
+    Ok(())
+}
+
+fn stop_on_signal(stop: &CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    });
+    Ok(())
+}
+
+fn matrix_settings(config: &Config) -> MatrixSettings {
+    let appservice = &config.appservice;
+    MatrixSettings {
+        address: config.homeserver.address.clone(),
+        domain: config.homeserver.domain.clone(),
+        as_token: appservice.as_token.reveal().clone(),
+        hs_token: appservice.hs_token.reveal().clone(),
+        appservice_id: appservice.id.clone(),
+        bot_localpart: appservice.bot.username.clone(),
+        ghost_prefix: appservice.ghost_prefix().to_owned(),
+        ghost_suffix: appservice.ghost_suffix().to_owned(),
+        alias_prefix: appservice.ghost_prefix().to_owned(),
+    }
+}
+
+fn whatsapp_settings(config: &Config) -> WhatsappSettings {
+    WhatsappSettings {
+        os_name: config.network.os_name.clone(),
+        websocket_url: config.network.websocket_url.clone(),
+        media_base_url: config.network.media_base_url.clone(),
+    }
+}

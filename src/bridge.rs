@@ -1,0 +1,138 @@
+//! The core: takes rows out of the inbox, lane by lane, and makes them true on the other side.
+//!
+//! Promise: a row is worked on by one worker at a time, in the order of its lane; every effect is reserved before
+//! it is tried and settled after, together with the row; running the three again is harmless.
+//!
+//! Parts: [`lanes`] (who works on what, parking), [`from_whatsapp`] and [`from_matrix`] (one row each way),
+//! [`deliver`] (reserve, send, settle into Matrix), [`rooms`], [`people`], [`receipts`], [`report`] (what people
+//! are told), [`upkeep`] (sweeps).
+
+pub mod deliver;
+pub mod from_matrix;
+pub mod from_whatsapp;
+pub mod lanes;
+pub mod people;
+pub mod receipts;
+pub mod report;
+pub mod rooms;
+pub mod upkeep;
+
+use crate::config::Config;
+use crate::matrix::Matrix;
+use crate::store::Store;
+use crate::whatsapp::Whatsapp;
+use futures_util::future::BoxFuture;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A command somebody wrote to the bot.
+#[derive(Debug, Clone)]
+pub struct CommandCall {
+    /// Where.
+    pub room: String,
+    /// Who.
+    pub sender: String,
+    /// The words, without the prefix.
+    pub words: String,
+    /// The event it stands in; names the answers, so that a repeated row answers once.
+    pub event_id: String,
+}
+
+/// Runs commands; the floor above puts it in.
+pub type CommandRunner = Box<dyn Fn(CommandCall) -> BoxFuture<'static, crate::verdict::Verdict> + Send + Sync>;
+
+/// The core. Cheap to clone.
+#[derive(Clone)]
+pub struct Bridge {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Config,
+    store: Store,
+    matrix: Matrix,
+    whatsapp: Whatsapp,
+    lanes: lanes::Lanes,
+    people: people::People,
+    rooms: rooms::Rooms,
+    commands: OnceLock<CommandRunner>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    started: AtomicBool,
+}
+
+impl Bridge {
+    /// The core over its parts; nothing runs before [`Bridge::run_lanes`].
+    pub fn new(config: Config, store: Store, matrix: Matrix, whatsapp: Whatsapp, stop: CancellationToken) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                config,
+                store,
+                matrix,
+                whatsapp,
+                lanes: lanes::Lanes::default(),
+                people: people::People::default(),
+                rooms: rooms::Rooms::default(),
+                commands: OnceLock::new(),
+                tasks: TaskTracker::new(),
+                stop,
+                started: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// Puts in what runs commands; once, before the lanes run.
+    pub fn set_commands(&self, runner: CommandRunner) {
+        if self.shared.commands.set(runner).is_err() {
+            tracing::error!("the commands were put in twice; the first stay");
+        }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// The homeserver.
+    pub fn matrix(&self) -> &Matrix {
+        &self.shared.matrix
+    }
+
+    /// The WhatsApp side.
+    pub fn whatsapp(&self) -> &Whatsapp {
+        &self.shared.whatsapp
+    }
+
+    /// Cancelled when the process is to stop.
+    pub fn stop(&self) -> &CancellationToken {
+        &self.shared.stop
+    }
+
+    /// Notes that the start is over.
+    pub fn set_started(&self) {
+        self.shared.started.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the start is over.
+    pub fn is_started(&self) -> bool {
+        self.shared.started.load(Ordering::SeqCst)
+    }
+
+    /// Runs a task that ends with the process.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.shared.tasks.spawn(task);
+    }
+
+    /// Waits until every task is at its end; call after the stop token is cancelled.
+    pub async fn wait_for_tasks(&self) {
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+}

@@ -1,0 +1,302 @@
+//! One row from Matrix: a message for WhatsApp, a command, or an invitation.
+//!
+//! Who may do what is decided here and in the configuration's permission table, in one place: only the owner of a
+//! direct chat's login speaks through it; commands need the level they name.
+
+use super::people::Halt;
+use super::{Bridge, CommandCall};
+use crate::config::Level;
+use crate::convert::text;
+use crate::ids::LoginId;
+use crate::store::StoreError;
+use crate::store::inbox::InboxRow;
+use crate::store::logins::{Login, LoginState};
+use crate::store::messages::{MessageState, PartKey, Reservation};
+use crate::store::portals::Portal;
+use crate::verdict::{Gate, Verdict};
+use crate::whatsapp::outgoing::SendFailure;
+use ruma::RoomId;
+use serde::Deserialize;
+use serde_json::Value;
+use whatsapp_rust::prelude::{MessageField, wa};
+use whatsapp_rust::waproto::codec::{message_decode, message_to_vec};
+
+/// The parts of an event that decide what it is.
+#[derive(Debug, Deserialize)]
+struct Event {
+    #[serde(rename = "type")]
+    kind: String,
+    room_id: String,
+    sender: String,
+    event_id: String,
+    #[serde(default)]
+    content: Value,
+    state_key: Option<String>,
+    #[serde(default)]
+    origin_server_ts: i64,
+}
+
+/// A read mark as the intake stored it.
+#[derive(Debug, Deserialize)]
+struct ReadMark {
+    room_id: String,
+    user_id: String,
+    event_id: String,
+}
+
+fn never(tell: impl Into<String>, why: impl Into<String>) -> Halt {
+    Halt::Verdict(Verdict::Never { tell: tell.into(), why: why.into() })
+}
+
+impl Bridge {
+    /// Works on one row from Matrix.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn from_matrix(&self, row: &InboxRow) -> Result<Verdict, StoreError> {
+        fail::fail_point!("from_mx.poison", |_| std::process::abort());
+        let worked = match row.kind.as_str() {
+            "event" => self.event(row).await,
+            "receipt" => self.read_mark(row).await,
+            other => Err(never("", format!("unknown kind of row {other}"))),
+        };
+        match worked {
+            Ok(()) => Ok(Verdict::Done),
+            Err(halt) => halt.into_verdict(),
+        }
+    }
+
+    async fn event(&self, row: &InboxRow) -> Result<(), Halt> {
+        let event: Event = serde_json::from_slice(&row.body).map_err(|_| never("", "a stored event can not be read"))?;
+        if self.config().bridge.level_of(&event.sender) == Level::Block {
+            return Ok(self.store().settle_row(row.seq).await?);
+        }
+        if event.kind == "m.room.member" {
+            return self.membership(row, &event).await;
+        }
+        match self.store().find_portal_by_room(&event.room_id).await? {
+            Some(portal) => self.said_in_portal(row, &event, &portal).await,
+            None => self.said_to_bot(row, &event).await,
+        }
+    }
+
+    /// Somebody invited one of our users: the bot joins and its room becomes the inviter's management room.
+    async fn membership(&self, row: &InboxRow, event: &Event) -> Result<(), Halt> {
+        let invites = event.content.get("membership").and_then(Value::as_str) == Some("invite");
+        let bot = self.matrix().bot();
+        if invites && event.state_key.as_deref() == Some(bot.as_str()) {
+            let room = RoomId::parse(&event.room_id).map_err(|_| never("", "an event's room id is none"))?;
+            if self.config().bridge.level_of(&event.sender) < Level::Commands {
+                self.matrix().leave(&room, bot).await?;
+                return Ok(self.store().settle_row(row.seq).await?);
+            }
+            self.matrix().join(&room, bot).await?;
+            if self.matrix().is_encrypted(&room).await? {
+                self.move_to_unencrypted(event).await?;
+            } else {
+                self.store().set_management_room(&event.sender, room.as_str()).await?;
+                let prefix = &self.config().bridge.command_prefix;
+                let hello = format!(
+                    "Hello, I'm the WhatsApp bridge. Say `login qr` to link your WhatsApp account, or `help` for \
+                     everything I can do. In other rooms, put `{prefix}` before a command."
+                );
+                self.say(&room, &hello, &event.event_id, "hello").await?;
+            }
+        }
+        Ok(self.store().settle_row(row.seq).await?)
+    }
+
+    /// An encrypted room can not be read yet: say so there, and go on in a fresh unencrypted one.
+    async fn move_to_unencrypted(&self, event: &Event) -> Result<(), Halt> {
+        let known = self.store().find_management_room(&event.sender).await?;
+        let fresh = match known.filter(|known| *known != event.room_id) {
+            Some(known) => known,
+            None => self.new_management_room(&event.sender).await?.to_string(),
+        };
+        let room = RoomId::parse(&event.room_id).map_err(|_| never("", "an event's room id is none"))?;
+        let tell = format!(
+            "This room is encrypted and I can't read encrypted messages yet. I have invited you to an unencrypted \
+             room; please write to me there: https://matrix.to/#/{fresh}"
+        );
+        Ok(self.say(&room, &tell, &event.event_id, "encrypted").await?)
+    }
+
+    async fn said_to_bot(&self, row: &InboxRow, event: &Event) -> Result<(), Halt> {
+        let level = self.config().bridge.level_of(&event.sender);
+        let managed = self.store().find_management_room(&event.sender).await?.as_deref() == Some(event.room_id.as_str());
+        if event.kind == "m.room.encrypted" && level >= Level::Commands {
+            self.move_to_unencrypted(event).await?;
+        } else if let Some(words) = self.command_words(event, managed) {
+            return self.command(row, event, words).await;
+        }
+        Ok(self.store().settle_row(row.seq).await?)
+    }
+
+    /// The command in a message: behind the prefix anywhere, bare in the management room.
+    fn command_words(&self, event: &Event, managed: bool) -> Option<String> {
+        if event.kind != "m.room.message" || event.content.get("msgtype").and_then(Value::as_str) != Some("m.text") {
+            return None;
+        }
+        let body = event.content.get("body").and_then(Value::as_str)?.trim();
+        match body.strip_prefix(self.config().bridge.command_prefix.as_str()) {
+            Some(rest) if rest.is_empty() || rest.starts_with(char::is_whitespace) => Some(rest.trim().to_owned()),
+            _ => managed.then(|| body.to_owned()),
+        }
+    }
+
+    async fn command(&self, row: &InboxRow, event: &Event, words: String) -> Result<(), Halt> {
+        let runner = self.shared.commands.get().ok_or_else(|| never("", "no commands are put in"))?;
+        let call = CommandCall {
+            room: event.room_id.clone(),
+            sender: event.sender.clone(),
+            words,
+            event_id: event.event_id.clone(),
+        };
+        match runner(call).await {
+            Verdict::Done => Ok(self.store().settle_row(row.seq).await?),
+            other => Err(Halt::Verdict(other)),
+        }
+    }
+
+    async fn said_in_portal(&self, row: &InboxRow, event: &Event, portal: &Portal) -> Result<(), Halt> {
+        if let Some(words) = self.command_words(event, false) {
+            return self.command(row, event, words).await;
+        }
+        let login = self.speaker(portal, &event.sender).await?;
+        if event.kind == "m.room.encrypted" {
+            return Err(never(
+                "This room is encrypted, and the bridge can't read encrypted messages yet.",
+                "an encrypted event in a portal",
+            ));
+        }
+        if let LoginState::LoggedOut { .. } = login.state {
+            return Err(never(
+                "You are logged out of WhatsApp. Say `login qr` to the bridge bot, then `retry` here.",
+                "the login is logged out",
+            ));
+        }
+        let message = text::to_whatsapp(&event.kind, &event.content)
+            .map_err(|refusal| never(refusal.tell, "the event can not become a WhatsApp message"))?;
+        self.send_to_whatsapp(row, event, portal, &login, message).await
+    }
+
+    /// Through which login somebody speaks in a portal.
+    async fn speaker(&self, portal: &Portal, sender: &str) -> Result<Login, Halt> {
+        let login = match &portal.receiver {
+            Some(receiver) => self.store().find_login(receiver).await?,
+            None => None,
+        };
+        match login {
+            Some(login) if login.mxid == sender && self.config().bridge.level_of(sender) >= Level::User => Ok(login),
+            _ => Err(never("Only the owner of this WhatsApp account can write here.", "the sender does not own the chat's login")),
+        }
+    }
+
+    async fn send_to_whatsapp(
+        &self,
+        row: &InboxRow,
+        event: &Event,
+        portal: &Portal,
+        login: &Login,
+        mut message: wa::Message,
+    ) -> Result<(), Halt> {
+        let derive = self.store().derive();
+        let wa_id = derive.wa_message(&login.id, &event.event_id, 0);
+        let key = PartKey { portal: portal.id, sender: login.own.clone(), wa_id: wa_id.clone(), part: 0 };
+        // The same secret on every try: votes and encrypted edits of receivers hang on it.
+        message.message_context_info = MessageField::some(wa::MessageContextInfo {
+            message_secret: Some(derive.wa_message_secret(&login.id, &wa_id).to_vec()),
+            ..wa::MessageContextInfo::default()
+        });
+        let built = message_to_vec(&message);
+        let is_new = self
+            .store()
+            .reserve(&Reservation {
+                key: &key,
+                event_id: Some(&event.event_id),
+                txn_id: None,
+                mx_sender: &event.sender,
+                login: &login.id,
+                ts: event.origin_server_ts,
+                kind: "new",
+                body: Some(&built),
+            })
+            .await?;
+        fail::fail_point!("from_mx.after_reserve", |_| std::process::abort());
+        if !is_new && let Some(before) = self.store().find_message(&key).await? {
+            if before.state == MessageState::Sent {
+                return Ok(self.store().settle_row(row.seq).await?);
+            }
+            if let Some(body) = before.body {
+                message = message_decode(&body).map_err(|_| never("", "a stored message of ours can not be read"))?;
+            }
+        }
+        if let Err(failure) = self.whatsapp().send(&login.id, &portal.chat, &wa_id, message).await {
+            let halt = read_failure(failure, &login.id);
+            if let Halt::Verdict(Verdict::Never { .. }) = &halt {
+                self.store().message_has_failed(&key).await?;
+            }
+            return Err(halt);
+        }
+        fail::fail_point!("from_mx.after_send", |_| std::process::abort());
+        let mut tx = self.store().begin("from_matrix.settle").await?;
+        self.store().message_was_sent_in(&mut tx, &key, None).await?;
+        self.store().settle_row_in(&mut tx, row.seq).await?;
+        tx.commit().await?;
+        fail::fail_point!("from_mx.after_settle", |_| std::process::abort());
+        Ok(())
+    }
+
+    async fn read_mark(&self, row: &InboxRow) -> Result<(), Halt> {
+        let mark: ReadMark = serde_json::from_slice(&row.body).map_err(|_| never("", "a stored read mark can not be read"))?;
+        let portal = self.store().find_portal_by_room(&mark.room_id).await?;
+        if let Some(portal) = portal
+            && let Ok(login) = self.speaker(&portal, &mark.user_id).await
+            && login.state == LoginState::Linked
+        {
+            return self.read_mark_into_whatsapp(row, &portal, &login.id, &mark.event_id).await;
+        }
+        Ok(self.store().settle_row(row.seq).await?)
+    }
+}
+
+/// What a failure to send means for the row. Codes as seen from WhatsApp's servers by open clients.
+fn read_failure(failure: SendFailure, login: &LoginId) -> Halt {
+    match failure {
+        SendFailure::Offline => Halt::Verdict(Verdict::Blocked(Gate::Login(login.clone()))),
+        SendFailure::Unknown(why) => Halt::Verdict(Verdict::Later { why: why.into() }),
+        SendFailure::Impossible => never("WhatsApp has no such chat.", "the client library refused the message"),
+        SendFailure::Refused(code) => {
+            let tell = match code.as_str() {
+                "403" => "WhatsApp does not let you write to this chat.",
+                "404" | "421" => "This WhatsApp account or chat does not exist any more.",
+                "463" | "479" => {
+                    "WhatsApp does not let this account write to this person yet. Wait until they write to you, or write from your phone."
+                }
+                _ => {
+                    return Halt::Verdict(Verdict::Later { why: format!("WhatsApp refused with code {code}") });
+                }
+            };
+            never(tell, format!("WhatsApp refused with code {code}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_that_can_not_change_are_final_and_the_others_are_tried_again() {
+        let login = LoginId::new("1");
+        for code in ["403", "404", "421", "463", "479"] {
+            let halt = read_failure(SendFailure::Refused(code.into()), &login);
+            assert!(matches!(halt, Halt::Verdict(Verdict::Never { tell, .. }) if !tell.is_empty()));
+        }
+        for code in ["500", "503", "999"] {
+            assert!(matches!(read_failure(SendFailure::Refused(code.into()), &login), Halt::Verdict(Verdict::Later { .. })));
+        }
+        assert!(matches!(read_failure(SendFailure::Unknown("x"), &login), Halt::Verdict(Verdict::Later { .. })));
+        assert!(matches!(read_failure(SendFailure::Offline, &login), Halt::Verdict(Verdict::Blocked(Gate::Login(_)))));
+    }
+}

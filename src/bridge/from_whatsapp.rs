@@ -1,0 +1,84 @@
+//! One row from WhatsApp into its room.
+
+use super::Bridge;
+use super::deliver::Delivery;
+use super::people::{Facts, Halt};
+use crate::convert::arrival::WaArrival;
+use crate::convert::text;
+use crate::ids::{GhostId, LoginId, PortalId, WaMessageId};
+use crate::store::StoreError;
+use crate::store::inbox::InboxRow;
+use crate::store::messages::PartKey;
+use crate::verdict::Verdict;
+use crate::whatsapp::intake::{MESSAGE, RECEIPT};
+
+impl Bridge {
+    /// Works on one row from WhatsApp.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn from_whatsapp(&self, row: &InboxRow) -> Result<Verdict, StoreError> {
+        fail::fail_point!("from_wa.poison", |_| std::process::abort());
+        let (Some(portal), Some(login)) = (row.portal, &row.login) else {
+            return Ok(Verdict::Never { tell: String::new(), why: "a row from WhatsApp names no chat".into() });
+        };
+        let worked = match row.kind.as_str() {
+            MESSAGE => self.message_into_room(row, portal, login).await,
+            RECEIPT => self.receipt_into_room(row, portal, login).await,
+            other => Err(Halt::Verdict(Verdict::Never { tell: String::new(), why: format!("unknown kind of row {other}") })),
+        };
+        match worked {
+            Ok(()) => Ok(Verdict::Done),
+            Err(halt) => halt.into_verdict(),
+        }
+    }
+
+    async fn message_into_room(&self, row: &InboxRow, portal: PortalId, login: &LoginId) -> Result<(), Halt> {
+        let unreadable = |why: &str| {
+            Halt::Verdict(Verdict::Never {
+                tell: "A message from WhatsApp could not be read. Please look at it on your phone.".into(),
+                why: why.into(),
+            })
+        };
+        let arrival = WaArrival::from_bytes(&row.body).map_err(|_| unreadable("the stored arrival can not be read"))?;
+        let message = arrival.message().map_err(|_| unreadable("the stored message can not be read"))?;
+        let parts = text::from_whatsapp(&message);
+        let key = |part: i64| PartKey {
+            portal,
+            sender: GhostId::new(arrival.sender.as_str()),
+            wa_id: WaMessageId::new(arrival.id.as_str()),
+            part,
+        };
+        if parts.is_empty() {
+            return Ok(self.store().settle_row(row.seq).await?);
+        }
+        // A copy of what we sent ourselves proves that it arrived.
+        if arrival.from_me
+            && let Some(ours) = self.store().find_message(&key(0)).await?.filter(|ours| ours.from_matrix)
+        {
+            let mut tx = self.store().begin("from_whatsapp.own_copy").await?;
+            self.store().message_was_sent_in(&mut tx, &ours.key, None).await?;
+            self.store().settle_row_in(&mut tx, row.seq).await?;
+            return Ok(tx.commit().await?);
+        }
+        let sender = GhostId::new(arrival.sender.as_str());
+        let facts = Facts { push_name: &arrival.push_name, business_name: arrival.business_name.as_deref() };
+        let user = self.ready_ghost(&sender, facts).await?;
+        let known = self.ready_room(portal, login).await?;
+        let last = parts.len() - 1;
+        for (at, part) in parts.iter().enumerate() {
+            let delivery = Delivery {
+                key: key(i64::try_from(at).unwrap_or(i64::MAX)),
+                part,
+                ghost: &sender,
+                user: &user,
+                login,
+                ts: arrival.ts_ms,
+                settles: (at == last).then_some(row.seq),
+            };
+            self.deliver(&known, &delivery).await?;
+        }
+        self.refresh_picture(login, &sender);
+        Ok(())
+    }
+}

@@ -1,0 +1,307 @@
+//! Who works on which lane, and where lanes wait.
+//!
+//! A lane with rows has one worker; the worker takes rows from the lowest waiting number on and ends when there
+//! are none. Rows stay in the table, so a worker may die at any await: the next wake takes the same row again.
+//!
+//! A lane is *running*, *parked* behind a gate (homeserver or login down: nothing counts against its rows),
+//! *held* (lanes of people, while events may be missing from the homeserver: rows would go out of order) or
+//! *pausing* (a row failed by itself). Each of the latter three ends by a wake; a wake of a running lane is noted
+//! and looked at before its worker ends.
+
+use super::Bridge;
+use crate::ids::Lane;
+use crate::store::inbox::{InboxRow, Source};
+use crate::verdict::{Gate, MAX_ATTEMPTS, Verdict, backoff};
+use crate::whatsapp::LineNews;
+use crate::whatsapp::line::LineState;
+use futures_util::FutureExt as _;
+use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+
+/// Rows taken at once.
+const BATCH: i64 = 32;
+/// Lanes worked on at the same time; the others wait for a free place.
+const MAX_WORKERS: usize = 64;
+/// Pause after the database failed under a worker.
+const DATABASE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Lanes and where they stand.
+pub struct Lanes {
+    /// Running lanes; true when woken since the worker last looked.
+    running: Mutex<HashMap<Lane, bool>>,
+    parked: Mutex<HashMap<Gate, HashSet<Lane>>>,
+    held: Mutex<HashSet<Lane>>,
+    workers: Semaphore,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self { running: Mutex::default(), parked: Mutex::default(), held: Mutex::default(), workers: Semaphore::new(MAX_WORKERS) }
+    }
+}
+
+/// What a worker does after a row.
+enum Next {
+    Row,
+    End,
+}
+
+impl Bridge {
+    /// Wakes lanes as the bell rings, until the process stops. Lanes with rows from before are woken first.
+    ///
+    /// # Errors
+    /// When the database fails at the start.
+    pub async fn run_lanes(&self) -> crate::store::Result<()> {
+        for lane in self.store().waiting_lanes().await? {
+            self.wake(lane);
+        }
+        let follow = self.clone();
+        self.spawn(async move { follow.follow_holding().await });
+        loop {
+            let rung = tokio::select! {
+                () = self.stop().cancelled() => return Ok(()),
+                rung = self.store().bell().listen() => rung,
+            };
+            for lane in rung {
+                self.wake(lane);
+            }
+        }
+    }
+
+    /// Opens gates as lines connect, and tells owners what happened to their lines, until the process stops.
+    pub async fn follow_lines(&self, mut news: mpsc::Receiver<LineNews>) {
+        loop {
+            let news = tokio::select! {
+                () = self.stop().cancelled() => return,
+                news = news.recv() => match news {
+                    Some(news) => news,
+                    None => return,
+                },
+            };
+            match &news.state {
+                LineState::Connected => self.open(&Gate::Login(news.login.clone())),
+                LineState::LoggedOut { .. } => {
+                    // What waits for it is told now, not when it comes back.
+                    self.open(&Gate::Login(news.login.clone()));
+                    let bridge = self.clone();
+                    self.spawn(async move { bridge.tell_logged_out(&news).await });
+                }
+                LineState::Connecting | LineState::Offline { .. } => {}
+            }
+        }
+    }
+
+    /// Sees to it that a lane is looked at.
+    pub fn wake(&self, lane: Lane) {
+        {
+            let mut running = self.shared.lanes.running.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(woken) = running.get_mut(&lane) {
+                *woken = true;
+                return;
+            }
+            running.insert(lane.clone(), false);
+        }
+        let bridge = self.clone();
+        self.spawn(async move { bridge.work(lane).await });
+    }
+
+    async fn work(&self, lane: Lane) {
+        let Ok(_place) = self.shared.lanes.workers.acquire().await else { return };
+        loop {
+            if self.stop().is_cancelled() {
+                return;
+            }
+            if lane.is_of_a_person() && *self.matrix().holding().borrow() {
+                self.hold(lane);
+                return;
+            }
+            let rows = match self.store().take_rows(&lane, BATCH).await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    tracing::error!(%error, "the inbox can not be read");
+                    self.pause(lane, DATABASE_PAUSE);
+                    return;
+                }
+            };
+            if rows.is_empty() {
+                if self.end_unless_woken(&lane) {
+                    return;
+                }
+                continue;
+            }
+            for row in rows {
+                if self.stop().is_cancelled() {
+                    return;
+                }
+                // While events may be missing the order of what is in hand may change: take it anew later.
+                if row.source == Source::Matrix && *self.matrix().holding().borrow() {
+                    break;
+                }
+                if let Next::End = self.work_on(&lane, &row).await {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Works on one row and does what its verdict says.
+    async fn work_on(&self, lane: &Lane, row: &InboxRow) -> Next {
+        let verdict = match self.try_row(row).await {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                tracing::error!(%error, "the database failed under a row");
+                self.pause(lane.clone(), DATABASE_PAUSE);
+                return Next::End;
+            }
+        };
+        match verdict {
+            Verdict::Done => Next::Row,
+            Verdict::Blocked(gate) => {
+                if let Err(error) = self.store().forgive_attempt(row.seq).await {
+                    tracing::warn!(%error, "an attempt was not taken back");
+                }
+                self.park(lane.clone(), gate);
+                Next::End
+            }
+            Verdict::Later { why } => {
+                tracing::warn!(row = row.seq, attempt = row.attempts + 1, why, "a row did not work and is tried again");
+                if let Err(error) = self.store().note_row_error(row.seq, &why).await {
+                    tracing::warn!(%error, "a row's error was not noted");
+                }
+                self.pause(lane.clone(), backoff(row.attempts + 1, rand::random()));
+                Next::End
+            }
+            Verdict::Never { tell, why } => self.give_up(lane, row, &tell, &why).await,
+        }
+    }
+
+    async fn try_row(&self, row: &InboxRow) -> crate::store::Result<Verdict> {
+        if row.attempts >= MAX_ATTEMPTS {
+            let tell = "It did not work in several tries. Say `retry` here to try again.";
+            return Ok(Verdict::Never { tell: tell.into(), why: "too many attempts".into() });
+        }
+        self.store().count_attempt(row.seq).await?;
+        let worked = match row.source {
+            Source::Whatsapp => AssertUnwindSafe(self.from_whatsapp(row)).catch_unwind().await,
+            Source::Matrix => AssertUnwindSafe(self.from_matrix(row)).catch_unwind().await,
+        };
+        // The panic hook has logged where; the row is counted and comes again.
+        worked.unwrap_or_else(|_| Ok(Verdict::Later { why: "a panic".into() }))
+    }
+
+    /// Tells the person, then settles the row as failed. The telling has a fixed transaction id: repeated, it is
+    /// said once.
+    async fn give_up(&self, lane: &Lane, row: &InboxRow, tell: &str, why: &str) -> Next {
+        tracing::warn!(row = row.seq, why, "a row is settled as failed");
+        if !tell.is_empty()
+            && let Err(error) = self.tell_failure(row, tell).await
+            && let Verdict::Blocked(gate) = error.verdict()
+        {
+            self.park(lane.clone(), gate);
+            return Next::End;
+        }
+        if let Err(error) = self.store().fail_row(row.seq, why).await {
+            tracing::error!(%error, "a failed row could not be settled");
+            self.pause(lane.clone(), DATABASE_PAUSE);
+            return Next::End;
+        }
+        Next::Row
+    }
+
+    /// Ends a worker; false when its lane was woken since it looked.
+    fn end_unless_woken(&self, lane: &Lane) -> bool {
+        let mut running = self.shared.lanes.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.get(lane) == Some(&true) {
+            running.insert(lane.clone(), false);
+            return false;
+        }
+        running.remove(lane);
+        true
+    }
+
+    fn end(&self, lane: &Lane) {
+        self.shared.lanes.running.lock().unwrap_or_else(PoisonError::into_inner).remove(lane);
+    }
+
+    /// Ends the worker and wakes its lane later.
+    fn pause(&self, lane: Lane, pause: Duration) {
+        self.end(&lane);
+        let bridge = self.clone();
+        self.spawn(async move {
+            tokio::select! {
+                () = bridge.stop().cancelled() => {}
+                () = tokio::time::sleep(pause) => bridge.wake(lane),
+            }
+        });
+    }
+
+    /// Ends the worker; its lane is woken when the gate opens.
+    fn park(&self, lane: Lane, gate: Gate) {
+        self.end(&lane);
+        let first = {
+            let mut parked = self.shared.lanes.parked.lock().unwrap_or_else(PoisonError::into_inner);
+            let lanes = parked.entry(gate.clone()).or_default();
+            lanes.insert(lane) && lanes.len() == 1
+        };
+        if !first {
+            return;
+        }
+        // The first to park sees to the opening; `open` takes everybody who parked until then.
+        let bridge = self.clone();
+        self.spawn(async move {
+            match &gate {
+                Gate::Homeserver => tokio::select! {
+                    () = bridge.stop().cancelled() => return,
+                    () = bridge.matrix().wait_until_reachable() => {}
+                },
+                // The line may have come up between the failure and the parking; its news opened nothing then.
+                Gate::Login(login) => {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    if bridge.whatsapp().state(login) != Some(LineState::Connected) {
+                        return;
+                    }
+                }
+            }
+            bridge.open(&gate);
+        });
+    }
+
+    /// Wakes every lane parked behind a gate.
+    pub fn open(&self, gate: &Gate) {
+        let lanes = self.shared.lanes.parked.lock().unwrap_or_else(PoisonError::into_inner).remove(gate);
+        for lane in lanes.into_iter().flatten() {
+            self.wake(lane);
+        }
+    }
+
+    fn hold(&self, lane: Lane) {
+        self.end(&lane);
+        self.shared.lanes.held.lock().unwrap_or_else(PoisonError::into_inner).insert(lane);
+        if !*self.matrix().holding().borrow() {
+            self.release_held();
+        }
+    }
+
+    fn release_held(&self) {
+        let lanes: Vec<Lane> = self.shared.lanes.held.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
+        for lane in lanes {
+            self.wake(lane);
+        }
+    }
+
+    async fn follow_holding(&self) {
+        let mut holding = self.matrix().holding();
+        loop {
+            tokio::select! {
+                () = self.stop().cancelled() => return,
+                changed = holding.changed() => if changed.is_err() { return },
+            }
+            if !*holding.borrow_and_update() {
+                self.release_held();
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Ghosts: accounts on the homeserver for people on WhatsApp, made when first needed.
+//!
+//! What is done is noted in the database with flags, so an interrupted change is done again; a memory of ghosts
+//! that are ready spares the look-ups. The picture is fetched on the side: a message never waits for it.
+
+use super::Bridge;
+use crate::config::NameFacts;
+use crate::ids::{GhostId, LoginId};
+use crate::matrix::error::MatrixError;
+use crate::store::StoreError;
+use crate::store::ghosts::{Ghost, NameRank};
+use crate::verdict::Verdict;
+use ruma::{OwnedUserId, UserId};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Ghosts remembered as ready; found again in the database when dropped.
+const MEMORY: usize = 20_000;
+/// How long a picture is taken as known, milliseconds.
+const PICTURE_AGE: i64 = 24 * 3600 * 1000;
+
+/// Ghosts that are ready in this process.
+#[derive(Default)]
+pub struct People {
+    ready: Mutex<HashMap<GhostId, Ready>>,
+}
+
+#[derive(Clone)]
+struct Ready {
+    user: OwnedUserId,
+    name: String,
+    /// When this process last looked at the picture's age, milliseconds since 1970.
+    picture_at: i64,
+}
+
+/// What a message tells about its author.
+#[derive(Debug, Clone, Default)]
+pub struct Facts<'a> {
+    /// The name they gave themselves.
+    pub push_name: &'a str,
+    /// Their verified business name.
+    pub business_name: Option<&'a str>,
+}
+
+/// Why work on a row stopped early.
+#[derive(Debug)]
+pub enum Halt {
+    /// The database failed: the lane pauses.
+    Store(StoreError),
+    /// The row's verdict is known.
+    Verdict(Verdict),
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        // A row that makes no sense will not make more sense later; the rest of the database works.
+        match error {
+            StoreError::Corrupt { .. } => Self::Verdict(Verdict::Never {
+                tell: "The bridge's database holds something it can't read. Please tell the bridge's administrator.".into(),
+                why: error.to_string(),
+            }),
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl From<MatrixError> for Halt {
+    fn from(error: MatrixError) -> Self {
+        Self::Verdict(error.verdict())
+    }
+}
+
+impl Halt {
+    /// The row's verdict, or the database's error.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub fn into_verdict(self) -> Result<Verdict, StoreError> {
+        match self {
+            Self::Store(error) => Err(error),
+            Self::Verdict(verdict) => Ok(verdict),
+        }
+    }
+}
+
+impl Bridge {
+    /// The person's user id, with account, device and name in place.
+    ///
+    /// # Errors
+    /// [`Halt`] when database or homeserver fail.
+    pub async fn ready_ghost(&self, id: &GhostId, facts: Facts<'_>) -> Result<OwnedUserId, Halt> {
+        let name = self.name_of(id, &facts).await?;
+        if let Some(ready) = self.remembered(id)
+            && (name.is_none() || name.as_ref().is_some_and(|(name, _)| *name == ready.name))
+        {
+            return Ok(ready.user);
+        }
+        let ghost = self.store().find_or_make_ghost(id, &localpart_tail(id)).await?;
+        let user = self.matrix().ghost_id(&ghost.localpart);
+        if !ghost.registered {
+            self.matrix().ensure_user(&user).await?;
+            self.store().set_registered(id, true).await?;
+        }
+        let ghost = self.settle_name(ghost, &user, name, id).await?;
+        self.remember(id, Ready { user: user.clone(), name: ghost.name, picture_at: 0 });
+        Ok(user)
+    }
+
+    async fn settle_name(
+        &self,
+        mut ghost: Ghost,
+        user: &UserId,
+        name: Option<(String, NameRank)>,
+        id: &GhostId,
+    ) -> Result<Ghost, Halt> {
+        let (name, rank) = match name {
+            Some(named) => named,
+            None if ghost.name.is_empty() => (self.render_name(id, &Facts::default()).await?, NameRank::Number),
+            None => (ghost.name.clone(), NameRank::Number),
+        };
+        if self.store().want_name(id, &name, rank).await? {
+            ghost.name = name;
+            ghost.name_set = false;
+        }
+        if !ghost.name_set {
+            self.matrix().set_display_name(user, &ghost.name).await?;
+            self.store().name_was_set(id, &ghost.name).await?;
+            ghost.name_set = true;
+        }
+        Ok(ghost)
+    }
+
+    /// The name these facts give, and how good it is; none when they hold no name.
+    async fn name_of(&self, id: &GhostId, facts: &Facts<'_>) -> Result<Option<(String, NameRank)>, Halt> {
+        let rank = match facts {
+            Facts { business_name: Some(_), .. } => NameRank::Business,
+            Facts { push_name: "", .. } => return Ok(None),
+            _ => NameRank::Push,
+        };
+        Ok(Some((self.render_name(id, facts).await?, rank)))
+    }
+
+    async fn render_name(&self, id: &GhostId, facts: &Facts<'_>) -> Result<String, Halt> {
+        let number = match id.as_str().strip_suffix("@s.whatsapp.net") {
+            Some(number) => Some(number.to_owned()),
+            None => self.store().find_pn(id).await?.and_then(|pn| pn.as_str().split('@').next().map(str::to_owned)),
+        };
+        let phone = number.map(|number| format!("+{number}"));
+        let facts = NameFacts {
+            business_name: facts.business_name,
+            push_name: (!facts.push_name.is_empty()).then_some(facts.push_name),
+            full_name: None,
+            phone: phone.as_deref(),
+        };
+        Ok(self.config().network.displayname_template.render(&facts))
+    }
+
+    fn remembered(&self, id: &GhostId) -> Option<Ready> {
+        self.shared.people.ready.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    fn remember(&self, id: &GhostId, ready: Ready) {
+        let mut known = self.shared.people.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MEMORY {
+            known.clear();
+        }
+        known.insert(id.clone(), ready);
+    }
+
+    /// Forgets that a ghost is ready: its account or device turned out to be gone.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_ghost(&self, id: &GhostId) -> Result<(), StoreError> {
+        self.shared.people.ready.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.store().set_registered(id, false).await
+    }
+
+    /// Fetches the person's picture on the side, at most once a day. Droppable: tried again with a later message.
+    pub fn refresh_picture(&self, login: &LoginId, id: &GhostId) {
+        let now = self.store().clock().now_ms();
+        match self.shared.people.ready.lock().unwrap_or_else(PoisonError::into_inner).get_mut(id) {
+            Some(ready) if now - ready.picture_at >= PICTURE_AGE => ready.picture_at = now,
+            _ => return,
+        }
+        let (bridge, login, id) = (self.clone(), login.clone(), id.clone());
+        self.spawn(async move {
+            if let Err(error) = bridge.fetch_picture(&login, &id).await {
+                tracing::debug!(%error, "a picture was not fetched");
+            }
+        });
+    }
+
+    async fn fetch_picture(&self, login: &LoginId, id: &GhostId) -> anyhow::Result<()> {
+        let Some(ghost) = self.store().find_ghost(id).await? else { return Ok(()) };
+        if self.store().clock().now_ms() - ghost.avatar_checked_at < PICTURE_AGE {
+            return Ok(());
+        }
+        let picture = self.whatsapp().find_picture(login, id).await?;
+        let Some(picture) = picture.filter(|picture| picture.id != ghost.avatar_id) else {
+            return Ok(self.store().set_avatar_state(id, &ghost.avatar_id, "", ghost.avatar_set).await?);
+        };
+        let bytes = self.whatsapp().fetch_picture(&picture).await?;
+        let mime = image::guess_format(&bytes).map(|format| format.to_mime_type())?;
+        let mxc = self.matrix().upload(bytes, mime, "avatar").await?;
+        let user = self.matrix().ghost_id(&ghost.localpart);
+        self.store().set_avatar_state(id, &picture.id, mxc.as_str(), false).await?;
+        self.matrix().set_avatar(&user, mxc.clone()).await?;
+        Ok(self.store().set_avatar_state(id, &picture.id, mxc.as_str(), true).await?)
+    }
+}
+
+/// The variable part of a ghost's localpart: digits for a phone number, `lid-` and digits for a LID; anything else
+/// spelled out so that two people never share one.
+fn localpart_tail(id: &GhostId) -> String {
+    let (user, server) = id.as_str().split_once('@').unwrap_or((id.as_str(), ""));
+    let plain = !user.is_empty() && user.bytes().all(|byte| byte.is_ascii_digit());
+    match (plain, server) {
+        (true, "s.whatsapp.net") => user.to_owned(),
+        (true, "lid") => format!("lid-{user}"),
+        _ => format!("x-{}", crate::derive::hex(id.as_str().as_bytes())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn both_ids_of_a_person_make_different_names() {
+        assert_eq!(localpart_tail(&GhostId::new("491700000001@s.whatsapp.net")), "491700000001");
+        assert_eq!(localpart_tail(&GhostId::new("100@lid")), "lid-100");
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_people_share_a_localpart(a in "[a-z0-9@.-]{0,12}", b in "[a-z0-9@.-]{0,12}", lid in any::<bool>()) {
+            let (a, b) = if lid { (format!("{a}@lid"), format!("{b}@s.whatsapp.net")) } else { (a, b) };
+            prop_assume!(a != b);
+            prop_assert_ne!(localpart_tail(&GhostId::new(a)), localpart_tail(&GhostId::new(b)));
+        }
+    }
+}

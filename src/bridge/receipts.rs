@@ -1,0 +1,64 @@
+//! Read marks, both ways.
+//!
+//! Into WhatsApp a login's mark only moves forward and is noted before it is sent; into Matrix the ghost of the
+//! reader marks the newest event it names.
+
+use super::Bridge;
+use super::people::{Facts, Halt};
+use crate::ids::{GhostId, LoginId, PortalId, WaMessageId};
+use crate::store::inbox::InboxRow;
+use crate::store::messages::Message;
+use crate::store::portals::Portal;
+use crate::verdict::{Gate, Verdict};
+use crate::whatsapp::intake::ReceiptRow;
+use ruma::EventId;
+use std::collections::BTreeMap;
+
+impl Bridge {
+    pub(super) async fn receipt_into_room(&self, row: &InboxRow, portal: PortalId, login: &LoginId) -> Result<(), Halt> {
+        let unreadable = || Halt::Verdict(Verdict::Never { tell: String::new(), why: "a stored receipt can not be read".into() });
+        let receipt: ReceiptRow = serde_json::from_slice(&row.body).map_err(|_| unreadable())?;
+        let mut newest: Option<Message> = None;
+        for id in &receipt.ids {
+            let found = self.store().find_message_by_wa_id(portal, &WaMessageId::new(id.as_str())).await?;
+            if let Some(found) = found
+                && newest.as_ref().is_none_or(|newest| newest.ts < found.ts)
+            {
+                newest = Some(found);
+            }
+        }
+        // Nothing of ours, or read before it was settled here: a later receipt names the later message.
+        if let Some(event) = newest.and_then(|message| message.event_id)
+            && let Ok(event) = EventId::parse(event)
+        {
+            let reader = GhostId::new(receipt.reader.as_str());
+            let user = self.ready_ghost(&reader, Facts::default()).await?;
+            let known = self.ready_room(portal, login).await?;
+            self.ready_member(&known, &user).await?;
+            self.matrix().mark_read(&known.room, &user, &event).await?;
+        }
+        Ok(self.store().settle_row(row.seq).await?)
+    }
+
+    /// Reports everything up to an event as read through a login.
+    pub(super) async fn read_mark_into_whatsapp(&self, row: &InboxRow, portal: &Portal, login: &LoginId, event: &str) -> Result<(), Halt> {
+        if let Some(read) = self.store().find_message_by_event(event).await?.filter(|message| message.key.portal == portal.id) {
+            self.store().advance_read_mark(portal.id, login, read.ts).await?;
+            let mut by_author: BTreeMap<GhostId, Vec<WaMessageId>> = BTreeMap::new();
+            for unread in self.store().unread_until(portal.id, read.ts).await? {
+                by_author.entry(unread.sender).or_default().push(unread.wa_id);
+            }
+            for (author, ids) in by_author {
+                // In a direct chat the author is the chat; only our own copies have another one, and they need none.
+                if author.as_str() != portal.chat.as_str() {
+                    continue;
+                }
+                let ids: Vec<&str> = ids.iter().map(WaMessageId::as_str).collect();
+                let sent = self.whatsapp().mark_read(login, &portal.chat, None, &ids).await;
+                sent.map_err(|_| Halt::Verdict(Verdict::Blocked(Gate::Login(login.clone()))))?;
+            }
+            self.store().mark_read_until(portal.id, read.ts).await?;
+        }
+        Ok(self.store().settle_row(row.seq).await?)
+    }
+}

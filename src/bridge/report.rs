@@ -1,0 +1,112 @@
+//! What people are told: failures in the room they concern, changes of a line in the management room.
+//!
+//! Every notice has a transaction id made from its cause, so that a repeated cause is told once.
+
+use super::Bridge;
+use crate::matrix::error::{MatrixError, Result};
+use crate::store::inbox::{InboxRow, Source};
+use crate::whatsapp::LineNews;
+use crate::whatsapp::line::LineState;
+use ruma::{OwnedRoomId, RoomId};
+use serde_json::{Value, json};
+
+impl Bridge {
+    /// Tells the person a row concerns that it failed: in its room when there is one, else where they talk to the
+    /// bot.
+    ///
+    /// # Errors
+    /// When the homeserver does not take it.
+    pub async fn tell_failure(&self, row: &InboxRow, tell: &str) -> Result<()> {
+        let Some(room) = self.room_of_row(row).await else {
+            tracing::warn!(row = row.seq, "nobody could be told of a failure: no room is known");
+            return Ok(());
+        };
+        let txn = self.store().derive().notice_txn(&row.dedup, "failure");
+        let event: Value = serde_json::from_slice(&row.body).unwrap_or_default();
+        let mut content = json!({
+            "msgtype": "m.notice",
+            "body": format!("⚠ {}{tell}", if row.source == Source::Matrix { "Your message was not bridged. " } else { "" }),
+            "m.mentions": {},
+        });
+        if let (Source::Matrix, Some(event_id)) = (row.source, event.get("event_id").and_then(Value::as_str)) {
+            content["m.relates_to"] = json!({ "m.in_reply_to": { "event_id": event_id } });
+        }
+        self.matrix().send(&room, self.matrix().bot(), "m.room.message", &txn, &content, None).await.map(drop)
+    }
+
+    async fn room_of_row(&self, row: &InboxRow) -> Option<OwnedRoomId> {
+        let text = match row.source {
+            Source::Matrix => {
+                let event: Value = serde_json::from_slice(&row.body).ok()?;
+                event.get("room_id").and_then(Value::as_str).map(str::to_owned)
+            }
+            Source::Whatsapp => {
+                let portal = self.store().load_portal(row.portal?).await.ok()?;
+                match portal.room {
+                    Some(room) => Some(room),
+                    None => {
+                        let login = self.store().find_login(row.login.as_ref()?).await.ok()??;
+                        self.store().find_management_room(&login.mxid).await.ok()?
+                    }
+                }
+            }
+        };
+        RoomId::parse(text?).ok()
+    }
+
+    /// Tells a login's owner that it was logged out.
+    pub async fn tell_logged_out(&self, news: &LineNews) {
+        let LineState::LoggedOut { why } = &news.state else { return };
+        let told = async {
+            let Some(login) = self.store().find_login(&news.login).await.ok().flatten() else { return Ok(()) };
+            let room = self.management_room(&login.mxid).await?;
+            let cause = format!("{}:{}", login.id, login.since);
+            let txn = self.store().derive().notice_txn(&cause, "logged-out");
+            let body = format!(
+                "{}: your WhatsApp account +{} is logged out. {why} Your rooms stay; say `login qr` to link it again.",
+                login.mxid, login.id
+            );
+            let content = json!({ "msgtype": "m.notice", "body": body, "m.mentions": { "user_ids": [login.mxid] } });
+            self.matrix().send(&room, self.matrix().bot(), "m.room.message", &txn, &content, None).await.map(drop)
+        };
+        if let Err(error) = told.await {
+            tracing::warn!(%error, "the owner of a login was not told of its logout");
+        }
+    }
+
+    /// Where a person talks to the bot; made when there is none.
+    ///
+    /// # Errors
+    /// When database or homeserver fail.
+    pub async fn management_room(&self, mxid: &str) -> Result<OwnedRoomId> {
+        let database = |error: crate::store::StoreError| MatrixError::Unreachable { why: error.to_string() };
+        if let Some(room) = self.store().find_management_room(mxid).await.map_err(database)?
+            && let Ok(room) = RoomId::parse(room)
+        {
+            return Ok(room);
+        }
+        self.new_management_room(mxid).await
+    }
+
+    /// Makes a fresh unencrypted room with a person and remembers it.
+    ///
+    /// # Errors
+    /// When database or homeserver fail.
+    pub async fn new_management_room(&self, mxid: &str) -> Result<OwnedRoomId> {
+        let database = |error: crate::store::StoreError| MatrixError::Unreachable { why: error.to_string() };
+        let person = ruma::UserId::parse(mxid).map_err(|_| MatrixError::NotFound)?;
+        let room = self.matrix().create_dm_room("WhatsApp bridge", &person).await?;
+        self.store().set_management_room(mxid, room.as_str()).await.map_err(database)?;
+        Ok(room)
+    }
+
+    /// Says something as the bot, once per cause.
+    ///
+    /// # Errors
+    /// When the homeserver does not take it.
+    pub async fn say(&self, room: &RoomId, text: &str, cause: &str, which: &str) -> Result<()> {
+        let txn = self.store().derive().notice_txn(cause, which);
+        let content = json!({ "msgtype": "m.notice", "body": text, "m.mentions": {} });
+        self.matrix().send(room, self.matrix().bot(), "m.room.message", &txn, &content, None).await.map(drop)
+    }
+}

@@ -1,0 +1,143 @@
+//! Rooms of chats: made when first needed, with the right people in them.
+//!
+//! A room is made under the chat's fixed alias, so a kill between making and noting it makes no second one: the
+//! next try finds the alias taken and adopts the room. Membership is noted when reached; a memory of it spares
+//! the look-ups.
+
+use super::Bridge;
+use super::people::{Facts, Halt};
+use crate::ids::{GhostId, LoginId, PortalId};
+use crate::matrix::error::MatrixError;
+use crate::matrix::rooms::RoomRecipe;
+use crate::store::logins::Login;
+use crate::store::portals::{Portal, PortalKind};
+use crate::verdict::Verdict;
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Rooms remembered; found again in the database when dropped.
+const MEMORY: usize = 10_000;
+
+/// What this process knows of rooms.
+#[derive(Default)]
+pub struct Rooms {
+    known: Mutex<HashMap<PortalId, Arc<Known>>>,
+}
+
+/// A room that exists, and who is known to be in it.
+pub struct Known {
+    /// The portal as it was read.
+    pub portal: Portal,
+    /// The room.
+    pub room: OwnedRoomId,
+    joined: Mutex<HashSet<OwnedUserId>>,
+}
+
+impl Bridge {
+    /// The portal's room, made and with its owner invited when new.
+    ///
+    /// # Errors
+    /// [`Halt`] when database or homeserver fail.
+    pub async fn ready_room(&self, id: PortalId, login: &LoginId) -> Result<Arc<Known>, Halt> {
+        let remembered = self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        if let Some(known) = remembered {
+            return Ok(known);
+        }
+        let mut portal = self.store().load_portal(id).await?;
+        let room = match &portal.room {
+            Some(room) => room_id(room)?,
+            None => {
+                let owner = self.owner_of(login).await?;
+                let room = self.make_room(&portal, &owner).await?;
+                fail::fail_point!("from_wa.after_room", |_| std::process::abort());
+                self.store().set_portal_room(id, room.as_str()).await?;
+                portal.room = Some(room.to_string());
+                room
+            }
+        };
+        let known = Arc::new(Known { portal, room, joined: Mutex::default() });
+        let mut rooms = self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if rooms.len() >= MEMORY {
+            rooms.clear();
+        }
+        rooms.insert(id, known.clone());
+        Ok(known)
+    }
+
+    async fn owner_of(&self, login: &LoginId) -> Result<Login, Halt> {
+        self.store().find_login(login).await?.ok_or_else(|| {
+            Halt::Verdict(Verdict::Never { tell: String::new(), why: "the login of a row is gone".into() })
+        })
+    }
+
+    async fn make_room(&self, portal: &Portal, owner: &Login) -> Result<OwnedRoomId, Halt> {
+        let peer = GhostId::new(portal.chat.as_str());
+        let ghost = self.ready_ghost(&peer, Facts::default()).await?;
+        let name = match portal.kind {
+            PortalKind::Direct => None,
+            PortalKind::Own => Some("WhatsApp: notes to yourself".to_owned()),
+        };
+        let owner_id = user_id(&owner.mxid)?;
+        let mut recipe = RoomRecipe::new(self.matrix().alias_localpart(&portal.alias));
+        recipe.name = name;
+        recipe.is_direct = true;
+        recipe.invite = vec![owner_id, ghost.clone()];
+        recipe.state.extend(self.matrix().bridge_state(&portal.alias, "WhatsApp chat"));
+        Ok(self.matrix().create_room(&recipe).await?)
+    }
+
+    /// Sees to it that one of our users is in the room.
+    ///
+    /// # Errors
+    /// [`Halt`] when database or homeserver fail.
+    pub async fn ready_member(&self, known: &Known, user: &UserId) -> Result<(), Halt> {
+        if known.joined.lock().unwrap_or_else(PoisonError::into_inner).contains(user) {
+            return Ok(());
+        }
+        let reached = self.store().find_membership(known.portal.id, user.as_str()).await?;
+        if reached.as_deref() != Some("join") {
+            self.bring_in(known, user).await?;
+        }
+        known.joined.lock().unwrap_or_else(PoisonError::into_inner).insert(user.to_owned());
+        Ok(())
+    }
+
+    /// Invites and joins one of our users, whatever was noted before.
+    ///
+    /// # Errors
+    /// [`Halt`] when database or homeserver fail.
+    pub async fn bring_in(&self, known: &Known, user: &UserId) -> Result<(), Halt> {
+        // "Already in the room" is the goal, and the room's first ghost came with the invitation in its recipe.
+        match self.matrix().join(&known.room, user).await {
+            Ok(()) => {}
+            Err(MatrixError::Forbidden { .. }) => {
+                self.matrix().invite(&known.room, user).await?;
+                self.matrix().join(&known.room, user).await?;
+            }
+            Err(other) => return Err(other.into()),
+        }
+        Ok(self.store().set_membership(known.portal.id, user.as_str(), "join").await?)
+    }
+
+    /// Forgets what this process knows of a portal's room.
+    pub fn forget_room(&self, id: PortalId) {
+        self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+}
+
+/// Parses a stored room id.
+///
+/// # Errors
+/// A final verdict when it is none.
+pub fn room_id(text: &str) -> Result<OwnedRoomId, Halt> {
+    RoomId::parse(text).map_err(|_| Halt::Verdict(Verdict::Never { tell: String::new(), why: "a stored room id is none".into() }))
+}
+
+/// Parses a stored user id.
+///
+/// # Errors
+/// A final verdict when it is none.
+pub fn user_id(text: &str) -> Result<OwnedUserId, Halt> {
+    UserId::parse(text).map_err(|_| Halt::Verdict(Verdict::Never { tell: String::new(), why: "a stored user id is none".into() }))
+}

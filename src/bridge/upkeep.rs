@@ -1,0 +1,38 @@
+//! Sweeps: what the tables say is kept only for a while.
+
+use super::Bridge;
+use std::time::Duration;
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+impl Bridge {
+    /// Sweeps every hour until the process stops. Each sweep may be interrupted; the next one finishes it.
+    pub async fn run_upkeep(&self) {
+        loop {
+            self.sweep().await;
+            tokio::select! {
+                () = self.stop().cancelled() => return,
+                () = tokio::time::sleep(Duration::from_secs(3600)) => {}
+            }
+        }
+    }
+
+    async fn sweep(&self) {
+        let store = self.store();
+        let now = store.clock().now_ms();
+        let sweeps = [
+            ("failed rows", store.sweep_failed(now - 30 * DAY_MS).await),
+            ("answered transactions", store.sweep_transactions(now - 7 * DAY_MS).await),
+            ("devices that were never linked", store.sweep_unbound_devices(now - HOUR_MS).await),
+            ("rows of the client library", store.sweep_library(now).await),
+        ];
+        for (what, swept) in sweeps {
+            match swept {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, what, "swept"),
+                Err(error) => tracing::warn!(%error, what, "a sweep failed and is tried again in an hour"),
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Commands: what people say to the bot, who may, and what it answers.
+//!
+//! One table names every command with the level it needs; rights are checked nowhere else. Answers have fixed
+//! transaction ids made from the event they answer, so a repeated row answers once.
+
+pub mod account;
+
+use crate::bridge::{Bridge, CommandCall};
+use crate::config::Level;
+use crate::matrix::error::{MatrixError, Result};
+use crate::verdict::Verdict;
+use ruma::{OwnedRoomId, RoomId};
+
+/// A command and who may use it.
+struct Entry {
+    name: &'static str,
+    usage: &'static str,
+    help: &'static str,
+    level: Level,
+    run: Run,
+}
+
+/// What a command does.
+enum Run {
+    Help,
+    Ping,
+    Version,
+    Login,
+    Logout,
+    ListLogins,
+    Cancel,
+    Retry,
+    SetManagementRoom,
+}
+
+/// Every command, in the order `help` shows them.
+const COMMANDS: [Entry; 9] = [
+    Entry { name: "help", usage: "help", help: "Show this list.", level: Level::Commands, run: Run::Help },
+    Entry {
+        name: "login",
+        usage: "login qr | login phone <number>",
+        help: "Link your WhatsApp account by scanning a picture, or by a code typed on your phone.",
+        level: Level::User,
+        run: Run::Login,
+    },
+    Entry { name: "cancel", usage: "cancel", help: "Stop a login that is going on.", level: Level::Commands, run: Run::Cancel },
+    Entry {
+        name: "list-logins",
+        usage: "list-logins",
+        help: "Show your linked accounts and how they are doing.",
+        level: Level::User,
+        run: Run::ListLogins,
+    },
+    Entry {
+        name: "logout",
+        usage: "logout [number]",
+        help: "Unlink an account. Its rooms stay for the next login.",
+        level: Level::User,
+        run: Run::Logout,
+    },
+    Entry { name: "ping", usage: "ping", help: "Show whether your accounts are connected.", level: Level::Commands, run: Run::Ping },
+    Entry {
+        name: "retry",
+        usage: "retry",
+        help: "Try the messages of this room again that could not be bridged.",
+        level: Level::User,
+        run: Run::Retry,
+    },
+    Entry {
+        name: "set-management-room",
+        usage: "set-management-room",
+        help: "Make this the room where commands need no prefix.",
+        level: Level::Commands,
+        run: Run::SetManagementRoom,
+    },
+    Entry { name: "version", usage: "version", help: "Show the bridge's version.", level: Level::Commands, run: Run::Version },
+];
+
+/// A command being run: where answers go and what names them.
+pub(crate) struct Call {
+    pub(crate) bridge: Bridge,
+    pub(crate) room: OwnedRoomId,
+    pub(crate) sender: String,
+    pub(crate) event_id: String,
+    /// The words behind the command's name.
+    pub(crate) rest: Vec<String>,
+}
+
+impl Call {
+    pub(crate) async fn answer(&self, text: &str) -> Result<()> {
+        self.bridge.say(&self.room, text, &self.event_id, "answer").await
+    }
+}
+
+/// Runs one command; the verdict is the row's.
+pub async fn run(bridge: Bridge, call: CommandCall) -> Verdict {
+    match dispatch(bridge, call).await {
+        Ok(()) => Verdict::Done,
+        Err(error) => error.verdict(),
+    }
+}
+
+async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
+    let room = RoomId::parse(&call.room).map_err(|_| MatrixError::NotFound)?;
+    let level = bridge.config().bridge.level_of(&call.sender);
+    if level < Level::Commands {
+        // No word to strangers: a bot that answers everybody is a nuisance in shared rooms.
+        return Ok(());
+    }
+    let mut words = call.words.split_whitespace().map(str::to_owned);
+    let name = words.next().unwrap_or_else(|| "help".into()).to_lowercase();
+    let rest = words.collect();
+    let found = COMMANDS.iter().find(|entry| entry.name == name);
+    let call = Call { bridge, room, sender: call.sender, event_id: call.event_id, rest };
+    let Some(entry) = found else {
+        return call.answer(&format!("I don't know `{}`.\n\n{}", shorten(&name), help(level))).await;
+    };
+    if level < entry.level {
+        return call.answer("You may not use this command. Ask the bridge's administrator for the permission.").await;
+    }
+    match entry.run {
+        Run::Help => call.answer(&help(level)).await,
+        Run::Version => call.answer(&format!("matrix-whatsapp {}", env!("CARGO_PKG_VERSION"))).await,
+        Run::Ping | Run::ListLogins => account::list(&call).await,
+        Run::Login => account::login(call, entry.usage).await,
+        Run::Cancel => account::cancel(&call).await,
+        Run::Logout => account::logout(&call, entry.usage).await,
+        Run::Retry => retry(&call).await,
+        Run::SetManagementRoom => set_management_room(&call).await,
+    }
+}
+
+fn help(level: Level) -> String {
+    let lines = COMMANDS.iter().filter(|entry| level >= entry.level).map(|entry| format!("`{}`: {}", entry.usage, entry.help));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// At most 40 characters of what somebody typed, on one line.
+fn shorten(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control() && *character != '`').take(40).collect()
+}
+
+async fn retry(call: &Call) -> Result<()> {
+    let lane = crate::ids::Lane::from_person(call.room.as_str(), &call.sender);
+    let store = call.bridge.store();
+    let mut again = store.retry_failed(&lane).await.map_err(database)?;
+    if let Some(portal) = store.find_portal_by_room(call.room.as_str()).await.map_err(database)?
+        && let Some(receiver) = &portal.receiver
+        && let Some(login) = store.find_login(receiver).await.map_err(database)?
+        && login.mxid == call.sender
+    {
+        again += store.retry_failed(&crate::ids::Lane::into_matrix(portal.id)).await.map_err(database)?;
+    }
+    let text = match again {
+        0 => "Nothing in this room has failed.".to_owned(),
+        1 => "Trying one message again.".to_owned(),
+        many => format!("Trying {many} messages again."),
+    };
+    call.answer(&text).await
+}
+
+async fn set_management_room(call: &Call) -> Result<()> {
+    let store = call.bridge.store();
+    if store.find_portal_by_room(call.room.as_str()).await.map_err(database)?.is_some() {
+        return call.answer("This room is a WhatsApp chat; commands keep their prefix here.").await;
+    }
+    let members = call.bridge.matrix().joined_members(&call.room).await?;
+    if members.len() > 2 {
+        return call.answer("A management room may hold only you and me: what I say there is for you alone.").await;
+    }
+    store.set_management_room(&call.sender, call.room.as_str()).await.map_err(database)?;
+    call.answer("This is your management room now; commands need no prefix here.").await
+}
+
+/// A database that fails parks the lane like a homeserver that fails.
+pub(crate) fn database(error: crate::store::StoreError) -> MatrixError {
+    tracing::error!(%error, "the database failed under a command");
+    MatrixError::Refused { status: 500, errcode: String::new(), message: String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_shows_what_the_reader_may_use() {
+        assert!(help(Level::User).contains("login qr"));
+        assert!(!help(Level::Commands).contains("login qr"));
+        assert!(help(Level::Commands).contains("ping"));
+    }
+
+    #[test]
+    fn names_are_unique_and_typed_words_are_cut() {
+        for (at, entry) in COMMANDS.iter().enumerate() {
+            assert!(COMMANDS[at + 1..].iter().all(|other| other.name != entry.name));
+        }
+        assert_eq!(shorten("a\n`b"), "ab");
+        assert_eq!(shorten(&"x".repeat(100)).len(), 40);
+    }
+}

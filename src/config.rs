@@ -1,0 +1,65 @@
+//! The operator's configuration: a YAML (or JSON) file and the environment, read once at start.
+//!
+//! Promise: a [`Config`] has passed every check that needs no network; when one fails, all of them are told at
+//! once ([`Faults`]), each with its path and what to do. Names, defaults, meanings, the example file and the
+//! names in the environment come from one table (`keys.rs`).
+//! Owns nothing and writes nothing, but for the texts of the registrations, which `cli` puts into files.
+//! Called by `cli`; the rest of the bridge only reads the structs.
+
+mod bridge;
+mod check;
+mod database;
+mod displayname;
+mod environment;
+mod example;
+mod faults;
+mod keys;
+mod load;
+mod network;
+mod registration;
+mod secrets;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+use serde::Deserialize;
+
+pub use bridge::{Bridge, Encryption, Level, LogLevel, Logging, Permissions};
+pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, TemplateFault, render_displayname};
+pub use environment::Environment;
+pub use example::{example_config, key_reference};
+pub use faults::{Fault, Faults};
+pub use network::{Appservice, Bot, Database, DatabaseType, Homeserver, Network};
+pub use registration::{
+    RegistrationKind, Standing, bridge_registration, compare_registration, double_puppet_registration,
+    example_registration,
+};
+pub use secrets::fill_secrets;
+
+/// A checked configuration; made by [`Config::load`] or [`Config::parse`].
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The homeserver we serve.
+    pub homeserver: Homeserver,
+    /// How it reaches us.
+    pub appservice: Appservice,
+    /// Where the bridge keeps its memory.
+    pub database: Database,
+    /// How the bridge behaves.
+    pub bridge: Bridge,
+    /// The WhatsApp side.
+    pub network: Network,
+    /// Keys that seal what is stored.
+    pub encryption: Encryption,
+    /// What is logged.
+    pub logging: Logging,
+}
+
+impl Config {
+    /// What is allowed and probably not meant, one sentence each; to be shown as warnings.
+    #[must_use]
+    pub fn advice(&self) -> Vec<String> {
+        check::advise(self)
+    }
+}

@@ -1,0 +1,151 @@
+//! How the bridge behaves: who may use it, encryption, logging.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::masked::Secret;
+
+/// Section `bridge`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bridge {
+    /// What a command begins with outside a management room.
+    pub command_prefix: String,
+    /// Who may do what.
+    pub permissions: Permissions,
+}
+
+impl Bridge {
+    /// What this person may do; see [`Permissions::level_of`].
+    #[must_use]
+    pub fn level_of(&self, mxid: &str) -> Level {
+        self.permissions.level_of(mxid)
+    }
+}
+
+/// What a person may do. Ordered: each level may do what the ones before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Nothing: the bot does not answer.
+    Block,
+    /// Their messages in a portal may be relayed through somebody else's login.
+    Relay,
+    /// Commands that need no login of their own.
+    Commands,
+    /// Logins of their own.
+    User,
+    /// Commands that touch others.
+    Admin,
+}
+
+impl Level {
+    /// Every level by its name in the config, lowest first.
+    pub const NAMES: [(&'static str, Self); 5] = [
+        ("block", Self::Block),
+        ("relay", Self::Relay),
+        ("commands", Self::Commands),
+        ("user", Self::User),
+        ("admin", Self::Admin),
+    ];
+}
+
+/// Levels by `*`, server name or full user id.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Permissions(BTreeMap<String, Level>);
+
+impl Permissions {
+    /// What this person may do: their own entry, else their server's, else the one of `*`, else nothing.
+    #[must_use]
+    pub fn level_of(&self, mxid: &str) -> Level {
+        let server = mxid.strip_prefix('@').and_then(|id| id.split_once(':')).map(|(_, server)| server);
+        [Some(mxid), server, Some("*")]
+            .into_iter()
+            .flatten()
+            .find_map(|key| self.0.get(key))
+            .copied()
+            .unwrap_or(Level::Block)
+    }
+
+    /// The entries, in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Level)> {
+        self.0.iter().map(|(key, level)| (key.as_str(), *level))
+    }
+}
+
+/// Section `encryption`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Encryption {
+    /// Seals secrets in the database, and keys the masks in logs.
+    pub pickle_key: Secret<String>,
+}
+
+/// Section `logging`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Logging {
+    /// The least severe lines that are written.
+    pub level: LogLevel,
+}
+
+/// How much is logged, fewest lines first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Someone must act.
+    Error,
+    /// Recovered or degraded.
+    Warn,
+    /// The life of logins, portals and the process.
+    Info,
+    /// Per message.
+    Debug,
+    /// Per step.
+    Trace,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn permissions(entries: &[(&str, Level)]) -> Permissions {
+        Permissions(entries.iter().map(|(key, level)| ((*key).to_owned(), *level)).collect())
+    }
+
+    #[test]
+    fn the_most_specific_entry_wins_also_when_it_is_lower() {
+        let permissions = permissions(&[
+            ("*", Level::Relay),
+            ("example.com", Level::User),
+            ("example.org:8448", Level::Commands),
+            ("@admin:example.com", Level::Admin),
+            ("@troll:example.com", Level::Block),
+        ]);
+        for (mxid, level) in [
+            ("@someone:elsewhere.net", Level::Relay),
+            ("@someone:example.com", Level::User),
+            ("@someone:example.org:8448", Level::Commands),
+            ("@someone:example.org", Level::Relay),
+            ("@admin:example.com", Level::Admin),
+            ("@admin:example.com.evil.net", Level::Relay),
+            ("@troll:example.com", Level::Block),
+            ("@example.com", Level::Relay),
+        ] {
+            assert_eq!(permissions.level_of(mxid), level, "{mxid}");
+        }
+    }
+
+    #[test]
+    fn nobody_may_do_anything_without_an_entry() {
+        assert_eq!(permissions(&[]).level_of("@a:b.c"), Level::Block);
+        assert_eq!(permissions(&[("@a:b.c", Level::Admin)]).level_of("@b:b.c"), Level::Block);
+    }
+
+    #[test]
+    fn levels_are_ordered_as_they_are_listed() {
+        assert!(Level::NAMES.is_sorted_by(|(_, low), (_, high)| low < high));
+    }
+}

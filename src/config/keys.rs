@@ -1,0 +1,287 @@
+//! The one table of keys: what they are called, what they hold, their defaults and their meaning.
+//!
+//! The walk over an operator's file, the names in the environment, the defaults, `config.example.yaml` and the
+//! reference in `docs/configure.md` are all made from it, so they can't drift apart. That it agrees with the
+//! structs is tested beside [`super::load`].
+
+/// What a key may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Text, never empty.
+    Text,
+    /// A token or key: never shown in a fault, made by `-g`.
+    Generated,
+    /// Text that may hold a password: never shown in a fault.
+    Private,
+    /// A template of names.
+    NameTemplate,
+    /// A TCP port, 1 to 65535.
+    Port,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Levels by `*`, server name or user id.
+    Levels,
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    /// Names from the top, joined by dots.
+    pub path: &'static str,
+    /// What it may hold.
+    pub kind: Kind,
+    /// What it is when it is not given.
+    pub default: Fallback,
+    /// What stands in the example, as YAML text; `None` = the default. Always a valid value.
+    pub example: Option<&'static str>,
+    /// Sentences for the operator, with units.
+    pub doc: &'static [&'static str],
+}
+
+/// What a key is when nobody gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fallback {
+    /// This text (or port).
+    Is(&'static str),
+    /// Nothing: unset is a meaning of its own.
+    Unset,
+    /// A fault.
+    Required,
+}
+
+/// A part of the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Section {
+    /// Names from the top, joined by dots.
+    pub path: &'static str,
+    /// Sentences for the operator.
+    pub doc: &'static [&'static str],
+}
+
+/// What stands for a secret that `-g` has not made yet.
+pub(super) const TO_BE_GENERATED: &str = "generate";
+
+/// Also what stands for it in other bridges' examples.
+pub(super) const TO_BE_GENERATED_ELSEWHERE: &str = "This value is generated when generating the registration";
+
+/// The parts of the file, in its order, each before what is in it.
+pub(super) const SECTIONS: &[Section] = &[
+    Section { path: "homeserver", doc: &["The homeserver the bridge serves."] },
+    Section {
+        path: "appservice",
+        doc: &[
+            "How the homeserver reaches the bridge, and what the bridge is called there.",
+            "After a change here run with -g again and restart the homeserver.",
+        ],
+    },
+    Section { path: "appservice.bot", doc: &["The bot people talk to: `login qr`, `help`."] },
+    Section {
+        path: "database",
+        doc: &["Where the bridge keeps its memory. Back it up: it holds the WhatsApp logins."],
+    },
+    Section { path: "bridge", doc: &["How the bridge behaves."] },
+    Section { path: "network", doc: &["The WhatsApp side."] },
+    Section { path: "encryption", doc: &["Keys that seal what is stored."] },
+    Section {
+        path: "logging",
+        doc: &["What is written to standard output. Message text, names and numbers never are."],
+    },
+];
+
+/// Every key, in the order of the file.
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        path: "homeserver.address",
+        kind: Kind::Text,
+        default: Fallback::Required,
+        example: Some("http://localhost:8008"),
+        doc: &["Where the bridge reaches the homeserver's client-server API: an http or https URL."],
+    },
+    Key {
+        path: "homeserver.domain",
+        kind: Kind::Text,
+        default: Fallback::Required,
+        example: Some("example.com"),
+        doc: &["The server name: what stands behind the colon in user ids. It can't be changed later."],
+    },
+    Key {
+        path: "appservice.address",
+        kind: Kind::Text,
+        default: Fallback::Required,
+        example: Some("http://localhost:29318"),
+        doc: &["Where the homeserver reaches the bridge: an http or https URL. It goes into the registration."],
+    },
+    Key {
+        path: "appservice.hostname",
+        kind: Kind::Text,
+        default: Fallback::Is("127.0.0.1"),
+        example: None,
+        doc: &["The address to listen on. In a container: 0.0.0.0."],
+    },
+    Key {
+        path: "appservice.port",
+        kind: Kind::Port,
+        default: Fallback::Is("29318"),
+        example: None,
+        doc: &["The TCP port to listen on, 1 to 65535."],
+    },
+    Key {
+        path: "appservice.id",
+        kind: Kind::Text,
+        default: Fallback::Is("whatsapp"),
+        example: None,
+        doc: &["The id in the registration. Two bridges on one homeserver need two."],
+    },
+    Key {
+        path: "appservice.bot.username",
+        kind: Kind::Text,
+        default: Fallback::Is("whatsappbot"),
+        example: None,
+        doc: &["The part of its user id before the colon."],
+    },
+    Key {
+        path: "appservice.bot.displayname",
+        kind: Kind::Text,
+        default: Fallback::Is("WhatsApp bridge bot"),
+        example: None,
+        doc: &["Its name as people see it."],
+    },
+    Key {
+        path: "appservice.username_template",
+        kind: Kind::Text,
+        default: Fallback::Is("whatsapp_{{.}}"),
+        example: None,
+        doc: &[
+            "User ids of contacts, before the colon; {{.}} is the contact's id and stands there once.",
+            "What is before it must not be empty. It can't be changed later.",
+        ],
+    },
+    Key {
+        path: "appservice.as_token",
+        kind: Kind::Generated,
+        default: Fallback::Required,
+        example: Some(TO_BE_GENERATED),
+        doc: &["The token the bridge shows to the homeserver. Run with -g to make it."],
+    },
+    Key {
+        path: "appservice.hs_token",
+        kind: Kind::Generated,
+        default: Fallback::Required,
+        example: Some(TO_BE_GENERATED),
+        doc: &["The token the homeserver shows to the bridge. Run with -g to make it."],
+    },
+    Key {
+        path: "database.type",
+        kind: Kind::Choice(&["sqlite", "postgres", "sqlite3-fk-wal"]),
+        default: Fallback::Is("sqlite"),
+        example: None,
+        doc: &["sqlite (one file, nothing to set up; also called sqlite3-fk-wal) or postgres."],
+    },
+    Key {
+        path: "database.uri",
+        kind: Kind::Private,
+        default: Fallback::Is("file:matrix-whatsapp.db"),
+        example: None,
+        doc: &[
+            "SQLite: file:PATH, relative to the working directory.",
+            "Postgres: postgres://USER:PASSWORD@HOST/DATABASE",
+        ],
+    },
+    Key {
+        path: "bridge.command_prefix",
+        kind: Kind::Text,
+        default: Fallback::Is("!wa"),
+        example: None,
+        doc: &["What a command begins with, except in a private chat with the bot, where bare words do."],
+    },
+    Key {
+        path: "bridge.permissions",
+        kind: Kind::Levels,
+        default: Fallback::Required,
+        example: Some("{\"*\": relay, \"example.com\": user, \"@admin:example.com\": admin}"),
+        doc: &[
+            "Who may do what. Names are \"*\" (everybody), a server name, or a user id; the most specific one counts.",
+            "Levels: block (nothing), relay (messages may pass through somebody else's login),",
+            "commands (commands that need no login), user (logins of their own), admin (commands that touch others).",
+        ],
+    },
+    Key {
+        path: "network.os_name",
+        kind: Kind::Text,
+        default: Fallback::Is("Matrix"),
+        example: None,
+        doc: &["The name the phone shows in its list of linked devices. Counts when a login is made."],
+    },
+    Key {
+        path: "network.displayname_template",
+        kind: Kind::NameTemplate,
+        default: Fallback::Is("{{or .BusinessName .PushName .Phone \"Unknown user\"}} (WA)"),
+        example: None,
+        doc: &[
+            "Names of contacts. {{.BusinessName}}, {{.PushName}} (what they call themselves), {{.FullName}} (what your",
+            "address book calls them), {{.Phone}}, and {{or …}} for the first of several that is not empty.",
+        ],
+    },
+    Key {
+        path: "network.websocket_url",
+        kind: Kind::Text,
+        default: Fallback::Unset,
+        example: None,
+        doc: &["A simulator in place of WhatsApp, for tests: a ws or wss URL. null = WhatsApp."],
+    },
+    Key {
+        path: "network.media_base_url",
+        kind: Kind::Text,
+        default: Fallback::Unset,
+        example: None,
+        doc: &["A simulator's media server, for tests: an http or https URL. null = WhatsApp."],
+    },
+    Key {
+        path: "encryption.pickle_key",
+        kind: Kind::Generated,
+        default: Fallback::Required,
+        example: Some(TO_BE_GENERATED),
+        doc: &[
+            "Seals secrets in the database. Run with -g to make it. Keep it with your backups:",
+            "without it, or with another, the database can't be used.",
+        ],
+    },
+    Key {
+        path: "logging.level",
+        kind: Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+        default: Fallback::Is("info"),
+        example: None,
+        doc: &["The least severe lines that are written: error, warn, info, debug or trace."],
+    },
+];
+
+/// The key with this path.
+pub(super) fn find_key(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// Whether a section has this path.
+pub(super) fn is_section(path: &str) -> bool {
+    SECTIONS.iter().any(|section| section.path == path)
+}
+
+/// The names directly below a section (`""` = the top), in the order of the file.
+pub(super) fn names_below(section: &str) -> impl Iterator<Item = &'static str> {
+    let all = SECTIONS.iter().map(|s| s.path).chain(KEYS.iter().map(|k| k.path));
+    all.filter(move |path| parent(path) == section).map(leaf)
+}
+
+/// The section a path is in; `""` at the top.
+pub(super) fn parent(path: &str) -> &str {
+    path.rsplit_once('.').map_or("", |(parent, _)| parent)
+}
+
+/// The last name of a path.
+pub(super) fn leaf(path: &str) -> &str {
+    path.rsplit_once('.').map_or(path, |(_, leaf)| leaf)
+}
+
+/// A path below a section.
+pub(super) fn join(section: &str, name: &str) -> String {
+    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
+}

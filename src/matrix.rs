@@ -1,0 +1,207 @@
+//! The Matrix side: the handle through which the bridge acts on the homeserver as its bot or as a ghost, and the
+//! intake through which everything from the homeserver gets into the inbox.
+//!
+//! Promise: every send names its user *and* device, because only then does Synapse keep the transaction id in
+//! its database (24 hours, over restarts); nothing here decides whether to repeat something, it says what
+//! happened ([`error::MatrixError`]) and the caller's row decides. Everything may be dropped at any await.
+//!
+//! Parts: [`error`] (answers), `client` (requests), [`reach`] (is it there, is the token good), `users`,
+//! `events`, [`rooms`], `media`.
+//!
+//! Knows the store and the floors below, neither WhatsApp nor the bridge.
+
+mod client;
+mod events;
+mod media;
+mod users;
+
+pub mod error;
+pub mod reach;
+pub mod rooms;
+
+#[cfg(test)]
+mod homeserver_double;
+
+use crate::derive::{body_hash, hex};
+use crate::store::Store;
+use client::Client;
+use ruma::{OwnedUserId, UserId};
+use std::sync::Arc;
+
+/// The device of the bot and of every ghost. Fixed, so that what the homeserver remembers of transaction ids
+/// outlives the process; there is no login behind it.
+pub const DEVICE: &str = "WABRIDGE";
+
+/// What the Matrix side needs to know of the configuration.
+#[derive(Clone)]
+pub struct MatrixSettings {
+    /// Where the homeserver's client API answers, without a path: `http://127.0.0.1:8008`.
+    pub address: String,
+    /// The homeserver's name: what stands behind the colon of its users.
+    pub domain: String,
+    /// Our token at the homeserver.
+    pub as_token: String,
+    /// The homeserver's token at ours.
+    pub hs_token: String,
+    /// The registration's `id`.
+    pub appservice_id: String,
+    /// Localpart of the bot.
+    pub bot_localpart: String,
+    /// What stands before the variable part of a ghost's localpart.
+    pub ghost_prefix: String,
+    /// What stands behind it; usually nothing.
+    pub ghost_suffix: String,
+    /// What every room alias of the bridge begins with.
+    pub alias_prefix: String,
+}
+
+/// Why a [`Matrix`] could not be made from its settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The names do not make valid user ids.
+    #[error("homeserver.domain, appservice.bot.username or appservice.username_template make no valid user id")]
+    UserId,
+    /// The address is no URL, or the TLS set-up failed (no certificates on this machine).
+    #[error("the HTTP client could not be set up")]
+    Http(#[from] reqwest::Error),
+}
+
+/// The homeserver, as the bridge sees it. Cheap to clone.
+#[derive(Clone)]
+pub struct Matrix {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: MatrixSettings,
+    bot: OwnedUserId,
+    client: Client,
+    store: Store,
+    reach: reach::Reach,
+    upload_limit: tokio::sync::OnceCell<u64>,
+}
+
+impl Matrix {
+    /// A handle; asks nothing of the homeserver yet.
+    ///
+    /// # Errors
+    /// When the settings can not work; a retry does not help.
+    pub fn new(settings: MatrixSettings, store: Store) -> Result<Self, SettingsError> {
+        let bot = UserId::parse(format!("@{}:{}", settings.bot_localpart, settings.domain))
+            .map_err(|_| SettingsError::UserId)?;
+        // The longest tail `ghost_id` makes by itself: then every ghost id it makes is valid.
+        ghost_text(&settings, &"0".repeat(HASHED_TAIL)).ok_or(SettingsError::UserId)?;
+        let client = Client::new(&settings.address, &settings.as_token)?;
+        let shared = Shared {
+            settings,
+            bot,
+            client,
+            store,
+            reach: reach::Reach::default(),
+            upload_limit: tokio::sync::OnceCell::new(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The bot's user id.
+    pub fn bot(&self) -> &UserId {
+        &self.shared.bot
+    }
+
+    /// The ghost's user id with `tail` as the variable part of its localpart. A tail that can not stand in a
+    /// user id (too long, odd characters) is replaced by its hash.
+    pub fn ghost_id(&self, tail: &str) -> OwnedUserId {
+        let settings = &self.shared.settings;
+        let plain = tail.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._=/+".contains(&b));
+        let given = (plain && !tail.is_empty()).then(|| ghost_text(settings, tail)).flatten();
+        // `new` has checked that a hash fits.
+        #[expect(clippy::expect_used, reason = "checked when the handle was made")]
+        given.unwrap_or_else(|| {
+            ghost_text(settings, &body_hash(tail.as_bytes())[..HASHED_TAIL]).expect("checked by new")
+        })
+    }
+
+    /// Whether this user is the bot or a ghost, so that what it says is an echo of ourselves.
+    pub fn is_ours(&self, user: &UserId) -> bool {
+        let settings = &self.shared.settings;
+        if user.server_name().as_str() != settings.domain {
+            return false;
+        }
+        let localpart = user.localpart();
+        let inside = localpart
+            .strip_prefix(settings.ghost_prefix.as_str())
+            .and_then(|rest| rest.strip_suffix(settings.ghost_suffix.as_str()));
+        localpart == settings.bot_localpart || inside.is_some_and(|tail| !tail.is_empty())
+    }
+
+    /// Localpart of the alias with `tail` behind the namespace's prefix; see [`crate::derive::Derive::alias`].
+    pub fn alias_localpart(&self, tail: &str) -> String {
+        format!("{}{tail}", self.shared.settings.alias_prefix)
+    }
+
+    /// The settings it was made from.
+    pub fn settings(&self) -> &MatrixSettings {
+        &self.shared.settings
+    }
+
+    /// The store what arrives goes into.
+    pub(crate) fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    fn client(&self) -> &Client {
+        &self.shared.client
+    }
+}
+
+/// Length of a tail made by hashing.
+const HASHED_TAIL: usize = 40;
+
+fn ghost_text(settings: &MatrixSettings, tail: &str) -> Option<OwnedUserId> {
+    UserId::parse(format!("@{}{tail}{}:{}", settings.ghost_prefix, settings.ghost_suffix, settings.domain)).ok()
+}
+
+/// A fresh name for something that is asked once and never repeated.
+fn fresh_name() -> String {
+    hex(&rand::random::<[u8; 12]>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::homeserver_double::{matrix_at, settings};
+    use super::*;
+
+    #[tokio::test]
+    async fn ghosts_and_the_bot_are_ours_and_nobody_else() {
+        let (matrix, _store) = matrix_at("http://127.0.0.1:9").await;
+        let user = |text: &str| UserId::parse(text).unwrap();
+        assert_eq!(matrix.bot(), "@whatsappbot:test.local");
+        assert_eq!(matrix.ghost_id("15550100"), "@whatsapp_15550100:test.local");
+        assert!(matrix.is_ours(matrix.bot()));
+        assert!(matrix.is_ours(&matrix.ghost_id("15550100")));
+        assert!(matrix.is_ours(&matrix.ghost_id("lid-1")));
+        assert!(!matrix.is_ours(&user("@alice:test.local")));
+        assert!(!matrix.is_ours(&user("@whatsapp_1:elsewhere.example")));
+        assert!(!matrix.is_ours(&user("@whatsapp_:test.local")), "the bare prefix is nobody's");
+    }
+
+    #[tokio::test]
+    async fn an_impossible_tail_still_gives_one_fixed_ghost() {
+        let (matrix, _store) = matrix_at("http://127.0.0.1:9").await;
+        for odd in ["", "a b", "Ä", &"1".repeat(400), "a\0b"] {
+            let id = matrix.ghost_id(odd);
+            assert!(matrix.is_ours(&id));
+            assert_eq!(id, matrix.ghost_id(odd));
+        }
+        assert_ne!(matrix.ghost_id("a b"), matrix.ghost_id("a c"));
+    }
+
+    #[tokio::test]
+    async fn names_that_make_no_user_id_are_refused_at_the_start() {
+        let (matrix, store) = matrix_at("http://127.0.0.1:9").await;
+        drop(matrix);
+        let mut bad = settings("http://127.0.0.1:9");
+        bad.domain = "not a domain".into();
+        assert!(matches!(Matrix::new(bad, store), Err(SettingsError::UserId)));
+    }
+}

@@ -1,0 +1,156 @@
+//! One function that makes a request of the client API and tells what came of it.
+//!
+//! Requests are ruma's types over one HTTP client. Repeats, pauses and gates belong to the callers; the only
+//! thing done here beside asking is to keep the number of requests in flight small, because Synapse answers on
+//! one core and more of them only add delay (measured: no gain above 16).
+
+use super::error::{MatrixError, Result};
+use bytes::Bytes;
+use ruma::api::auth_scheme::{AuthScheme, SendAccessToken};
+use ruma::api::path_builder::PathBuilder;
+use ruma::api::{
+    AppserviceUserIdentity, IncomingResponse, MatrixVersion, OutgoingRequest, OutgoingRequestAppserviceExt,
+    SupportedVersions,
+};
+use ruma::{DeviceId, UserId};
+use std::borrow::Cow;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Requests in flight at the same time, long polls apart.
+const IN_FLIGHT: usize = 16;
+/// How long an ordinary answer may take; Synapse's own limits are below it.
+const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// How long a connection may take to be made.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+
+/// Who makes a request.
+#[derive(Clone, Copy)]
+pub(crate) enum Who<'a> {
+    /// The application service itself, for requests that concern no user.
+    Service,
+    /// The bot or a ghost, without a device.
+    User(&'a UserId),
+    /// The bot or a ghost with its device: everything with a transaction id.
+    Device(&'a UserId),
+}
+
+/// How long a request may take and whether it counts among those in flight.
+#[derive(Clone, Copy)]
+pub(crate) enum Pace {
+    /// An ordinary request.
+    Ordinary,
+    /// A long poll or a big body: its own limit, and no place among the ordinary ones.
+    Slow(Duration),
+}
+
+/// Makes requests with the application service's token.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    address: String,
+    token: String,
+    versions: SupportedVersions,
+    in_flight: Semaphore,
+}
+
+impl Client {
+    pub(crate) fn new(address: &str, token: &str) -> std::result::Result<Self, reqwest::Error> {
+        // Whoever comes first installs it; a second attempt changes nothing.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let mut http = reqwest::Client::builder()
+            // The homeserver is a neighbour: a proxy meant for the way out does not lead to it.
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIME)
+            .tcp_keepalive(Duration::from_secs(15))
+            .pool_max_idle_per_host(IN_FLIGHT + 2);
+        if address.starts_with("http://") {
+            // Without TLS no certificates are needed, and a bare container may have none.
+            http = http.tls_certs_only(std::iter::empty());
+        }
+        let versions =
+            SupportedVersions { versions: [MatrixVersion::V1_11].into_iter().collect(), features: Default::default() };
+        Ok(Self {
+            http: http.build()?,
+            address: address.trim_end_matches('/').to_owned(),
+            token: token.to_owned(),
+            versions,
+            in_flight: Semaphore::new(IN_FLIGHT),
+        })
+    }
+
+    /// Asks and reads the answer.
+    pub(crate) async fn ask<R>(&self, who: Who<'_>, pace: Pace, request: R) -> Result<R::IncomingResponse>
+    where
+        R: OutgoingRequest,
+        for<'a> R::Authentication: AuthScheme<Input<'a> = SendAccessToken<'a>>,
+        for<'a> R::PathBuilder: PathBuilder<Input<'a> = Cow<'a, SupportedVersions>>,
+    {
+        let device: &DeviceId = super::DEVICE.into();
+        let mut identity = AppserviceUserIdentity::default();
+        match who {
+            Who::Service => {}
+            Who::User(user) => identity.user_id = Some(user),
+            Who::Device(user) => {
+                identity.user_id = Some(user);
+                identity.device_id = Some(device);
+            }
+        }
+        let request: http::Request<Vec<u8>> = request
+            .try_into_http_request_with_identity(
+                &self.address,
+                SendAccessToken::Appservice(&self.token),
+                identity,
+                Cow::Borrowed(&self.versions),
+            )
+            .map_err(unbuildable)?;
+        let request = reqwest::Request::try_from(request).map_err(unbuildable)?;
+        let answer = self.exchange(request, pace).await?;
+        R::IncomingResponse::try_from_http_response(answer).map_err(|_| MatrixError::Refused {
+            status: 200,
+            errcode: String::new(),
+            message: "the answer has an unexpected form".into(),
+        })
+    }
+
+    async fn exchange(&self, mut request: reqwest::Request, pace: Pace) -> Result<http::Response<Bytes>> {
+        // The semaphore is never closed, so an error here means no permit is needed.
+        let (limit, _permit) = match pace {
+            Pace::Ordinary => (ANSWER_TIME, self.in_flight.acquire().await.ok()),
+            Pace::Slow(limit) => (limit, None),
+        };
+        *request.timeout_mut() = Some(limit);
+        let answer = self.http.execute(request).await.map_err(unreachable)?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = answer.bytes().await.map_err(unreachable)?;
+        if status.is_client_error() || status.is_server_error() {
+            let retry_after = headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+            return Err(MatrixError::from_answer(status, retry_after, &body));
+        }
+        let mut response = http::Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Ok(response)
+    }
+}
+
+/// A request that can not even be written is wrong for good; seen only for ids no homeserver would give.
+fn unbuildable(_: impl std::error::Error) -> MatrixError {
+    MatrixError::Refused {
+        status: 400,
+        errcode: "M_INVALID_PARAM".into(),
+        message: "the request has no valid form".into(),
+    }
+}
+
+/// Keeps the kind of failure only: the full text names the URL, and that names people.
+fn unreachable(error: reqwest::Error) -> MatrixError {
+    let kind = if error.is_connect() {
+        "no connection"
+    } else if error.is_timeout() {
+        "no answer in time"
+    } else {
+        "the connection broke"
+    };
+    MatrixError::Unreachable { why: kind.into() }
+}

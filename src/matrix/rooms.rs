@@ -1,0 +1,525 @@
+//! Rooms: made under a fixed alias so that a half-made one is adopted, and who is in them.
+//!
+//! `createRoom` has no transaction id. The alias takes its place: when it is in use, the room behind it is ours
+//! from an earlier try that was cut short, and everything the recipe asks for is set again (setting what is set
+//! makes no event). Synapse takes the alias before it writes the room, so a kill of the homeserver can leave an
+//! alias with no usable room behind it; that alias is given up and taken anew.
+
+use super::Matrix;
+use super::client::Who;
+use super::error::{MatrixError, Result};
+use ruma::api::client::alias::{delete_alias, get_alias};
+use ruma::api::client::membership::{
+    invite_user, join_room_by_id, joined_members, joined_rooms, kick_user, leave_room,
+};
+use ruma::api::client::room::create_room;
+use ruma::serde::Raw;
+use ruma::{OwnedMxcUri, OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, RoomVersionId, UserId};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// The version of every room the bridge makes; see `docs/decisions/matrix-room-version.md`.
+pub const ROOM_VERSION: RoomVersionId = RoomVersionId::V11;
+
+/// State only the bridge may set, whatever the homeserver's defaults are. The list has to be complete: an
+/// override replaces the default map, and what is missing falls to `state_default`.
+const PROTECTED: [&str; 14] = [
+    "m.room.name",
+    "m.room.topic",
+    "m.room.avatar",
+    "m.room.canonical_alias",
+    "m.room.power_levels",
+    "m.room.history_visibility",
+    "m.room.join_rules",
+    "m.room.guest_access",
+    "m.room.encryption",
+    "m.room.tombstone",
+    "m.room.server_acl",
+    "m.bridge",
+    "uk.half-shot.bridge",
+    "io.element.functional_members",
+];
+
+/// One piece of room state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateEvent {
+    /// The event type.
+    pub event_type: String,
+    /// The state key; empty for most.
+    pub state_key: String,
+    /// The content.
+    pub content: Value,
+}
+
+impl StateEvent {
+    /// One piece of state.
+    pub fn new(event_type: &str, state_key: &str, content: Value) -> Self {
+        Self { event_type: event_type.into(), state_key: state_key.into(), content }
+    }
+}
+
+/// What a room shall be.
+#[derive(Debug, Clone, Default)]
+pub struct RoomRecipe {
+    /// Localpart of the room's alias, the namespace's prefix included ([`Matrix::alias_localpart`]). Without
+    /// one a repeat makes another room.
+    pub alias_localpart: Option<String>,
+    /// The room's name; without one clients show its members.
+    pub name: Option<String>,
+    /// The room's topic.
+    pub topic: Option<String>,
+    /// The room's picture.
+    pub avatar: Option<OwnedMxcUri>,
+    /// Whether the invitation says it is a direct chat.
+    pub is_direct: bool,
+    /// Who is invited by the bot.
+    pub invite: Vec<OwnedUserId>,
+    /// More state, such as [`bridge_state`] and [`functional_members`].
+    pub state: Vec<StateEvent>,
+    /// Power of others than the bot; at most 99, so that nobody outranks it.
+    pub powers: Vec<(OwnedUserId, i64)>,
+}
+
+/// The chat a room mirrors, as its bridge state tells it.
+#[derive(Debug, Clone)]
+pub struct BridgedChat<'a> {
+    /// An opaque key of the chat, the same for the life of the room.
+    pub key: &'a str,
+    /// WhatsApp's id of the chat, or the key again where that shall not be seen.
+    pub channel_id: &'a str,
+    /// The chat's name, where there is one.
+    pub channel_name: Option<&'a str>,
+}
+
+impl Matrix {
+    /// The two state events that say which chat a room mirrors (MSC2346, stable and unstable type).
+    pub fn bridge_state(&self, chat: &BridgedChat<'_>) -> Vec<StateEvent> {
+        let state_key = format!("{}://whatsapp/{}", self.settings().appservice_id, chat.key);
+        let mut content = json!({
+            "bridgebot": self.bot(),
+            "creator": self.bot(),
+            "protocol": { "id": "whatsapp", "displayname": "WhatsApp", "external_url": "https://www.whatsapp.com/" },
+            "channel": { "id": chat.channel_id },
+        });
+        if let Some(name) = chat.channel_name {
+            content["channel"]["displayname"] = name.into();
+        }
+        ["m.bridge", "uk.half-shot.bridge"].map(|kind| StateEvent::new(kind, &state_key, content.clone())).into()
+    }
+
+    /// The state event that keeps the bot out of a room's computed name and picture (MSC4171).
+    pub fn functional_members(&self) -> StateEvent {
+        StateEvent::new("io.element.functional_members", "", json!({ "service_members": [self.bot()] }))
+    }
+
+    /// Makes the room, or adopts the one an earlier try has made under the same alias.
+    ///
+    /// # Errors
+    /// When the homeserver is not there or refuses; repeating is right.
+    pub async fn create_room(&self, recipe: &RoomRecipe) -> Result<OwnedRoomId> {
+        match self.ask(Who::User(self.bot()), self.creation(recipe)?).await {
+            Ok(answer) => return Ok(answer.room_id),
+            Err(MatrixError::AlreadyThere { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let alias = self.alias_of(recipe)?;
+        let behind = match self.ask(Who::User(self.bot()), get_alias::v3::Request::new(alias.clone())).await {
+            Ok(answer) => Some(answer.room_id),
+            Err(MatrixError::NotFound) => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(room) = behind {
+            if self.made_by_us(&room).await? {
+                self.complete(&room, recipe, &alias).await?;
+                return Ok(room);
+            }
+            tracing::warn!(mx.room_id = %room, "a room of ours is not usable; its alias gets another one");
+            match self.ask(Who::User(self.bot()), delete_alias::v3::Request::new(alias)).await {
+                Ok(_) | Err(MatrixError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.ask(Who::User(self.bot()), self.creation(recipe)?).await?.room_id)
+    }
+
+    /// Makes a room for talking with the bot. It has no alias: a repeat makes another one.
+    ///
+    /// # Errors
+    /// As [`Matrix::create_room`].
+    pub async fn create_dm_room(&self, with: &UserId, name: Option<&str>) -> Result<OwnedRoomId> {
+        self.create_room(&RoomRecipe {
+            name: name.map(str::to_owned),
+            is_direct: true,
+            invite: vec![with.to_owned()],
+            ..RoomRecipe::default()
+        })
+        .await
+    }
+
+    fn creation(&self, recipe: &RoomRecipe) -> Result<create_room::v3::Request> {
+        let mut request = create_room::v3::Request::new();
+        // Not trusted_private_chat: it would raise everybody invited to the bot's power.
+        request.preset = Some(create_room::v3::RoomPreset::PrivateChat);
+        request.room_version = Some(ROOM_VERSION);
+        request.room_alias_name = recipe.alias_localpart.clone();
+        request.name = recipe.name.clone();
+        request.topic = recipe.topic.clone();
+        request.is_direct = recipe.is_direct;
+        request.invite = recipe.invite.clone();
+        request.power_level_content_override = Some(raw(&self.powers(recipe))?);
+        request.initial_state = recipe_state(recipe)
+            .iter()
+            .map(|state| {
+                raw(&json!({ "type": state.event_type, "state_key": state.state_key, "content": state.content }))
+            })
+            .collect::<Result<_>>()?;
+        Ok(request)
+    }
+
+    /// The room's powers: everything that shapes the room is the bot's alone, talking is everybody's.
+    fn powers(&self, recipe: &RoomRecipe) -> Value {
+        let mut users = serde_json::Map::new();
+        for (user, power) in &recipe.powers {
+            users.insert(user.to_string(), (*power).min(99).into());
+        }
+        // Version 11 refuses an override of `users` without the creator.
+        users.insert(self.bot().to_string(), 100.into());
+        let events: serde_json::Map<String, Value> =
+            PROTECTED.iter().map(|kind| ((*kind).to_owned(), 100.into())).collect();
+        json!({
+            "users": users,
+            "users_default": 0,
+            "events": events,
+            "events_default": 0,
+            "state_default": 100,
+            "invite": 100,
+            "kick": 100,
+            "ban": 100,
+            "redact": 50,
+        })
+    }
+
+    fn alias_of(&self, recipe: &RoomRecipe) -> Result<OwnedRoomAliasId> {
+        let localpart = recipe.alias_localpart.as_deref().unwrap_or_default();
+        RoomAliasId::parse(format!("#{localpart}:{}", self.settings().domain)).map_err(|_| MatrixError::Refused {
+            status: 400,
+            errcode: "M_INVALID_PARAM".into(),
+            message: "the alias has no valid form".into(),
+        })
+    }
+
+    /// Whether the bot made this room and is in it.
+    async fn made_by_us(&self, room: &RoomId) -> Result<bool> {
+        match self.find_state_sender(room, "m.room.create").await {
+            Ok(sender) => Ok(sender.as_deref() == Some(self.bot().as_str())),
+            Err(MatrixError::Forbidden { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets everything the recipe asks for on an adopted room: it may have been cut off anywhere.
+    async fn complete(&self, room: &RoomId, recipe: &RoomRecipe, alias: &RoomAliasId) -> Result<()> {
+        let mut state = vec![
+            StateEvent::new("m.room.power_levels", "", self.powers(recipe)),
+            StateEvent::new("m.room.join_rules", "", json!({ "join_rule": "invite" })),
+            StateEvent::new("m.room.history_visibility", "", json!({ "history_visibility": "shared" })),
+            StateEvent::new("m.room.canonical_alias", "", json!({ "alias": alias })),
+        ];
+        if let Some(name) = &recipe.name {
+            state.push(StateEvent::new("m.room.name", "", json!({ "name": name })));
+        }
+        if let Some(topic) = &recipe.topic {
+            state.push(StateEvent::new("m.room.topic", "", json!({ "topic": topic })));
+        }
+        state.extend(recipe_state(recipe));
+        for event in state {
+            // Homeservers add to some contents (a topic's rich form), so compare before setting.
+            let now = self.get_state(room, &event.event_type, &event.state_key).await?;
+            if !now.is_some_and(|now| holds(&now, &event.content)) {
+                self.send_state(room, self.bot(), &event.event_type, &event.state_key, &event.content).await?;
+            }
+        }
+        for user in &recipe.invite {
+            self.invite_as(room, user, recipe.is_direct).await?;
+        }
+        Ok(())
+    }
+
+    /// Invites a user as the bot. Somebody who is invited or in the room already is fine.
+    ///
+    /// # Errors
+    /// When the homeserver is not there or refuses (banned).
+    pub async fn invite(&self, room: &RoomId, user: &UserId) -> Result<()> {
+        let recipient =
+            invite_user::v3::InvitationRecipient::UserId(invite_user::v3::InviteUserId::new(user.to_owned()));
+        match self.ask(Who::User(self.bot()), invite_user::v3::Request::new(room.to_owned(), recipient)).await {
+            Ok(_) => Ok(()),
+            // "Already in the room" is told apart from other refusals by the text alone; the state knows.
+            Err(error @ MatrixError::Forbidden { .. }) => match self.membership(room, user).await?.as_deref() {
+                Some("invite" | "join") => Ok(()),
+                _ => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Invites with the mark of a direct chat, which the plain request does not carry.
+    async fn invite_as(&self, room: &RoomId, user: &UserId, is_direct: bool) -> Result<()> {
+        if matches!(self.membership(room, user).await?.as_deref(), Some("invite" | "join")) {
+            return Ok(());
+        }
+        if !is_direct {
+            return self.invite(room, user).await;
+        }
+        let content = json!({ "membership": "invite", "is_direct": true });
+        self.send_state(room, self.bot(), "m.room.member", user.as_str(), &content).await.map(drop)
+    }
+
+    /// A user's membership of a room as the bot sees it: `join`, `invite`, `leave`, `ban`, `knock`; none when
+    /// they were never there.
+    ///
+    /// # Errors
+    /// When the homeserver is not there or the bot is not in the room.
+    pub async fn membership(&self, room: &RoomId, user: &UserId) -> Result<Option<String>> {
+        let content = self.get_state(room, "m.room.member", user.as_str()).await?;
+        Ok(content.and_then(|content| content.get("membership").and_then(Value::as_str).map(str::to_owned)))
+    }
+
+    /// Lets the bot or a ghost join; harmless to repeat.
+    ///
+    /// # Errors
+    /// [`MatrixError::Forbidden`] when it is not invited.
+    pub async fn join(&self, room: &RoomId, as_user: &UserId) -> Result<()> {
+        self.ask(Who::User(as_user), join_room_by_id::v3::Request::new(room.to_owned())).await.map(drop)
+    }
+
+    /// Brings a ghost into a room: joins, and where that is refused, makes its account, invites it as the bot
+    /// and joins. Harmless to repeat.
+    ///
+    /// # Errors
+    /// When the homeserver is not there or the bot may not invite.
+    pub async fn ensure_joined(&self, room: &RoomId, ghost: &UserId) -> Result<()> {
+        match self.join(room, ghost).await {
+            Err(MatrixError::Forbidden { .. }) => {}
+            done => return done,
+        }
+        self.ensure_user(ghost).await?;
+        self.invite(room, ghost).await?;
+        self.join(room, ghost).await
+    }
+
+    /// Lets the bot or a ghost leave, or turn an invitation down. Not being there is fine.
+    ///
+    /// # Errors
+    /// When the homeserver is not there.
+    pub async fn leave(&self, room: &RoomId, as_user: &UserId) -> Result<()> {
+        match self.ask(Who::User(as_user), leave_room::v3::Request::new(room.to_owned())).await {
+            Ok(_) | Err(MatrixError::Forbidden { .. } | MatrixError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts a user out of a room as the bot. Somebody who is not there is fine.
+    ///
+    /// # Errors
+    /// When the homeserver is not there or the bot may not.
+    pub async fn kick(&self, room: &RoomId, user: &UserId, reason: Option<&str>) -> Result<()> {
+        let mut request = kick_user::v3::Request::new(room.to_owned(), user.to_owned());
+        request.reason = reason.map(str::to_owned);
+        match self.ask(Who::User(self.bot()), request).await {
+            Ok(_) => Ok(()),
+            Err(error @ MatrixError::Forbidden { .. }) => match self.membership(room, user).await?.as_deref() {
+                Some("leave" | "ban") | None => Ok(()),
+                _ => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Who is joined to a room, as the bot sees it.
+    ///
+    /// # Errors
+    /// When the homeserver is not there or the bot is not in the room.
+    pub async fn joined_members(&self, room: &RoomId) -> Result<BTreeSet<OwnedUserId>> {
+        let request = joined_members::v3::Request::new(room.to_owned());
+        Ok(self.ask(Who::User(self.bot()), request).await?.joined.into_keys().collect())
+    }
+
+    /// Every room the bot is joined to.
+    ///
+    /// # Errors
+    /// When the homeserver is not there.
+    pub async fn joined_rooms(&self) -> Result<Vec<OwnedRoomId>> {
+        Ok(self.ask(Who::User(self.bot()), joined_rooms::v3::Request::default()).await?.joined_rooms)
+    }
+}
+
+/// State that both the creation and the completion of a room set.
+fn recipe_state(recipe: &RoomRecipe) -> Vec<StateEvent> {
+    let mut state = vec![StateEvent::new("m.room.guest_access", "", json!({ "guest_access": "forbidden" }))];
+    if let Some(avatar) = &recipe.avatar {
+        state.push(StateEvent::new("m.room.avatar", "", json!({ "url": avatar })));
+    }
+    state.extend(recipe.state.iter().cloned());
+    state
+}
+
+/// Whether `now` says everything that `wanted` says.
+fn holds(now: &Value, wanted: &Value) -> bool {
+    match (now, wanted) {
+        (Value::Object(now), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, value)| now.get(key).is_some_and(|now| holds(now, value)))
+        }
+        (now, wanted) => now == wanted,
+    }
+}
+
+fn raw<T>(content: &Value) -> Result<Raw<T>> {
+    serde_json::value::to_raw_value(content).map(Raw::from_json).map_err(|_| MatrixError::Refused {
+        status: 400,
+        errcode: "M_BAD_JSON".into(),
+        message: "the content can not be written".into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::homeserver_double::{Double, fault, fine};
+
+    const BOT: &str = "@whatsappbot:test.local";
+
+    fn recipe() -> RoomRecipe {
+        RoomRecipe {
+            alias_localpart: Some("whatsapp_abc".into()),
+            name: Some("Chat".into()),
+            is_direct: true,
+            invite: vec!["@alice:test.local".try_into().unwrap()],
+            ..RoomRecipe::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_room_is_made_with_every_protected_event_listed() {
+        let double = Double::start().await;
+        double.as_user("POST", "v3/createRoom", BOT, fine(json!({ "room_id": "!r:test.local" })), 1).await;
+        let matrix = double.matrix().await;
+        assert_eq!(matrix.create_room(&recipe()).await.unwrap(), "!r:test.local");
+        let body = double.bodies("POST", "v3/createRoom").await.remove(0);
+        assert_eq!(body["room_version"], "11");
+        assert_eq!(body["room_alias_name"], "whatsapp_abc");
+        assert_eq!(body["preset"], "private_chat");
+        assert_eq!(body["is_direct"], true);
+        let powers = &body["power_level_content_override"];
+        assert_eq!(powers["users"], json!({ BOT: 100 }));
+        for kind in ["m.room.tombstone", "m.room.encryption", "m.room.power_levels", "m.room.server_acl"] {
+            assert_eq!(powers["events"][kind], 100, "{kind}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_room_of_an_earlier_try_is_adopted_and_completed() {
+        let double = Double::start().await;
+        double.as_user("POST", "v3/createRoom", BOT, fault(400, "M_ROOM_IN_USE"), 1).await;
+        let directory = "v3/directory/room/%23whatsapp_abc:test.local";
+        double.lookup(directory, "!r:test.local").await;
+        let state = "v3/rooms/!r:test.local/state";
+        double
+            .as_user("GET", &format!("{state}/m.room.create/"), BOT, fine(json!({ "sender": BOT, "content": {} })), 1)
+            .await;
+        // The name is there already, the invitation is not, and nothing else is.
+        double.as_user("GET", &format!("{state}/m.room.name/"), BOT, fine(json!({ "name": "Chat" })), 1).await;
+        for (kind, times) in [
+            ("m.room.power_levels/", 1),
+            ("m.room.join_rules/", 1),
+            ("m.room.history_visibility/", 1),
+            ("m.room.canonical_alias/", 1),
+            ("m.room.guest_access/", 1),
+            ("m.room.member/@alice:test.local", 1),
+            ("m.room.name/", 0),
+        ] {
+            let at = format!("{state}/{kind}");
+            if times > 0 {
+                double.as_user("GET", &at, BOT, fault(404, "M_NOT_FOUND"), times).await;
+            }
+            double.as_user("PUT", &at, BOT, fine(json!({ "event_id": "$e" })), times).await;
+        }
+        let matrix = double.matrix().await;
+        assert_eq!(matrix.create_room(&recipe()).await.unwrap(), "!r:test.local");
+        let invite = double.bodies("PUT", &format!("{state}/m.room.member/@alice:test.local")).await;
+        assert_eq!(invite, [json!({ "membership": "invite", "is_direct": true })]);
+    }
+
+    #[tokio::test]
+    async fn an_alias_without_a_usable_room_is_taken_anew() {
+        let double = Double::start().await;
+        double
+            .on("POST", "v3/createRoom")
+            .respond_with(fault(400, "M_ROOM_IN_USE"))
+            .up_to_n_times(1)
+            .expect(1)
+            .mount(&double.server)
+            .await;
+        let directory = "v3/directory/room/%23whatsapp_abc:test.local";
+        double.lookup(directory, "!dead:test.local").await;
+        double
+            .as_user("GET", "v3/rooms/!dead:test.local/state/m.room.create/", BOT, fault(403, "M_FORBIDDEN"), 1)
+            .await;
+        double.as_user("DELETE", directory, BOT, fine(json!({})), 1).await;
+        double.as_user("POST", "v3/createRoom", BOT, fine(json!({ "room_id": "!new:test.local" })), 1).await;
+        let matrix = double.matrix().await;
+        let made = matrix.create_room(&recipe()).await;
+        assert_eq!(made.as_ref().map(|r| r.as_str()), Ok("!new:test.local"), "{:?}", double.counts().await);
+    }
+
+    #[tokio::test]
+    async fn inviting_somebody_who_is_there_is_done_and_a_ban_is_not() {
+        let double = Double::start().await;
+        double.as_user("POST", "v3/rooms/!r:test.local/invite", BOT, fault(403, "M_FORBIDDEN"), 2).await;
+        let member = |user: &str| format!("v3/rooms/!r:test.local/state/m.room.member/{user}");
+        double.as_user("GET", &member("@alice:test.local"), BOT, fine(json!({ "membership": "join" })), 1).await;
+        double.as_user("GET", &member("@bob:test.local"), BOT, fine(json!({ "membership": "ban" })), 1).await;
+        let matrix = double.matrix().await;
+        let room: OwnedRoomId = "!r:test.local".try_into().unwrap();
+        let user = |text: &str| UserId::parse(text).unwrap();
+        matrix.invite(&room, &user("@alice:test.local")).await.unwrap();
+        let banned = matrix.invite(&room, &user("@bob:test.local")).await;
+        assert!(matches!(banned, Err(MatrixError::Forbidden { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_ghost_that_may_not_join_is_registered_and_invited_first() {
+        let double = Double::start().await;
+        let ghost = "@whatsapp_1:test.local";
+        double
+            .on("POST", "v3/rooms/!r:test.local/join")
+            .respond_with(fault(403, "M_FORBIDDEN"))
+            .up_to_n_times(1)
+            .expect(1)
+            .mount(&double.server)
+            .await;
+        double
+            .on("POST", "v3/register")
+            .respond_with(fault(400, "M_USER_IN_USE"))
+            .expect(1)
+            .mount(&double.server)
+            .await;
+        double.as_user("PUT", "v3/devices/WABRIDGE", ghost, fine(json!({})), 1).await;
+        double.as_user("POST", "v3/rooms/!r:test.local/invite", BOT, fine(json!({})), 1).await;
+        let joined = fine(json!({ "room_id": "!r:test.local" }));
+        double.as_user("POST", "v3/rooms/!r:test.local/join", ghost, joined, 1).await;
+        let matrix = double.matrix().await;
+        let room: OwnedRoomId = "!r:test.local".try_into().unwrap();
+        matrix.ensure_joined(&room, &matrix.ghost_id("1")).await.unwrap();
+        let register = double.bodies("POST", "v3/register").await.remove(0);
+        assert_eq!(register["inhibit_login"], true);
+        assert_eq!(register["type"], "m.login.application_service");
+    }
+
+    #[test]
+    fn state_holds_what_is_wanted_when_the_homeserver_added_to_it() {
+        assert!(holds(&json!({ "topic": "a", "m.topic": {} }), &json!({ "topic": "a" })));
+        assert!(!holds(&json!({ "topic": "b" }), &json!({ "topic": "a" })));
+        assert!(!holds(&json!({ "users": { "a": 1 } }), &json!({ "users": { "a": 1, "b": 2 } })));
+    }
+}

@@ -1,0 +1,61 @@
+//! Accounts of the bot and the ghosts: made when first needed, every step harmless to repeat.
+
+use super::client::Who;
+use super::error::{MatrixError, Result};
+use super::{DEVICE, Matrix};
+use ruma::api::client::account::register;
+use ruma::api::client::device::update_device;
+use ruma::api::client::profile::set_profile_field;
+use ruma::profile::ProfileFieldValue;
+use ruma::{OwnedMxcUri, UserId};
+
+/// Synapse refuses longer display names.
+const LONGEST_NAME: usize = 256;
+
+impl Matrix {
+    /// Makes the account and its device, or finds both there.
+    ///
+    /// # Errors
+    /// When the homeserver is not there, or refuses the name (outside of the registration's namespace).
+    pub async fn ensure_user(&self, user: &UserId) -> Result<()> {
+        let mut request = register::v3::Request::new();
+        request.username = Some(user.localpart().to_owned());
+        request.login_type = Some(register::LoginType::ApplicationService);
+        // Without it a login would be made, which homeservers with delegated login do not have.
+        request.inhibit_login = true;
+        match self.ask(Who::Service, request).await {
+            Ok(_) | Err(MatrixError::AlreadyThere { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.ensure_device(user).await
+    }
+
+    /// Makes the user's device, or finds it there.
+    pub(super) async fn ensure_device(&self, user: &UserId) -> Result<()> {
+        let mut request = update_device::v3::Request::new(DEVICE.into());
+        request.display_name = Some("WhatsApp bridge".into());
+        self.ask(Who::User(user), request).await.map(drop)
+    }
+
+    /// Sets the account's display name, cut to what homeservers take (256 characters).
+    ///
+    /// # Errors
+    /// When the homeserver is not there or the account was never made.
+    pub async fn set_display_name(&self, user: &UserId, name: &str) -> Result<()> {
+        let name = name.chars().take(LONGEST_NAME).collect();
+        self.set_profile(user, ProfileFieldValue::DisplayName(name)).await
+    }
+
+    /// Sets the account's picture.
+    ///
+    /// # Errors
+    /// As [`Matrix::set_display_name`].
+    pub async fn set_avatar(&self, user: &UserId, picture: OwnedMxcUri) -> Result<()> {
+        self.set_profile(user, ProfileFieldValue::AvatarUrl(picture)).await
+    }
+
+    async fn set_profile(&self, user: &UserId, value: ProfileFieldValue) -> Result<()> {
+        let request = set_profile_field::v3::Request::new(user.to_owned(), value);
+        self.ask(Who::User(user), request).await.map(drop)
+    }
+}

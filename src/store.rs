@@ -1,0 +1,305 @@
+//! The only place with SQL: one database, one text for SQLite and Postgres.
+//!
+//! Promise: what a function here answers `Ok` for is committed. Writes go through [`Store::begin`], a named
+//! transaction that takes SQLite's write lock at once. Two pools share the database: [`Store`] for the bridge's
+//! own work and, inside it, one set aside for the client library and the intake from WhatsApp, so that neither
+//! can starve the other of connections.
+//!
+//! Who calls it: both edges, the bridge and the doors. It knows nothing of them; committing rows rings the
+//! [`bell::Bell`].
+
+pub mod bell;
+pub mod ghosts;
+pub mod identity;
+pub mod inbox;
+pub mod lock;
+pub mod logins;
+pub mod messages;
+pub mod portals;
+pub mod seal;
+mod wa_appstate;
+pub mod wa_backend;
+pub mod wa_device;
+mod wa_pending;
+mod wa_people;
+mod wa_protocol;
+mod wa_rows;
+mod wa_secret;
+mod wa_signal;
+
+use crate::clock::Clock;
+use crate::derive::Derive;
+use sqlx::any::{AnyPoolOptions, install_default_drivers};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{Any, AnyConnection, AnyPool, Row, SqlSafeStr, Transaction};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Which dialect stands behind the pool; asked only where a transaction begins and where pragmas are set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// An embedded file.
+    Sqlite,
+    /// A server.
+    Postgres,
+}
+
+/// Why the database could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database did not answer or refused; a retry may help.
+    #[error("the database failed in {what}")]
+    Database {
+        /// The statement's or transaction's name.
+        what: &'static str,
+        /// What the driver said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The schema could not be brought up to date.
+    #[error("the database schema could not be migrated")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A stored row makes no sense; a retry will not help.
+    #[error("a row of {table} makes no sense: {why}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// What is wrong, without the row's content.
+        why: String,
+    },
+}
+
+/// Answer of everything in the store.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Names a failed statement.
+pub(crate) trait Named<T> {
+    /// Puts the statement's name to an error of the driver.
+    fn named(self, what: &'static str) -> Result<T>;
+}
+
+impl<T> Named<T> for std::result::Result<T, sqlx::Error> {
+    fn named(self, what: &'static str) -> Result<T> {
+        self.map_err(|source| StoreError::Database { what, source })
+    }
+}
+
+/// The open database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    dialect: Dialect,
+    /// For the bridge's own work.
+    pool: AnyPool,
+    /// For the client library's backend and the intake from WhatsApp.
+    line_pool: AnyPool,
+    clock: Clock,
+    derive: Derive,
+    bell: bell::Bell,
+}
+
+/// A write transaction: rolled back when dropped.
+pub struct Tx {
+    inner: Transaction<'static, Any>,
+    what: &'static str,
+}
+
+impl Tx {
+    /// The connection to run statements on.
+    pub(crate) fn connection(&mut self) -> &mut AnyConnection {
+        &mut self.inner
+    }
+
+    /// Makes everything done in it durable.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing of it happened, or (a lost connection to a server) it is unknown.
+    pub async fn commit(self) -> Result<()> {
+        let what = self.what;
+        self.inner.commit().await.named(what)
+    }
+}
+
+/// Connections for the bridge's own work.
+const MAIN_CONNECTIONS: u32 = 8;
+/// Connections set aside for the client library and the intake from WhatsApp.
+const LINE_CONNECTIONS: u32 = 6;
+
+impl Store {
+    /// Opens the database, brings its schema up to date and reads the installation's key (made when new).
+    /// `url` is what [`crate::config`] gives: `sqlite://file?mode=rwc` or `postgres://…`.
+    ///
+    /// # Errors
+    /// When it can not be reached or migrated.
+    pub async fn open(url: &str, clock: Clock) -> Result<Self> {
+        install_default_drivers();
+        let dialect = if url.starts_with("postgres") { Dialect::Postgres } else { Dialect::Sqlite };
+        let pool = connect(url, dialect, MAIN_CONNECTIONS).await?;
+        migrate(&pool).await?;
+        let line_pool = connect(url, dialect, LINE_CONNECTIONS).await?;
+        let derive = Derive::new(load_or_make_key(&pool, dialect).await?);
+        let store =
+            Self { shared: Arc::new(Shared { dialect, pool, line_pool, clock, derive, bell: bell::Bell::default() }) };
+        store.shared.clock.raise_to(store.largest_ordered_id().await?);
+        Ok(store)
+    }
+
+    /// Which database this is.
+    pub fn dialect(&self) -> Dialect {
+        self.shared.dialect
+    }
+
+    /// The clock every stored time comes from.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// The maker of fixed names, keyed for this installation.
+    pub fn derive(&self) -> &Derive {
+        &self.shared.derive
+    }
+
+    /// Rung for every lane that got rows.
+    pub fn bell(&self) -> &bell::Bell {
+        &self.shared.bell
+    }
+
+    /// For reads, and for single statements that are a transaction of their own.
+    pub(crate) fn pool(&self) -> &AnyPool {
+        &self.shared.pool
+    }
+
+    /// The connections set aside for the client library and the intake from WhatsApp.
+    pub(crate) fn line_pool(&self) -> &AnyPool {
+        &self.shared.line_pool
+    }
+
+    /// Begins a write transaction for the bridge's own work; `what` names it in errors.
+    ///
+    /// # Errors
+    /// When the database fails or is locked for longer than its timeout.
+    pub async fn begin(&self, what: &'static str) -> Result<Tx> {
+        begin_on(self.pool(), self.dialect(), what).await
+    }
+
+    /// The same on the connections set aside for the WhatsApp side.
+    ///
+    /// # Errors
+    /// As [`Store::begin`].
+    pub async fn begin_line(&self, what: &'static str) -> Result<Tx> {
+        begin_on(self.line_pool(), self.dialect(), what).await
+    }
+
+    /// Answers whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(self.pool()).await.named("store.ping").map(drop)
+    }
+
+    /// A small fact of the installation.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_meta(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        find_meta(self.pool(), key).await
+    }
+
+    /// Writes a small fact of the installation.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn put_meta(&self, key: &str, value: &[u8]) -> Result<()> {
+        const SQL: &str = "-- meta.put
+            INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+        sqlx::query(SQL).bind(key).bind(value).execute(self.pool()).await.named("meta.put").map(drop)
+    }
+
+    /// Closes both pools, waiting for what is in hand.
+    pub async fn close(&self) {
+        self.shared.line_pool.close().await;
+        self.shared.pool.close().await;
+    }
+
+    async fn largest_ordered_id(&self) -> Result<i64> {
+        const SQL: &str = "-- store.largest_ordered_id
+            SELECT CAST(MAX(id) AS BIGINT) AS id FROM (
+                SELECT COALESCE(MAX(seq), 0) AS id FROM inbox UNION ALL SELECT COALESCE(MAX(portal_id), 0) FROM portal
+            ) AS ids";
+        let row = sqlx::query(SQL).fetch_one(self.pool()).await.named("store.largest_ordered_id")?;
+        row.try_get::<i64, _>("id").named("store.largest_ordered_id")
+    }
+}
+
+async fn begin_on(pool: &AnyPool, dialect: Dialect, what: &'static str) -> Result<Tx> {
+    let inner = match dialect {
+        // Taking the write lock at once turns "database is locked" in mid-transaction into a wait at its start.
+        Dialect::Sqlite => pool.begin_with("BEGIN IMMEDIATE").await,
+        Dialect::Postgres => pool.begin().await,
+    };
+    Ok(Tx { inner: inner.named(what)?, what })
+}
+
+async fn connect(url: &str, dialect: Dialect, connections: u32) -> Result<AnyPool> {
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(20))
+        .test_before_acquire(dialect == Dialect::Postgres)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                if dialect == Dialect::Sqlite {
+                    // FULL: a commit survives a power cut, not only a kill.
+                    sqlx::raw_sql(
+                        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+                         PRAGMA busy_timeout = 15000; PRAGMA cache_size = -2000;",
+                    )
+                    .execute(connection)
+                    .await?;
+                }
+                Ok(())
+            })
+        })
+        .connect(url)
+        .await
+        .named("store.open")
+}
+
+/// The migrations, oldest first. They only grow: a landed one is never edited.
+fn migrations() -> Vec<Migration> {
+    let step = |version: i64, name: &'static str, sql: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    vec![
+        step(1, "core", include_str!("../migrations/0001_core.sql")),
+        step(2, "library", include_str!("../migrations/0002_library.sql")),
+    ]
+}
+
+async fn migrate(pool: &AnyPool) -> Result<()> {
+    Ok(Migrator::with_migrations(migrations()).run(pool).await?)
+}
+
+async fn find_meta(pool: &AnyPool, key: &str) -> Result<Option<Vec<u8>>> {
+    const SQL: &str = "-- meta.find
+        SELECT value FROM meta WHERE key = $1";
+    let row = sqlx::query(SQL).bind(key).fetch_optional(pool).await.named("meta.find")?;
+    row.map(|row| row.try_get("value").named("meta.find")).transpose()
+}
+
+async fn load_or_make_key(pool: &AnyPool, dialect: Dialect) -> Result<[u8; 32]> {
+    const SQL: &str = "-- meta.make_key
+        INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
+    let fresh: [u8; 32] = rand::random();
+    let mut tx = begin_on(pool, dialect, "meta.make_key").await?;
+    sqlx::query(SQL).bind("derive_key").bind(fresh.as_slice()).execute(tx.connection()).await.named("meta.make_key")?;
+    tx.commit().await?;
+    let stored = find_meta(pool, "derive_key").await?.unwrap_or_default();
+    stored.try_into().map_err(|_| StoreError::Corrupt { table: "meta", why: "derive_key is not 32 bytes long".into() })
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,43 @@
+//! Two ids that turn out to be one person: rows kept under the phone number move to the LID.
+//!
+//! Runs in the transaction that learns the pair, so nobody ever sees half of it. Localparts never change. Where
+//! both ids already had a room, the LID's room stays the chat's room and the other portal is closed by giving its
+//! rows to the first (crash window 11 of docs/architecture.md).
+
+use super::{Named, Result, Store, Tx};
+use crate::ids::GhostId;
+
+// Each statement moves what does not collide; what collides was stored twice and the LID's row wins.
+const STEPS: [(&str, &str); 3] = [
+    (
+        "identity.messages",
+        "-- identity.messages
+        UPDATE message SET sender = $2 WHERE sender = $1 AND NOT EXISTS (
+            SELECT 1 FROM message AS other WHERE other.portal_id = message.portal_id AND other.sender = $2
+                AND other.wa_id = message.wa_id AND other.part = message.part)",
+    ),
+    (
+        "identity.portals",
+        "-- identity.portals
+        UPDATE portal SET chat = $2 WHERE chat = $1 AND NOT EXISTS (
+            SELECT 1 FROM portal AS other WHERE other.chat = $2 AND other.receiver = portal.receiver)",
+    ),
+    (
+        "identity.ghosts",
+        "-- identity.ghosts
+        UPDATE ghost SET ghost_id = $2 WHERE ghost_id = $1 AND NOT EXISTS (SELECT 1 FROM ghost AS other WHERE other.ghost_id = $2)",
+    ),
+];
+
+impl Store {
+    /// Moves everything kept under `pn` to `lid`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn join_ids_in(&self, tx: &mut Tx, pn: &GhostId, lid: &GhostId) -> Result<()> {
+        for (name, text) in STEPS {
+            sqlx::query(text).bind(pn.as_str()).bind(lid.as_str()).execute(tx.connection()).await.named(name)?;
+        }
+        Ok(())
+    }
+}

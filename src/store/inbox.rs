@@ -1,0 +1,288 @@
+//! The inbox: what arrived and is not settled yet.
+//!
+//! A row is put once per `dedup` for good ([`put`] looks at `seen`, which outlives the row), stands in one lane,
+//! and leaves by settlement or by failing. Rows of a lane are always taken from the lowest waiting number on:
+//! transactions may commit out of order, so there is no high-water mark.
+//!
+//! A row is `waiting` (to be worked on, attempts counted before each) or `failed` (kept 30 days for `retry`).
+
+use super::{Named, Result, Store, Tx};
+use crate::ids::{Lane, LoginId, PortalId};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+use std::collections::HashMap;
+
+/// Something that arrived, before it has a number.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// What makes it the same as another arrival; see [`crate::derive`].
+    pub dedup: String,
+    /// The queue it stands in.
+    pub lane: Lane,
+    /// Where it came from.
+    pub source: Source,
+    /// The login that received it; none for Matrix.
+    pub login: Option<LoginId>,
+    /// The portal it belongs to; none for Matrix (looked up by room when worked on).
+    pub portal: Option<PortalId>,
+    /// What the body holds; a word of the edge that wrote it.
+    pub kind: &'static str,
+    /// The content, as the edge wrote it.
+    pub body: Vec<u8>,
+}
+
+/// The network something came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// WhatsApp.
+    Whatsapp,
+    /// Matrix.
+    Matrix,
+}
+
+impl Source {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Whatsapp => "wa",
+            Self::Matrix => "mx",
+        }
+    }
+}
+
+/// A stored arrival.
+#[derive(Debug, Clone)]
+pub struct InboxRow {
+    /// Its number: the order inside its lane.
+    pub seq: i64,
+    /// See [`Arrival::dedup`].
+    pub dedup: String,
+    /// See [`Arrival::lane`].
+    pub lane: Lane,
+    /// See [`Arrival::source`].
+    pub source: Source,
+    /// See [`Arrival::login`].
+    pub login: Option<LoginId>,
+    /// See [`Arrival::portal`].
+    pub portal: Option<PortalId>,
+    /// See [`Arrival::kind`].
+    pub kind: String,
+    /// See [`Arrival::body`].
+    pub body: Vec<u8>,
+    /// Attempts begun so far.
+    pub attempts: i64,
+    /// When it arrived, milliseconds since 1970.
+    pub received_at: i64,
+}
+
+/// Rows waiting and failed, for health and metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InboxCounts {
+    /// Rows not settled yet.
+    pub waiting: i64,
+    /// Rows settled as failed and kept.
+    pub failed: i64,
+    /// Arrival of the oldest waiting row, milliseconds since 1970; 0 when none waits.
+    pub oldest_at: i64,
+}
+
+const PUT_SEEN: &str = "-- inbox.put_seen
+    INSERT INTO seen (dedup, at) VALUES ($1, $2) ON CONFLICT (dedup) DO NOTHING";
+const PUT: &str = "-- inbox.put
+    INSERT INTO inbox (seq, dedup, lane, source, login_id, portal_id, kind, body, state, attempts, received_at, last_error)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'waiting', 0, $9, '') ON CONFLICT (dedup) DO NOTHING";
+const TAKE: &str = "-- inbox.take
+    SELECT seq, dedup, lane, source, login_id, portal_id, kind, body, attempts, received_at FROM inbox
+    WHERE state = 'waiting' AND lane = $1 ORDER BY seq LIMIT $2";
+const COUNT_ATTEMPT: &str = "-- inbox.count_attempt
+    UPDATE inbox SET attempts = attempts + 1 WHERE seq = $1";
+const FORGIVE_ATTEMPT: &str = "-- inbox.forgive_attempt
+    UPDATE inbox SET attempts = attempts - 1 WHERE seq = $1 AND attempts > 0";
+const SETTLE: &str = "-- inbox.settle
+    DELETE FROM inbox WHERE seq = $1";
+const FAIL: &str = "-- inbox.fail
+    UPDATE inbox SET state = 'failed', last_error = $2 WHERE seq = $1";
+const NOTE_ERROR: &str = "-- inbox.note_error
+    UPDATE inbox SET last_error = $2 WHERE seq = $1";
+const LANES: &str = "-- inbox.lanes
+    SELECT DISTINCT lane FROM inbox WHERE state = 'waiting'";
+const COUNTS: &str = "-- inbox.counts
+    SELECT CAST(COALESCE(SUM(CASE WHEN state = 'waiting' THEN 1 ELSE 0 END), 0) AS BIGINT) AS waiting,
+           CAST(COALESCE(SUM(CASE WHEN state = 'failed' THEN 1 ELSE 0 END), 0) AS BIGINT) AS failed,
+           CAST(COALESCE(MIN(CASE WHEN state = 'waiting' THEN received_at END), 0) AS BIGINT) AS oldest_at
+    FROM inbox";
+const SEEN: &str = "-- inbox.seen
+    SELECT dedup FROM seen WHERE dedup = $1";
+const SWEEP_FAILED: &str = "-- inbox.sweep_failed
+    DELETE FROM inbox WHERE state = 'failed' AND received_at < $1";
+const RETRY_FAILED: &str = "-- inbox.retry_failed
+    UPDATE inbox SET state = 'waiting', attempts = 0 WHERE state = 'failed' AND lane = $1";
+
+impl Store {
+    /// Puts an arrival inside a transaction; false when it was ever put before. Ring its lane after the commit.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn put_arrival(&self, tx: &mut Tx, arrival: &Arrival) -> Result<bool> {
+        let now = self.clock().now_ms();
+        let new = sqlx::query(PUT_SEEN).bind(&arrival.dedup).bind(now).execute(tx.connection()).await;
+        if new.named("inbox.put_seen")?.rows_affected() == 0 {
+            return Ok(false);
+        }
+        sqlx::query(PUT)
+            .bind(self.clock().next_id())
+            .bind(&arrival.dedup)
+            .bind(arrival.lane.as_str())
+            .bind(arrival.source.text())
+            .bind(arrival.login.as_ref().map_or("", LoginId::as_str))
+            .bind(arrival.portal.map_or(0, PortalId::get))
+            .bind(arrival.kind)
+            .bind(arrival.body.as_slice())
+            .bind(now)
+            .execute(tx.connection())
+            .await
+            .named("inbox.put")?;
+        Ok(true)
+    }
+
+    /// The lowest waiting rows of a lane, at most `limit`, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn take_rows(&self, lane: &Lane, limit: i64) -> Result<Vec<InboxRow>> {
+        let rows =
+            sqlx::query(TAKE).bind(lane.as_str()).bind(limit).fetch_all(self.pool()).await.named("inbox.take")?;
+        rows.iter().map(read_row).collect::<std::result::Result<_, _>>().named("inbox.take")
+    }
+
+    /// Counts an attempt, committed before it is made, so that a row that kills the process is caught too.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_attempt(&self, seq: i64) -> Result<()> {
+        sqlx::query(COUNT_ATTEMPT).bind(seq).execute(self.pool()).await.named("inbox.count_attempt").map(drop)
+    }
+
+    /// Takes a counted attempt back: the other side was down, which says nothing against the row.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forgive_attempt(&self, seq: i64) -> Result<()> {
+        sqlx::query(FORGIVE_ATTEMPT).bind(seq).execute(self.pool()).await.named("inbox.forgive_attempt").map(drop)
+    }
+
+    /// Deletes a settled row inside the transaction that records its outcome.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn settle_row_in(&self, tx: &mut Tx, seq: i64) -> Result<()> {
+        sqlx::query(SETTLE).bind(seq).execute(tx.connection()).await.named("inbox.settle").map(drop)
+    }
+
+    /// Deletes a settled row whose outcome needs no other record.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn settle_row(&self, seq: i64) -> Result<()> {
+        sqlx::query(SETTLE).bind(seq).execute(self.pool()).await.named("inbox.settle").map(drop)
+    }
+
+    /// Settles a row as failed: kept for `retry`, out of the lane's way. `why` holds no text, names or numbers.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn fail_row(&self, seq: i64, why: &str) -> Result<()> {
+        sqlx::query(FAIL).bind(seq).bind(why).execute(self.pool()).await.named("inbox.fail").map(drop)
+    }
+
+    /// Notes why the last attempt did not work.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_row_error(&self, seq: i64, why: &str) -> Result<()> {
+        sqlx::query(NOTE_ERROR).bind(seq).bind(why).execute(self.pool()).await.named("inbox.note_error").map(drop)
+    }
+
+    /// Puts a lane's failed rows back into it, in their old order; how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn retry_failed(&self, lane: &Lane) -> Result<u64> {
+        let done =
+            sqlx::query(RETRY_FAILED).bind(lane.as_str()).execute(self.pool()).await.named("inbox.retry_failed")?;
+        if done.rows_affected() > 0 {
+            self.bell().ring(lane.clone());
+        }
+        Ok(done.rows_affected())
+    }
+
+    /// Every lane with waiting rows.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn waiting_lanes(&self) -> Result<Vec<Lane>> {
+        let rows = sqlx::query(LANES).fetch_all(self.pool()).await.named("inbox.lanes")?;
+        rows.iter()
+            .map(|row| row.try_get::<String, _>("lane").map(Lane::new))
+            .collect::<std::result::Result<_, _>>()
+            .named("inbox.lanes")
+    }
+
+    /// How many rows wait and have failed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn inbox_counts(&self) -> Result<InboxCounts> {
+        let row = sqlx::query(COUNTS).fetch_one(self.pool()).await.named("inbox.counts")?;
+        let read = || -> std::result::Result<InboxCounts, sqlx::Error> {
+            Ok(InboxCounts {
+                waiting: row.try_get("waiting")?,
+                failed: row.try_get("failed")?,
+                oldest_at: row.try_get("oldest_at")?,
+            })
+        };
+        read().named("inbox.counts")
+    }
+
+    /// Whether an arrival with this `dedup` was ever put.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn was_seen(&self, dedup: &str) -> Result<bool> {
+        Ok(sqlx::query(SEEN).bind(dedup).fetch_optional(self.line_pool()).await.named("inbox.seen")?.is_some())
+    }
+
+    /// Deletes failed rows that arrived before `before_ms`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sweep_failed(&self, before_ms: i64) -> Result<u64> {
+        let done = sqlx::query(SWEEP_FAILED).bind(before_ms).execute(self.pool()).await.named("inbox.sweep_failed")?;
+        Ok(done.rows_affected())
+    }
+}
+
+/// Rings each lane of the arrivals that were new, once.
+pub fn ring_all(store: &Store, lanes: impl IntoIterator<Item = Lane>) {
+    let unique: HashMap<Lane, ()> = lanes.into_iter().map(|lane| (lane, ())).collect();
+    for lane in unique.into_keys() {
+        store.bell().ring(lane);
+    }
+}
+
+fn read_row(row: &AnyRow) -> std::result::Result<InboxRow, sqlx::Error> {
+    let login: String = row.try_get("login_id")?;
+    let portal: i64 = row.try_get("portal_id")?;
+    let source: String = row.try_get("source")?;
+    Ok(InboxRow {
+        seq: row.try_get("seq")?,
+        dedup: row.try_get("dedup")?,
+        lane: Lane::new(row.try_get::<String, _>("lane")?),
+        source: if source == "wa" { Source::Whatsapp } else { Source::Matrix },
+        login: (!login.is_empty()).then(|| LoginId::new(login)),
+        portal: (portal != 0).then(|| PortalId::new(portal)),
+        kind: row.try_get("kind")?,
+        body: row.try_get("body")?,
+        attempts: row.try_get("attempts")?,
+        received_at: row.try_get("received_at")?,
+    })
+}

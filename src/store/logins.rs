@@ -1,0 +1,214 @@
+//! People on Matrix, their linked WhatsApp accounts, and which account takes part in which portal.
+
+use super::{Named, Result, Store, StoreError, Tx};
+use crate::ids::{DeviceKey, GhostId, LoginId, PortalId};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+/// A linked WhatsApp account.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// Its name: phone number digits at pairing.
+    pub id: LoginId,
+    /// Who owns it.
+    pub mxid: String,
+    /// The client library's rows.
+    pub device: DeviceKey,
+    /// Own person id: the LID when told, else the phone number id.
+    pub own: GhostId,
+    /// Own phone number id.
+    pub pn: GhostId,
+    /// Name shown to contacts; may be empty.
+    pub push_name: String,
+    /// Whether it is linked.
+    pub state: LoginState,
+    /// When that state was entered, milliseconds since 1970.
+    pub since: i64,
+}
+
+/// Whether WhatsApp still knows a login's device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoginState {
+    /// The device is linked.
+    Linked,
+    /// The link is gone; the rooms stay for the next login.
+    LoggedOut {
+        /// Why, in the person's words.
+        reason: String,
+    },
+}
+
+const COLUMNS_FROM: &str = "-- login.all
+    SELECT login_id, mxid, device_key, lid, pn, push_name, state, reason, since FROM login ORDER BY login_id";
+const FIND: &str = "-- login.find
+    SELECT login_id, mxid, device_key, lid, pn, push_name, state, reason, since FROM login WHERE login_id = $1";
+const OF_USER: &str = "-- login.of_user
+    SELECT login_id, mxid, device_key, lid, pn, push_name, state, reason, since FROM login WHERE mxid = $1 ORDER BY login_id";
+const PUT: &str = "-- login.put
+    INSERT INTO login (login_id, mxid, device_key, lid, pn, push_name, state, reason, since)
+    VALUES ($1, $2, $3, $4, $5, '', 'linked', '', $6)
+    ON CONFLICT (login_id) DO UPDATE SET device_key = excluded.device_key, lid = excluded.lid, pn = excluded.pn,
+        state = 'linked', reason = '', since = excluded.since WHERE login.mxid = excluded.mxid";
+const LOG_OUT: &str = "-- login.log_out
+    UPDATE login SET state = 'logged_out', reason = $2, since = $3 WHERE login_id = $1 AND state = 'linked'";
+const USER_PUT: &str = "-- mx_user.put
+    INSERT INTO mx_user (mxid, management_room) VALUES ($1, $2)
+    ON CONFLICT (mxid) DO UPDATE SET management_room = excluded.management_room";
+const USER_FIND: &str = "-- mx_user.find
+    SELECT management_room FROM mx_user WHERE mxid = $1";
+const USER_BY_ROOM: &str = "-- mx_user.by_room
+    SELECT mxid FROM mx_user WHERE management_room = $1";
+const JOIN_PORTAL: &str = "-- portal_login.put
+    INSERT INTO portal_login (portal_id, login_id, read_to, invited) VALUES ($1, $2, 0, 0)
+    ON CONFLICT (portal_id, login_id) DO NOTHING";
+const READ_TO: &str = "-- portal_login.read_to
+    UPDATE portal_login SET read_to = $3 WHERE portal_id = $1 AND login_id = $2 AND read_to < $3";
+
+impl Store {
+    /// Every login, by name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn all_logins(&self) -> Result<Vec<Login>> {
+        let rows = sqlx::query(COLUMNS_FROM).fetch_all(self.pool()).await.named("login.all")?;
+        rows.iter().map(read_login).collect()
+    }
+
+    /// One login.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_login(&self, id: &LoginId) -> Result<Option<Login>> {
+        let row = sqlx::query(FIND).bind(id.as_str()).fetch_optional(self.pool()).await.named("login.find")?;
+        row.as_ref().map(read_login).transpose()
+    }
+
+    /// The logins one person owns, by name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn logins_of(&self, mxid: &str) -> Result<Vec<Login>> {
+        let rows = sqlx::query(OF_USER).bind(mxid).fetch_all(self.pool()).await.named("login.of_user")?;
+        rows.iter().map(read_login).collect()
+    }
+
+    /// Records a finished pairing, or a new pairing of a known account; false, and nothing changed, when the
+    /// account is another person's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn put_login_in(
+        &self,
+        tx: &mut Tx,
+        id: &LoginId,
+        mxid: &str,
+        device: &DeviceKey,
+        own: Own<'_>,
+    ) -> Result<bool> {
+        let done = sqlx::query(PUT)
+            .bind(id.as_str())
+            .bind(mxid)
+            .bind(device.as_str())
+            .bind(own.lid.map_or("", GhostId::as_str))
+            .bind(own.pn.as_str())
+            .bind(self.clock().now_ms())
+            .execute(tx.connection())
+            .await
+            .named("login.put")?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// The canonical id of a login's own person, inside a transaction.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_own_id_in(&self, tx: &mut Tx, id: &LoginId) -> Result<Option<GhostId>> {
+        let row = sqlx::query(FIND).bind(id.as_str()).fetch_optional(tx.connection()).await.named("login.find")?;
+        Ok(row.as_ref().map(read_login).transpose()?.map(|login| login.own))
+    }
+
+    /// Records that the link is gone; false when it was already.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn log_out(&self, id: &LoginId, reason: &str) -> Result<bool> {
+        let done =
+            sqlx::query(LOG_OUT).bind(id.as_str()).bind(reason).bind(self.clock().now_ms()).execute(self.pool()).await;
+        Ok(done.named("login.log_out")?.rows_affected() > 0)
+    }
+
+    /// Remembers where a person talks to the bot.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_management_room(&self, mxid: &str, room: &str) -> Result<()> {
+        sqlx::query(USER_PUT).bind(mxid).bind(room).execute(self.pool()).await.named("mx_user.put").map(drop)
+    }
+
+    /// Where a person talks to the bot.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_management_room(&self, mxid: &str) -> Result<Option<String>> {
+        let row = sqlx::query(USER_FIND).bind(mxid).fetch_optional(self.pool()).await.named("mx_user.find")?;
+        let room: Option<String> = row.map(|row| row.try_get("management_room")).transpose().named("mx_user.find")?;
+        Ok(room.filter(|room| !room.is_empty()))
+    }
+
+    /// Whose management room this is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_manager_of(&self, room: &str) -> Result<Option<String>> {
+        let row = sqlx::query(USER_BY_ROOM).bind(room).fetch_optional(self.pool()).await.named("mx_user.by_room")?;
+        row.map(|row| row.try_get("mxid")).transpose().named("mx_user.by_room")
+    }
+
+    /// Notes that a login takes part in a portal.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn join_portal_in(&self, tx: &mut Tx, portal: PortalId, login: &LoginId) -> Result<()> {
+        let done = sqlx::query(JOIN_PORTAL).bind(portal.get()).bind(login.as_str()).execute(tx.connection()).await;
+        done.named("portal_login.put").map(drop)
+    }
+
+    /// Moves a login's read mark forward; false when it already stands there or further.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn advance_read_mark(&self, portal: PortalId, login: &LoginId, ts: i64) -> Result<bool> {
+        let done = sqlx::query(READ_TO).bind(portal.get()).bind(login.as_str()).bind(ts).execute(self.pool()).await;
+        Ok(done.named("portal_login.read_to")?.rows_affected() > 0)
+    }
+}
+
+/// The two ids of a login's own person.
+#[derive(Debug, Clone, Copy)]
+pub struct Own<'a> {
+    /// LID, when WhatsApp told it.
+    pub lid: Option<&'a GhostId>,
+    /// Phone number id.
+    pub pn: &'a GhostId,
+}
+
+fn read_login(row: &AnyRow) -> Result<Login> {
+    let text = |column: &'static str| row.try_get::<String, _>(column).named("login.read");
+    let lid = text("lid")?;
+    let pn = text("pn")?;
+    let state = match text("state")?.as_str() {
+        "linked" => LoginState::Linked,
+        "logged_out" => LoginState::LoggedOut { reason: text("reason")? },
+        _ => return Err(StoreError::Corrupt { table: "login", why: "unknown state".into() }),
+    };
+    Ok(Login {
+        id: LoginId::new(text("login_id")?),
+        mxid: text("mxid")?,
+        device: DeviceKey::new(text("device_key")?),
+        own: GhostId::new(if lid.is_empty() { pn.clone() } else { lid }),
+        pn: GhostId::new(pn),
+        push_name: text("push_name")?,
+        state,
+        since: row.try_get("since").named("login.read")?,
+    })
+}

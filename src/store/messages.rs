@@ -1,0 +1,258 @@
+//! The mapping between WhatsApp messages and Matrix events, reserved before it is true.
+//!
+//! States of a row: `reserved` (the names are fixed, the outcome is unknown) → `sent` (the other side has it) or
+//! `failed` (it never will). A row is reserved before the effect and settled together with its inbox row.
+
+use super::{Named, Result, Store, StoreError, Tx};
+use crate::ids::{GhostId, LoginId, PortalId, WaMessageId};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+/// Names one part of one WhatsApp message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartKey {
+    /// The chat.
+    pub portal: PortalId,
+    /// Its WhatsApp author.
+    pub sender: GhostId,
+    /// WhatsApp's id.
+    pub wa_id: WaMessageId,
+    /// Which Matrix event of it, from 0.
+    pub part: i64,
+}
+
+/// A stored mapping.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Which message and part.
+    pub key: PartKey,
+    /// Whether it came from WhatsApp or from Matrix.
+    pub from_matrix: bool,
+    /// What is known of the outcome.
+    pub state: MessageState,
+    /// The Matrix event, once known.
+    pub event_id: Option<String>,
+    /// User who sends or sent the event.
+    pub mx_sender: String,
+    /// WhatsApp time, milliseconds since 1970.
+    pub ts: i64,
+    /// First attempt, milliseconds since 1970.
+    pub tried_at: i64,
+    /// The built WhatsApp message, for a retry that sends the same.
+    pub body: Option<Vec<u8>>,
+}
+
+/// What is known of a message's outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageState {
+    /// Names are fixed, the outcome is unknown.
+    Reserved,
+    /// The other side has it.
+    Sent,
+    /// It never will arrive.
+    Failed,
+}
+
+/// What a reservation needs to know besides its key.
+#[derive(Debug, Clone)]
+pub struct Reservation<'a> {
+    /// Which message and part.
+    pub key: &'a PartKey,
+    /// The event it came from, for messages from Matrix.
+    pub event_id: Option<&'a str>,
+    /// The transaction id it will be sent with, for messages into Matrix.
+    pub txn_id: Option<&'a str>,
+    /// User who sends or sent the event.
+    pub mx_sender: &'a str,
+    /// The login it came or goes through.
+    pub login: &'a LoginId,
+    /// WhatsApp time, milliseconds since 1970.
+    pub ts: i64,
+    /// `new` for a message of somebody, `notice` for the bridge's own word.
+    pub kind: &'static str,
+    /// The built WhatsApp message.
+    pub body: Option<&'a [u8]>,
+}
+
+/// A message from WhatsApp that was not reported as read yet.
+#[derive(Debug, Clone)]
+pub struct Unread {
+    /// Its author.
+    pub sender: GhostId,
+    /// Its id.
+    pub wa_id: WaMessageId,
+}
+
+const COLUMNS: &str = "-- message.find
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, mx_sender, ts, tried_at, body FROM message
+    WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND part = $4";
+const BY_EVENT: &str = "-- message.by_event
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, mx_sender, ts, tried_at, body FROM message
+    WHERE event_id = $1 AND part = 0";
+const BY_WA_ID: &str = "-- message.by_wa_id
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, mx_sender, ts, tried_at, body FROM message
+    WHERE portal_id = $1 AND wa_id = $2 AND state = 'sent' AND event_id IS NOT NULL ORDER BY part DESC LIMIT 1";
+const RESERVE: &str = "-- message.reserve
+    INSERT INTO message (portal_id, sender, wa_id, part, origin, kind, state, event_id, txn_id, mx_sender, login_id, ts, tried_at, read_at, body)
+    VALUES ($1, $2, $3, $4, $5, $6, 'reserved', $7, $8, $9, $10, $11, $12, 0, $13) ON CONFLICT DO NOTHING";
+const SENT: &str = "-- message.sent
+    UPDATE message SET state = 'sent', event_id = COALESCE($5, event_id), body = NULL
+    WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND part = $4";
+const FAILED: &str = "-- message.failed
+    UPDATE message SET state = 'failed' WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND part = $4 AND state = 'reserved'";
+const UNREAD: &str = "-- message.unread
+    SELECT sender, wa_id FROM message
+    WHERE portal_id = $1 AND ts <= $2 AND origin = 'wa' AND kind = 'new' AND read_at = 0 AND part = 0 AND state = 'sent' ORDER BY ts LIMIT 500";
+const MARK_READ: &str = "-- message.mark_read
+    UPDATE message SET read_at = $3 WHERE portal_id = $1 AND ts <= $2 AND origin = 'wa' AND read_at = 0";
+
+impl Store {
+    /// Fixes a message's names before anything is sent; false when they already are.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn reserve(&self, row: &Reservation<'_>) -> Result<bool> {
+        let done = sqlx::query(RESERVE)
+            .bind(row.key.portal.get())
+            .bind(row.key.sender.as_str())
+            .bind(row.key.wa_id.as_str())
+            .bind(row.key.part)
+            .bind(if row.txn_id.is_some() { "wa" } else { "mx" })
+            .bind(row.kind)
+            .bind(row.event_id)
+            .bind(row.txn_id)
+            .bind(row.mx_sender)
+            .bind(row.login.as_str())
+            .bind(row.ts)
+            .bind(self.clock().now_ms())
+            .bind(row.body)
+            .execute(self.pool())
+            .await;
+        Ok(done.named("message.reserve")?.rows_affected() > 0)
+    }
+
+    /// One part of a message.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_message(&self, key: &PartKey) -> Result<Option<Message>> {
+        let row = sqlx::query(COLUMNS)
+            .bind(key.portal.get())
+            .bind(key.sender.as_str())
+            .bind(key.wa_id.as_str())
+            .bind(key.part)
+            .fetch_optional(self.pool())
+            .await
+            .named("message.find")?;
+        row.as_ref().map(read_message).transpose()
+    }
+
+    /// The message behind a Matrix event (its first part).
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_message_by_event(&self, event_id: &str) -> Result<Option<Message>> {
+        let row = sqlx::query(BY_EVENT).bind(event_id).fetch_optional(self.pool()).await.named("message.by_event")?;
+        row.as_ref().map(read_message).transpose()
+    }
+
+    /// The last event of a message known by WhatsApp's id alone, as receipts name it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_message_by_wa_id(&self, portal: PortalId, wa_id: &WaMessageId) -> Result<Option<Message>> {
+        let row = sqlx::query(BY_WA_ID).bind(portal.get()).bind(wa_id.as_str()).fetch_optional(self.pool()).await;
+        row.named("message.by_wa_id")?.as_ref().map(read_message).transpose()
+    }
+
+    /// Records that the other side has a part; `event_id` when it just became known. Together with the inbox row.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn message_was_sent_in(&self, tx: &mut Tx, key: &PartKey, event_id: Option<&str>) -> Result<()> {
+        sqlx::query(SENT)
+            .bind(key.portal.get())
+            .bind(key.sender.as_str())
+            .bind(key.wa_id.as_str())
+            .bind(key.part)
+            .bind(event_id)
+            .execute(tx.connection())
+            .await
+            .named("message.sent")
+            .map(drop)
+    }
+
+    /// Records that a reserved part will never arrive.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn message_has_failed(&self, key: &PartKey) -> Result<()> {
+        sqlx::query(FAILED)
+            .bind(key.portal.get())
+            .bind(key.sender.as_str())
+            .bind(key.wa_id.as_str())
+            .bind(key.part)
+            .execute(self.pool())
+            .await
+            .named("message.failed")
+            .map(drop)
+    }
+
+    /// Messages from WhatsApp up to `ts` that were not reported as read, oldest first, at most 500.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unread_until(&self, portal: PortalId, ts: i64) -> Result<Vec<Unread>> {
+        let rows =
+            sqlx::query(UNREAD).bind(portal.get()).bind(ts).fetch_all(self.pool()).await.named("message.unread")?;
+        let read = |row: &AnyRow| -> std::result::Result<Unread, sqlx::Error> {
+            Ok(Unread {
+                sender: GhostId::new(row.try_get::<String, _>("sender")?),
+                wa_id: WaMessageId::new(row.try_get::<String, _>("wa_id")?),
+            })
+        };
+        rows.iter().map(read).collect::<std::result::Result<_, _>>().named("message.unread")
+    }
+
+    /// Records that messages up to `ts` were reported as read.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn mark_read_until(&self, portal: PortalId, ts: i64) -> Result<()> {
+        let now = self.clock().now_ms();
+        sqlx::query(MARK_READ)
+            .bind(portal.get())
+            .bind(ts)
+            .bind(now)
+            .execute(self.pool())
+            .await
+            .named("message.mark_read")
+            .map(drop)
+    }
+}
+
+fn read_message(row: &AnyRow) -> Result<Message> {
+    let text = |column: &'static str| row.try_get::<String, _>(column).named("message.read");
+    let number = |column: &'static str| row.try_get::<i64, _>(column).named("message.read");
+    let state = match text("state")?.as_str() {
+        "reserved" => MessageState::Reserved,
+        "sent" => MessageState::Sent,
+        "failed" => MessageState::Failed,
+        _ => return Err(StoreError::Corrupt { table: "message", why: "unknown state".into() }),
+    };
+    Ok(Message {
+        key: PartKey {
+            portal: PortalId::new(number("portal_id")?),
+            sender: GhostId::new(text("sender")?),
+            wa_id: WaMessageId::new(text("wa_id")?),
+            part: number("part")?,
+        },
+        from_matrix: text("origin")? == "mx",
+        state,
+        event_id: row.try_get("event_id").named("message.read")?,
+        mx_sender: text("mx_sender")?,
+        ts: number("ts")?,
+        tried_at: number("tried_at")?,
+        body: row.try_get("body").named("message.read")?,
+    })
+}

@@ -1,0 +1,199 @@
+//! Chats and their rooms.
+
+use super::{Named, Result, Store, StoreError, Tx};
+use crate::ids::{ChatId, LoginId, PortalId};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+/// A chat and its room.
+#[derive(Debug, Clone)]
+pub struct Portal {
+    /// Its number here.
+    pub id: PortalId,
+    /// The chat.
+    pub chat: ChatId,
+    /// The login a direct chat belongs to; none for shared chats.
+    pub receiver: Option<LoginId>,
+    /// What kind of chat.
+    pub kind: PortalKind,
+    /// The room, once it exists.
+    pub room: Option<String>,
+    /// Fixed alias localpart, without the namespace's prefix.
+    pub alias: String,
+    /// Room name last set; empty when never.
+    pub name: String,
+}
+
+/// What kind of chat a portal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortalKind {
+    /// With one other person.
+    Direct,
+    /// With oneself: own notes.
+    Own,
+}
+
+impl PortalKind {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Direct => "dm",
+            Self::Own => "self",
+        }
+    }
+}
+
+const FIND_BY_CHAT: &str = "-- portal.find_by_chat
+    SELECT portal_id, chat, receiver, kind, room_id, alias, name FROM portal WHERE chat = $1 AND receiver = $2";
+const FIND_BY_ROOM: &str = "-- portal.find_by_room
+    SELECT portal_id, chat, receiver, kind, room_id, alias, name FROM portal WHERE room_id = $1";
+const LOAD: &str = "-- portal.load
+    SELECT portal_id, chat, receiver, kind, room_id, alias, name FROM portal WHERE portal_id = $1";
+const PUT: &str = "-- portal.put
+    INSERT INTO portal (portal_id, chat, receiver, kind, room_id, alias, name, created_at)
+    VALUES ($1, $2, $3, $4, NULL, $5, '', $6) ON CONFLICT (chat, receiver) DO NOTHING";
+const SET_ROOM: &str = "-- portal.set_room
+    UPDATE portal SET room_id = $2 WHERE portal_id = $1";
+const CLEAR_ROOM: &str = "-- portal.clear_room
+    UPDATE portal SET room_id = NULL, alias = $3 WHERE portal_id = $1 AND room_id = $2";
+const SET_NAME: &str = "-- portal.set_name
+    UPDATE portal SET name = $2 WHERE portal_id = $1";
+const MEMBER_PUT: &str = "-- portal_member.put
+    INSERT INTO portal_member (portal_id, mxid, membership) VALUES ($1, $2, $3)
+    ON CONFLICT (portal_id, mxid) DO UPDATE SET membership = excluded.membership";
+const MEMBER_FIND: &str = "-- portal_member.find
+    SELECT membership FROM portal_member WHERE portal_id = $1 AND mxid = $2";
+const MEMBERS_FORGET: &str = "-- portal_member.forget
+    DELETE FROM portal_member WHERE portal_id = $1";
+
+impl Store {
+    /// The portal of a chat, made when new; answers it and whether it was made. `tx` commits it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_or_make_portal_in(
+        &self,
+        tx: &mut Tx,
+        chat: &ChatId,
+        receiver: Option<&LoginId>,
+        kind: PortalKind,
+    ) -> Result<Portal> {
+        let receiver_text = receiver.map_or("", LoginId::as_str);
+        let find = async |tx: &mut Tx| {
+            let row =
+                sqlx::query(FIND_BY_CHAT).bind(chat.as_str()).bind(receiver_text).fetch_optional(tx.connection()).await;
+            row.named("portal.find_by_chat")?.as_ref().map(read_portal).transpose()
+        };
+        if let Some(portal) = find(tx).await? {
+            return Ok(portal);
+        }
+        sqlx::query(PUT)
+            .bind(self.clock().next_id())
+            .bind(chat.as_str())
+            .bind(receiver_text)
+            .bind(kind.text())
+            .bind(self.derive().alias(chat, receiver))
+            .bind(self.clock().now_ms())
+            .execute(tx.connection())
+            .await
+            .named("portal.put")?;
+        find(tx).await?.ok_or(StoreError::Corrupt { table: "portal", why: "a row just put is not there".into() })
+    }
+
+    /// The portal with this number.
+    ///
+    /// # Errors
+    /// When the database fails or no such portal exists.
+    pub async fn load_portal(&self, id: PortalId) -> Result<Portal> {
+        let row = sqlx::query(LOAD).bind(id.get()).fetch_optional(self.pool()).await.named("portal.load")?;
+        row.as_ref()
+            .map(read_portal)
+            .transpose()?
+            .ok_or(StoreError::Corrupt { table: "portal", why: "a row refers to a portal that is gone".into() })
+    }
+
+    /// The portal behind a room.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_portal_by_room(&self, room: &str) -> Result<Option<Portal>> {
+        let row =
+            sqlx::query(FIND_BY_ROOM).bind(room).fetch_optional(self.pool()).await.named("portal.find_by_room")?;
+        row.as_ref().map(read_portal).transpose()
+    }
+
+    /// Records a portal's room.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_portal_room(&self, id: PortalId, room: &str) -> Result<()> {
+        sqlx::query(SET_ROOM).bind(id.get()).bind(room).execute(self.pool()).await.named("portal.set_room").map(drop)
+    }
+
+    /// Forgets a portal's room and who was in it, when that room can not be used any more; the next message makes
+    /// a new one under `alias`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_portal_room(&self, id: PortalId, room: &str, alias: &str) -> Result<()> {
+        let mut tx = self.begin("portal.clear_room").await?;
+        sqlx::query(CLEAR_ROOM)
+            .bind(id.get())
+            .bind(room)
+            .bind(alias)
+            .execute(tx.connection())
+            .await
+            .named("portal.clear_room")?;
+        sqlx::query(MEMBERS_FORGET).bind(id.get()).execute(tx.connection()).await.named("portal_member.forget")?;
+        tx.commit().await
+    }
+
+    /// Records the room name last set.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_portal_name(&self, id: PortalId, name: &str) -> Result<()> {
+        sqlx::query(SET_NAME).bind(id.get()).bind(name).execute(self.pool()).await.named("portal.set_name").map(drop)
+    }
+
+    /// Records how far somebody got into a portal's room: `invite`, `join` or `leave`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_membership(&self, id: PortalId, mxid: &str, membership: &str) -> Result<()> {
+        let done = sqlx::query(MEMBER_PUT).bind(id.get()).bind(mxid).bind(membership).execute(self.pool()).await;
+        done.named("portal_member.put").map(drop)
+    }
+
+    /// How far somebody got into a portal's room.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_membership(&self, id: PortalId, mxid: &str) -> Result<Option<String>> {
+        let row = sqlx::query(MEMBER_FIND)
+            .bind(id.get())
+            .bind(mxid)
+            .fetch_optional(self.pool())
+            .await
+            .named("portal_member.find")?;
+        row.map(|row| row.try_get("membership")).transpose().named("portal_member.find")
+    }
+}
+
+fn read_portal(row: &AnyRow) -> Result<Portal> {
+    let text = |column: &'static str| row.try_get::<String, _>(column).named("portal.read");
+    let receiver = text("receiver")?;
+    let kind = match text("kind")?.as_str() {
+        "dm" => PortalKind::Direct,
+        "self" => PortalKind::Own,
+        _ => return Err(StoreError::Corrupt { table: "portal", why: "unknown kind".into() }),
+    };
+    Ok(Portal {
+        id: PortalId::new(row.try_get("portal_id").named("portal.read")?),
+        chat: ChatId::new(text("chat")?),
+        receiver: (!receiver.is_empty()).then(|| LoginId::new(receiver)),
+        kind,
+        room: row.try_get("room_id").named("portal.read")?,
+        alias: text("alias")?,
+        name: text("name")?,
+    })
+}

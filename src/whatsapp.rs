@@ -1,0 +1,270 @@
+//! The WhatsApp side: one line per login, sending under fixed ids, linking as steps.
+//!
+//! Promise: at most one client per login lives in this process; what a line receives is in the inbox before
+//! WhatsApp hears of it; every send ends in a known outcome or in *unknown*. News of lines go up through one
+//! bounded channel; floor 3 listens.
+
+pub mod http;
+pub mod intake;
+pub mod line;
+pub mod linking;
+pub mod outgoing;
+pub mod version;
+
+use crate::ids::{ChatId, DeviceKey, GhostId, LoginId, WaMessageId};
+use crate::store::seal::Sealer;
+use crate::store::{Result, Store};
+use line::{Line, LineState, Link};
+use linking::{LinkMethod, LinkStep};
+use outgoing::SendFailure;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::TaskTracker;
+use version::WebVersion;
+use whatsapp_rust::prelude::wa;
+
+/// What the operator says about the WhatsApp side.
+#[derive(Debug, Clone)]
+pub struct WhatsappSettings {
+    /// Name in the phone's list of linked devices.
+    pub os_name: String,
+    /// The simulator's socket; none for WhatsApp itself.
+    pub websocket_url: Option<String>,
+    /// The simulator's media; none for WhatsApp itself.
+    pub media_base_url: Option<String>,
+}
+
+/// A change of a line, for the floor above.
+#[derive(Debug, Clone)]
+pub struct LineNews {
+    /// Whose line.
+    pub login: LoginId,
+    /// Where it stands now.
+    pub state: LineState,
+}
+
+/// All lines. Cheap to clone.
+#[derive(Clone)]
+pub struct Whatsapp {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    setup: LineSetup,
+    lines: Mutex<HashMap<LoginId, Arc<Line>>>,
+    /// Lines that are linking, by who links; a person links one device at a time.
+    linking: Mutex<HashMap<String, Arc<Line>>>,
+    tasks: TaskTracker,
+}
+
+/// What every line needs.
+#[derive(Clone)]
+pub(crate) struct LineSetup {
+    pub(crate) settings: Arc<WhatsappSettings>,
+    pub(crate) store: Store,
+    pub(crate) sealer: Sealer,
+    pub(crate) http: Arc<http::Http>,
+    pub(crate) version: Arc<WebVersion>,
+    news: mpsc::Sender<LineNews>,
+    registry: Weak<Shared>,
+}
+
+impl LineSetup {
+    /// Sends news up; waits when the floor above is behind.
+    async fn tell(&self, news: LineNews) {
+        if self.news.send(news).await.is_err() {
+            tracing::debug!("nobody listens to news of lines: the bridge is stopping");
+        }
+    }
+
+    /// Makes a line that just finished linking the login's line.
+    async fn adopt(&self, login: &LoginId, device: &DeviceKey) {
+        let Some(shared) = self.registry.upgrade() else { return };
+        let mut linking = shared.linking.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = linking.iter().find(|(_, line)| line.device() == device).map(|(mxid, _)| mxid.clone());
+        if let Some(line) = owner.and_then(|mxid| linking.remove(&mxid)) {
+            shared.lines.lock().unwrap_or_else(PoisonError::into_inner).insert(login.clone(), line);
+        }
+    }
+
+    /// Stops the line of a login's former device.
+    async fn retire(&self, login: &LoginId, device: &DeviceKey) {
+        let Some(shared) = self.registry.upgrade() else { return };
+        let old = {
+            let mut lines = shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_old = lines.get(login).is_some_and(|line| line.device() == device);
+            if is_old { lines.remove(login) } else { None }
+        };
+        if let Some(line) = old {
+            line.stop_and_wait().await;
+        }
+    }
+}
+
+impl Whatsapp {
+    /// The WhatsApp side, with no line running yet, and where its news come out.
+    ///
+    /// # Errors
+    /// When the HTTP client can not be made.
+    pub fn new(settings: WhatsappSettings, store: Store, sealer: Sealer) -> anyhow::Result<(Self, mpsc::Receiver<LineNews>)> {
+        let (news, listen) = mpsc::channel(256);
+        let settings = Arc::new(settings);
+        let http = Arc::new(http::Http::new(&settings)?);
+        let version = Arc::new(WebVersion::new(store.clone(), http.clone(), settings.websocket_url.is_some()));
+        let shared = Arc::new_cyclic(|registry| Shared {
+            setup: LineSetup { settings, store, sealer, http, version, news, registry: registry.clone() },
+            lines: Mutex::default(),
+            linking: Mutex::default(),
+            tasks: TaskTracker::new(),
+        });
+        Ok((Self { shared }, listen))
+    }
+
+    /// Starts the line of a linked login, unless it runs.
+    pub fn start(&self, login: &LoginId, device: &DeviceKey) {
+        let mut lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.contains_key(login) {
+            return;
+        }
+        let line = Line::new(device.clone(), Some(login.clone()));
+        lines.insert(login.clone(), line.clone());
+        self.shared.tasks.spawn(line.run(self.shared.setup.clone(), None));
+    }
+
+    /// Begins linking a new device for a person; an earlier attempt of theirs is cancelled. The steps end with
+    /// one of the last three of [`LinkStep`], or without one when cancelled.
+    pub fn link(&self, mxid: &str, method: LinkMethod) -> mpsc::Receiver<LinkStep> {
+        let (steps, watch) = mpsc::channel(16);
+        let device = DeviceKey::new(crate::derive::hex(&rand::random::<[u8; 12]>()));
+        let line = Line::new(device, None);
+        let before = self.shared.linking.lock().unwrap_or_else(PoisonError::into_inner).insert(mxid.to_owned(), line.clone());
+        if let Some(before) = before {
+            before.stop.cancel();
+        }
+        let link = Link { mxid: mxid.to_owned(), method, steps };
+        let (shared, owner) = (self.shared.clone(), mxid.to_owned());
+        self.shared.tasks.spawn(async move {
+            line.clone().run(shared.setup.clone(), Some(link)).await;
+            let mut linking = shared.linking.lock().unwrap_or_else(PoisonError::into_inner);
+            if linking.get(&owner).is_some_and(|other| Arc::ptr_eq(other, &line)) {
+                linking.remove(&owner);
+            }
+        });
+        watch
+    }
+
+    /// Cancels a person's linking; false when there is none.
+    pub fn cancel_link(&self, mxid: &str) -> bool {
+        let line = self.shared.linking.lock().unwrap_or_else(PoisonError::into_inner).remove(mxid);
+        line.inspect(|line| line.stop.cancel()).is_some()
+    }
+
+    /// Where a login's line stands; none when it has none (logged out, or never started).
+    pub fn state(&self, login: &LoginId) -> Option<LineState> {
+        self.line(login).map(|line| line.state.borrow().clone())
+    }
+
+    /// Every line's state, for health.
+    pub fn states(&self) -> Vec<(LoginId, LineState)> {
+        let lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(|(login, line)| (login.clone(), line.state.borrow().clone())).collect()
+    }
+
+    /// Follows a login's line.
+    pub fn watch(&self, login: &LoginId) -> Option<watch::Receiver<LineState>> {
+        self.line(login).map(|line| line.state.subscribe())
+    }
+
+    /// Sends a message through a login under a fixed id and waits for the server's word.
+    ///
+    /// # Errors
+    /// [`SendFailure`].
+    pub async fn send(&self, login: &LoginId, chat: &ChatId, id: &WaMessageId, message: wa::Message) -> std::result::Result<(), SendFailure> {
+        let line = self.line(login).ok_or(SendFailure::Offline)?;
+        let client = line.client().ok_or(SendFailure::Offline)?;
+        outgoing::send(&client, &line.acks, chat, id, message).await
+    }
+
+    /// Reports messages of one author as read through a login.
+    ///
+    /// # Errors
+    /// [`SendFailure::Offline`] when nothing could be written.
+    pub async fn mark_read(&self, login: &LoginId, chat: &ChatId, author: Option<&GhostId>, ids: &[&str]) -> std::result::Result<(), SendFailure> {
+        let client = self.line(login).and_then(|line| line.client()).ok_or(SendFailure::Offline)?;
+        outgoing::mark_read(&client, chat, author, ids).await
+    }
+
+    /// Address and id of a person's picture as this login may see it; none when hidden or unset.
+    ///
+    /// # Errors
+    /// When the login is offline or WhatsApp does not answer.
+    pub async fn find_picture(&self, login: &LoginId, person: &GhostId) -> anyhow::Result<Option<Picture>> {
+        let client = self.line(login).and_then(|line| line.client()).ok_or_else(|| anyhow::anyhow!("the line is offline"))?;
+        let jid = person.as_str().parse()?;
+        let picture = client.contacts().get_profile_picture(&jid, true).await?;
+        Ok(picture.map(|picture| Picture { id: picture.id, url: picture.url }))
+    }
+
+    /// The bytes behind a picture's address, at most 5 MiB.
+    ///
+    /// # Errors
+    /// When it can not be fetched or is larger.
+    pub async fn fetch_picture(&self, picture: &Picture) -> anyhow::Result<Vec<u8>> {
+        self.shared.setup.http.fetch(&picture.url, 5 << 20).await
+    }
+
+    /// Unlinks a login's device on WhatsApp (best effort), stops its line and deletes the library's rows.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn log_out(&self, login: &LoginId, reason: &str) -> Result<()> {
+        let line = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner).remove(login);
+        if let Some(line) = line {
+            if let Some(client) = line.client() {
+                let told = tokio::time::timeout(Duration::from_secs(10), client.logout()).await;
+                if told.is_err() {
+                    tracing::warn!("WhatsApp did not confirm a logout in time");
+                }
+            }
+            line.stop_and_wait().await;
+        }
+        let store = &self.shared.setup.store;
+        store.log_out(login, reason).await?;
+        if let Some(record) = store.find_login(login).await? {
+            store.delete_device(&record.device).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops every line and waits until their clients have written what they hold.
+    pub async fn stop(&self, deadline: Duration) {
+        let lines: Vec<Arc<Line>> = {
+            let lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            let linking = self.shared.linking.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.values().chain(linking.values()).cloned().collect()
+        };
+        for line in lines {
+            line.stop.cancel();
+        }
+        self.shared.tasks.close();
+        if tokio::time::timeout(deadline, self.shared.tasks.wait()).await.is_err() {
+            tracing::warn!("some connections to WhatsApp did not end in time");
+        }
+    }
+
+    fn line(&self, login: &LoginId) -> Option<Arc<Line>> {
+        self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner).get(login).cloned()
+    }
+}
+
+/// Where a person's picture lies.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// WhatsApp's id of it; another picture has another id.
+    pub id: String,
+    /// Its address; expires.
+    pub url: String,
+}
+

@@ -1,0 +1,204 @@
+//! HTTP for the client library: one client for all lines, with time and size limits.
+//!
+//! The library asks for `https` hosts that WhatsApp's servers name. With a media address configured (the
+//! simulator's), scheme and authority of every request are replaced by it, so nothing else is contacted; with a
+//! simulator's socket but no media address, requests are refused.
+
+use super::WhatsappSettings;
+use futures_util::{StreamExt, stream};
+use std::io::{self, Read};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use whatsapp_rust::bytes::Bytes;
+use whatsapp_rust::http::{HttpClient, HttpRequest, HttpResponse};
+use whatsapp_rust::wacore::net::{StreamingHttpResponse, UploadBody};
+use whatsapp_rust::{anyhow, async_trait};
+
+/// Largest body that is held in memory as a whole.
+const MAX_BODY: u64 = 32 << 20;
+/// Largest body streamed: WhatsApp's own limit for a document is 2,000 MiB.
+const MAX_STREAM: u64 = 2100 << 20;
+/// Piece of an upload handed to the network at once.
+const PIECE: usize = 64 << 10;
+
+/// The client.
+pub struct Http {
+    client: reqwest::Client,
+    base: Option<reqwest::Url>,
+    closed: bool,
+}
+
+impl Http {
+    /// A client as the settings say.
+    ///
+    /// # Errors
+    /// When the media address does not parse or the TLS set-up fails.
+    pub fn new(settings: &WhatsappSettings) -> anyhow::Result<Self> {
+        let base = settings.media_base_url.as_deref().map(reqwest::Url::parse).transpose()?;
+        let client = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(15))
+            .read_timeout(Duration::from_secs(60))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self { client, closed: base.is_none() && settings.websocket_url.is_some(), base })
+    }
+
+    /// The body behind an address, refused when larger than `limit` bytes.
+    ///
+    /// # Errors
+    /// When it can not be fetched, is not there, or is too large.
+    pub async fn fetch(&self, url: &str, limit: u64) -> anyhow::Result<Vec<u8>> {
+        let response = self.client.get(self.place(url)?).timeout(Duration::from_secs(60)).send().await?;
+        anyhow::ensure!(response.status().is_success(), "the server answered {}", response.status());
+        read_whole(response, limit).await
+    }
+
+    fn place(&self, url: &str) -> anyhow::Result<reqwest::Url> {
+        let mut url = reqwest::Url::parse(url)?;
+        anyhow::ensure!(!self.closed, "with a simulator's socket and no media address, nothing is fetched");
+        if let Some(base) = &self.base {
+            let mut placed = base.clone();
+            placed.set_path(url.path());
+            placed.set_query(url.query());
+            url = placed;
+        }
+        Ok(url)
+    }
+
+    fn request(&self, request: &HttpRequest) -> anyhow::Result<reqwest::RequestBuilder> {
+        let method = reqwest::Method::from_bytes(request.method.as_bytes())?;
+        let mut building = self.client.request(method, self.place(&request.url)?);
+        for (name, value) in &request.headers {
+            building = building.header(name, value);
+        }
+        Ok(building)
+    }
+}
+
+async fn read_whole(response: reqwest::Response, limit: u64) -> anyhow::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    let mut pieces = response.bytes_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece?;
+        anyhow::ensure!((body.len() + piece.len()) as u64 <= limit, "the body is larger than {limit} bytes");
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
+}
+
+#[async_trait]
+impl HttpClient for Http {
+    async fn execute(&self, request: HttpRequest) -> anyhow::Result<HttpResponse> {
+        let mut building = self.request(&request)?.timeout(Duration::from_secs(120));
+        if let Some(body) = request.body {
+            building = building.body(body);
+        }
+        let response = building.send().await?;
+        let status_code = response.status().as_u16();
+        Ok(HttpResponse { status_code, body: read_whole(response, MAX_BODY).await? })
+    }
+
+    fn supports_streaming(&self) -> bool {
+        true
+    }
+
+    fn execute_streaming(&self, request: HttpRequest) -> anyhow::Result<StreamingHttpResponse> {
+        // The library calls this on a blocking thread of our runtime.
+        let runtime = Handle::try_current()?;
+        let response = runtime.block_on(self.request(&request)?.send())?;
+        let status_code = response.status().as_u16();
+        let pieces = response.bytes_stream().map(|piece| piece.map_err(io::Error::other)).boxed();
+        Ok(StreamingHttpResponse { status_code, body: Box::new(BlockingBody { runtime, pieces, rest: Bytes::new(), left: MAX_STREAM }) })
+    }
+
+    fn supports_upload_streaming(&self) -> bool {
+        true
+    }
+
+    fn execute_upload(&self, request: HttpRequest, body: UploadBody, content_length: u64) -> anyhow::Result<HttpResponse> {
+        let runtime = Handle::try_current()?;
+        // The body is read on this blocking thread and handed over piece by piece: two pieces in memory at most.
+        let (pieces, taken) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(1);
+        let taken = stream::unfold(taken, |mut taken| async move { taken.recv().await.map(|piece| (piece, taken)) });
+        let sending = self
+            .request(&request)?
+            .header("content-length", content_length)
+            .body(reqwest::Body::wrap_stream(taken))
+            .send();
+        let sent = runtime.spawn(sending);
+        feed(body, &pieces);
+        drop(pieces);
+        runtime.block_on(async {
+            let response = sent.await??;
+            let status_code = response.status().as_u16();
+            Ok(HttpResponse { status_code, body: read_whole(response, MAX_BODY).await? })
+        })
+    }
+}
+
+/// Hands a body over until its end, an error, or the receiver's loss of interest.
+fn feed(mut body: UploadBody, pieces: &tokio::sync::mpsc::Sender<io::Result<Bytes>>) {
+    loop {
+        let mut piece = vec![0; PIECE];
+        let handed = match body.read(&mut piece) {
+            Ok(0) => return,
+            Ok(read) => {
+                piece.truncate(read);
+                pieces.blocking_send(Ok(Bytes::from(piece)))
+            }
+            Err(error) => pieces.blocking_send(Err(error)),
+        };
+        if handed.is_err() {
+            return;
+        }
+    }
+}
+
+/// A streamed body read from a blocking thread.
+struct BlockingBody {
+    runtime: Handle,
+    pieces: stream::BoxStream<'static, io::Result<Bytes>>,
+    rest: Bytes,
+    left: u64,
+}
+
+impl Read for BlockingBody {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.rest.is_empty() {
+            match self.runtime.block_on(self.pieces.next()) {
+                Some(piece) => self.rest = piece?,
+                None => return Ok(0),
+            }
+            self.left = self
+                .left
+                .checked_sub(self.rest.len() as u64)
+                .ok_or_else(|| io::Error::other("the body is larger than WhatsApp allows"))?;
+        }
+        let taken = self.rest.len().min(buffer.len());
+        buffer[..taken].copy_from_slice(&self.rest.split_to(taken));
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn http(websocket: bool, media: Option<&str>) -> Http {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        Http::new(&WhatsappSettings {
+            os_name: String::new(),
+            websocket_url: websocket.then(|| "ws://127.0.0.1:1".into()),
+            media_base_url: media.map(str::to_owned),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn with_a_simulator_nothing_else_is_contacted() {
+        let placed = http(true, Some("http://127.0.0.1:9")).place("https://mmg.whatsapp.net/v/t1?auth=x").unwrap();
+        assert_eq!(placed.as_str(), "http://127.0.0.1:9/v/t1?auth=x");
+        assert!(http(true, None).place("https://web.whatsapp.com/sw.js").is_err());
+        assert_eq!(http(false, None).place("https://web.whatsapp.com/sw.js").unwrap().host_str(), Some("web.whatsapp.com"));
+    }
+}

@@ -1,0 +1,272 @@
+//! From the client library into the inbox.
+//!
+//! Promise: a decrypted message is committed before the library acknowledges it to WhatsApp. The hook only
+//! stores; it never calls the client and never touches the network. When the database is away it answers `Err`
+//! to everything, so that no later message overtakes the failed one, and asks for a reconnect once it is back.
+//!
+//! Who calls it: the library, on its receive path. A kill between commit and acknowledgement means a second
+//! delivery, which `seen` drops.
+
+use crate::convert::arrival::{About, WaArrival};
+use crate::convert::text::is_silent;
+use crate::ids::{ChatId, GhostId, Lane, LoginId, PortalId, WaMessageId};
+use crate::store::inbox::{Arrival, Source, ring_all};
+use crate::store::portals::PortalKind;
+use crate::store::{Result, Store, Tx};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use whatsapp_rust::prelude::{Client, InboundMessage, Jid, Server};
+use whatsapp_rust::wacore::types::events::Receipt;
+use whatsapp_rust::wacore::types::presence::ReceiptType;
+use whatsapp_rust::{InboundDurabilityHook, anyhow, async_trait};
+
+/// Inbox kind of a message: the body is a [`WaArrival`].
+pub const MESSAGE: &str = "wa.message";
+/// Inbox kind of a read receipt: the body is a [`ReceiptRow`].
+pub const RECEIPT: &str = "wa.receipt";
+
+/// How long the hook of a line just pairing waits for its login to be recorded. The batch is refused after it and
+/// comes again with the next connection.
+const BINDING_WAIT: Duration = Duration::from_secs(20);
+
+/// Aliases and portals remembered to spare look-ups; both are found again in the database when dropped.
+const MEMORY: usize = 20_000;
+
+/// Who read what, as the inbox keeps it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReceiptRow {
+    /// Canonical id of the reader.
+    pub reader: String,
+    /// WhatsApp's ids of the messages.
+    pub ids: Vec<String>,
+    /// When, milliseconds since 1970.
+    pub ts_ms: i64,
+}
+
+/// One line's way into the inbox.
+pub struct Intake {
+    store: Store,
+    login: watch::Receiver<Option<LoginId>>,
+    /// Set at the first failure; everything is refused until the line has built a new client with a new intake.
+    failing: AtomicBool,
+    failed: Notify,
+    portals: Mutex<HashMap<ChatId, PortalId>>,
+    aliases: Mutex<HashMap<GhostId, GhostId>>,
+}
+
+impl Intake {
+    /// An intake for a line; `login` says whose it is once that is known.
+    pub fn new(store: Store, login: watch::Receiver<Option<LoginId>>) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            login,
+            failing: AtomicBool::new(false),
+            failed: Notify::new(),
+            portals: Mutex::default(),
+            aliases: Mutex::default(),
+        })
+    }
+
+    /// Waits until a batch could not be stored.
+    pub async fn failed(&self) {
+        self.failed.notified().await;
+    }
+
+    /// Stores messages that reached us past the hook (recovered through the phone).
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn store_outside_hook(&self, batch: &[InboundMessage]) -> Result<()> {
+        let Some(login) = self.login.borrow().clone() else { return Ok(()) };
+        self.store_batch(&login, batch).await
+    }
+
+    /// Stores one batch in one transaction and rings its lanes.
+    async fn store_batch(&self, login: &LoginId, batch: &[InboundMessage]) -> Result<()> {
+        fail::fail_point!("from_wa.before_store", |_| Err(crate::store::StoreError::Corrupt {
+            table: "inbox",
+            why: "fault injected".into()
+        }));
+        let mut tx = self.store.begin_line("intake.messages").await?;
+        let mut lanes = Vec::new();
+        for inbound in batch {
+            if is_silent(&inbound.message) || !is_bridged(&inbound.info.source.chat) {
+                continue;
+            }
+            let arrival = self.arrival_of(&mut tx, login, inbound).await?;
+            if self.store.put_arrival(&mut tx, &arrival).await? {
+                lanes.push(arrival.lane);
+            }
+        }
+        tx.commit().await?;
+        fail::fail_point!("from_wa.after_store", |_| std::process::abort());
+        ring_all(&self.store, lanes);
+        Ok(())
+    }
+
+    async fn arrival_of(&self, tx: &mut Tx, login: &LoginId, inbound: &InboundMessage) -> Result<Arrival> {
+        let info = &inbound.info;
+        let source = &info.source;
+        let sender = self.canonical(tx, &source.sender, source.sender_alt.as_ref()).await?;
+        // In a direct chat the stanza's other id names the peer only when the peer wrote; our own copies name them
+        // as the recipient.
+        let chat_alt = if source.is_from_me { source.recipient_alt.as_ref() } else { source.sender_alt.as_ref() };
+        let chat = ChatId::new(self.canonical(tx, &source.chat, chat_alt).await?.as_str());
+        let portal = self.portal_of(tx, login, &chat, &sender).await?;
+        let id = WaMessageId::new(info.id.as_str());
+        let about = About {
+            sender: sender.as_str().into(),
+            id: info.id.clone(),
+            ts_ms: info.timestamp.timestamp_millis(),
+            from_me: source.is_from_me,
+            push_name: if source.is_from_me { String::new() } else { info.push_name.clone() },
+            business_name: None,
+        };
+        Ok(Arrival {
+            dedup: self.store.derive().wa_dedup(login, &chat, &sender, &id, "message"),
+            lane: Lane::into_matrix(portal),
+            source: Source::Whatsapp,
+            login: Some(login.clone()),
+            portal: Some(portal),
+            kind: MESSAGE,
+            body: WaArrival::new(&inbound.message, about).to_bytes(),
+        })
+    }
+
+    /// Stores a receipt that somebody else read our messages. Droppable: a failure is only logged by the caller.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn store_receipt(&self, receipt: &Receipt) -> Result<()> {
+        let Some(login) = self.login.borrow().clone() else { return Ok(()) };
+        if !matches!(receipt.r#type, ReceiptType::Read | ReceiptType::Played) || !is_bridged(&receipt.source.chat) {
+            return Ok(());
+        }
+        let mut tx = self.store.begin_line("intake.receipt").await?;
+        let reader = self.canonical(&mut tx, &receipt.source.sender, receipt.source.sender_alt.as_ref()).await?;
+        let chat = ChatId::new(self.canonical(&mut tx, &receipt.source.chat, None).await?.as_str());
+        let portal = self.portal_of(&mut tx, &login, &chat, &reader).await?;
+        let row = ReceiptRow { reader: reader.as_str().into(), ids: receipt.message_ids.clone(), ts_ms: receipt.timestamp.timestamp_millis() };
+        let all = WaMessageId::new(row.ids.join(","));
+        let arrival = Arrival {
+            dedup: self.store.derive().wa_dedup(&login, &chat, &reader, &all, "read"),
+            lane: Lane::into_matrix(portal),
+            source: Source::Whatsapp,
+            login: Some(login),
+            portal: Some(portal),
+            kind: RECEIPT,
+            body: serde_json::to_vec(&row).unwrap_or_default(),
+        };
+        let new = self.store.put_arrival(&mut tx, &arrival).await?;
+        tx.commit().await?;
+        if new {
+            self.store.bell().ring(arrival.lane);
+        }
+        Ok(())
+    }
+
+    /// The person's LID when known from the stanza, from memory or from the database; else the id itself.
+    async fn canonical(&self, tx: &mut Tx, jid: &Jid, alt: Option<&Jid>) -> Result<GhostId> {
+        let id = bare(jid);
+        if jid.server != Server::Pn {
+            if let Some(pn) = alt.filter(|alt| alt.server == Server::Pn) {
+                self.learn(tx, bare(pn), id.clone()).await?;
+            }
+            return Ok(id);
+        }
+        if let Some(lid) = alt.filter(|alt| alt.server == Server::Lid) {
+            let lid = bare(lid);
+            self.learn(tx, id, lid.clone()).await?;
+            return Ok(lid);
+        }
+        let known = self.aliases.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        if let Some(lid) = known {
+            return Ok(lid);
+        }
+        match self.store.find_lid_in(tx, &id).await? {
+            Some(lid) => {
+                self.remember_alias(id, lid.clone());
+                Ok(lid)
+            }
+            None => Ok(id),
+        }
+    }
+
+    async fn learn(&self, tx: &mut Tx, pn: GhostId, lid: GhostId) -> Result<()> {
+        let known = self.aliases.lock().unwrap_or_else(PoisonError::into_inner).get(&pn) == Some(&lid);
+        if !known {
+            self.store.put_alias_in(tx, &pn, &lid).await?;
+            self.store.join_ids_in(tx, &pn, &lid).await?;
+            self.remember_alias(pn, lid);
+        }
+        Ok(())
+    }
+
+    fn remember_alias(&self, pn: GhostId, lid: GhostId) {
+        let mut aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
+        if aliases.len() >= MEMORY {
+            aliases.clear();
+        }
+        aliases.insert(pn, lid);
+    }
+
+    async fn portal_of(&self, tx: &mut Tx, login: &LoginId, chat: &ChatId, sender: &GhostId) -> Result<PortalId> {
+        let known = self.portals.lock().unwrap_or_else(PoisonError::into_inner).get(chat).copied();
+        if let Some(portal) = known {
+            return Ok(portal);
+        }
+        let own = self.store.find_own_id_in(tx, login).await?;
+        let kind = if own.as_ref().is_some_and(|own| own.as_str() == chat.as_str()) { PortalKind::Own } else { PortalKind::Direct };
+        let portal = self.store.find_or_make_portal_in(tx, chat, Some(login), kind).await?;
+        self.store.join_portal_in(tx, portal.id, login).await?;
+        // A new row may still be rolled back: only what was there before is remembered.
+        if portal.room.is_some() && sender.as_str() == chat.as_str() {
+            let mut portals = self.portals.lock().unwrap_or_else(PoisonError::into_inner);
+            if portals.len() >= MEMORY {
+                portals.clear();
+            }
+            portals.insert(chat.clone(), portal.id);
+        }
+        Ok(portal.id)
+    }
+}
+
+#[async_trait]
+impl InboundDurabilityHook for Intake {
+    async fn on_messages(&self, _client: Arc<Client>, batch: &[InboundMessage]) -> anyhow::Result<()> {
+        if self.failing.load(Ordering::SeqCst) {
+            return Err(anyhow::anyhow!("waiting for the database"));
+        }
+        let mut login = self.login.clone();
+        let login = tokio::time::timeout(BINDING_WAIT, login.wait_for(Option::is_some))
+            .await
+            .ok()
+            .and_then(|known| known.ok().and_then(|login| login.clone()))
+            .ok_or_else(|| anyhow::anyhow!("the login is not recorded yet"));
+        let stored = match login {
+            Ok(login) => self.store_batch(&login, batch).await.map_err(anyhow::Error::from),
+            Err(refused) => Err(refused),
+        };
+        if stored.is_err() {
+            // What was learnt in a transaction that did not commit is not known.
+            self.aliases.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.failing.store(true, Ordering::SeqCst);
+            self.failed.notify_one();
+        }
+        stored
+    }
+}
+
+/// Whether this kind of chat has rooms: direct chats and own notes.
+fn is_bridged(chat: &Jid) -> bool {
+    matches!(chat.server, Server::Pn | Server::Lid) && chat.user != "0"
+}
+
+/// The id without a device.
+pub fn bare(jid: &Jid) -> GhostId {
+    GhostId::new(jid.to_non_ad().to_string())
+}

@@ -1,0 +1,471 @@
+//! One login's connection to WhatsApp, from the first client to the last.
+//!
+//! The library's client is one-shot: after `disconnect` a new one is built on the same rows. There is one client
+//! per login at any time; the old one is disconnected and its run task joined before a successor is built, and the
+//! line's task is the only one that builds. A failed inbound batch or a poisoned backend means: wait until the
+//! database answers, rebuild, and let WhatsApp deliver again.
+//!
+//! States: `Connecting` → `Connected` ⇄ `Offline`; `LoggedOut` ends it. A kill at any point loses nothing: the
+//! rows of the client are in the database, and what was not acknowledged comes again.
+
+use super::intake::{Intake, bare};
+use super::linking::{LinkMethod, LinkStep};
+use super::outgoing::Acks;
+use super::{LineNews, LineSetup};
+use crate::ids::{DeviceKey, LoginId};
+use crate::masked::Masked;
+use crate::store::StoreError;
+use crate::store::logins::Own;
+use crate::store::wa_backend::LineBackend;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use whatsapp_rust::pair_code::PairCodeOptions;
+use whatsapp_rust::prelude::{Client, Event, EventInterest, TokioRuntime};
+use whatsapp_rust::store::persistence_manager::PersistenceManager;
+use whatsapp_rust::transport::TokioWebSocketTransportFactory;
+use whatsapp_rust::wacore::store::DevicePropsOverride;
+use whatsapp_rust::wacore::types::events::{EventHandler, PairSuccess};
+use whatsapp_rust::{CacheConfig, waproto};
+
+/// Events of one client waiting for the line's task. Full: what may be dropped (receipts) is dropped.
+const EVENT_BUFFER: usize = 4096;
+/// Longest pause between two tries of a line that keeps failing.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Where a line stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LineState {
+    /// A connection is being made.
+    Connecting,
+    /// Messages flow.
+    Connected,
+    /// Not connected; tried again by itself.
+    Offline {
+        /// Why, in the person's words.
+        why: String,
+    },
+    /// WhatsApp no longer knows the device.
+    LoggedOut {
+        /// Why, in the person's words.
+        why: String,
+    },
+}
+
+/// One login's connection; shared by its task and those who send through it.
+pub struct Line {
+    pub(super) login: watch::Sender<Option<LoginId>>,
+    pub(super) state: watch::Sender<LineState>,
+    client: Mutex<Option<Arc<Client>>>,
+    pub(super) acks: Arc<Acks>,
+    pub(super) stop: CancellationToken,
+    /// Set when the run has ended.
+    ended: CancellationToken,
+    device: DeviceKey,
+}
+
+/// Where the steps of a linking go.
+pub(super) struct Link {
+    pub(super) mxid: String,
+    pub(super) method: LinkMethod,
+    pub(super) steps: mpsc::Sender<LinkStep>,
+}
+
+/// Why one client ended.
+enum Ending {
+    /// The line was told to stop.
+    Stopped,
+    /// The device is gone, or linking came to its end.
+    Final,
+    /// Build a new client after the pause.
+    Again(Duration),
+}
+
+impl LineState {
+    /// One word for logs and `/health`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Offline { .. } => "offline",
+            Self::LoggedOut { .. } => "logged out",
+        }
+    }
+}
+
+impl Line {
+    pub(super) fn new(device: DeviceKey, login: Option<LoginId>) -> Arc<Self> {
+        Arc::new(Self {
+            login: watch::Sender::new(login),
+            state: watch::Sender::new(LineState::Connecting),
+            client: Mutex::default(),
+            acks: Arc::default(),
+            stop: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            device,
+        })
+    }
+
+    /// The client in use, if one is built.
+    pub(super) fn client(&self) -> Option<Arc<Client>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The library's rows of this line.
+    pub(super) fn device(&self) -> &DeviceKey {
+        &self.device
+    }
+
+    /// Stops the line and waits until its client is gone (at most 20 seconds).
+    pub(super) async fn stop_and_wait(&self) {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(20), self.ended.cancelled()).await;
+        if ended.is_err() {
+            tracing::warn!(login = %self.masked(), "a connection to WhatsApp did not end in time");
+        }
+    }
+
+    fn login_id(&self) -> Option<LoginId> {
+        self.login.borrow().clone()
+    }
+
+    /// Runs the line until it is stopped or logged out.
+    pub(super) async fn run(self: Arc<Self>, setup: LineSetup, link: Option<Link>) {
+        let _ended = self.ended.clone().drop_guard();
+        let mut pause = Duration::from_secs(1);
+        loop {
+            let ending = match self.run_one_client(&setup, link.as_ref()).await {
+                Ok(ending) => ending,
+                Err(error) => {
+                    tracing::warn!(login = %self.masked(), error = %error, "a connection to WhatsApp could not be set up");
+                    self.set_state(&setup, LineState::Offline { why: "The connection to WhatsApp could not be set up.".into() }).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    Ending::Again(pause)
+                }
+            };
+            match ending {
+                Ending::Stopped | Ending::Final => break,
+                Ending::Again(wait) => {
+                    tokio::select! {
+                        () = self.stop.cancelled() => break,
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                    // The database first: a client without its rows would only fail again.
+                    let mut database = Duration::from_millis(200);
+                    while setup.store.ping().await.is_err() {
+                        tokio::select! {
+                            () = self.stop.cancelled() => return,
+                            () = tokio::time::sleep(database) => database = (database * 2).min(Duration::from_secs(5)),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn run_one_client(&self, setup: &LineSetup, link: Option<&Link>) -> anyhow::Result<Ending> {
+        if self.login_id().is_some() {
+            self.set_state(setup, LineState::Connecting).await;
+        }
+        let backend = LineBackend::new(setup.store.clone(), setup.sealer.clone(), self.device.clone());
+        let intake = Intake::new(setup.store.clone(), self.login.subscribe());
+        let client = self.build_client(setup, backend.clone(), intake.clone()).await?;
+        let (events, mut received) = mpsc::channel(EVENT_BUFFER);
+        client.subscribe(EventInterest::ALL, Arc::new(Sink { events, acks: self.acks.clone() })).detach();
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
+        let running = client.clone();
+        let mut run = tokio::spawn(async move { running.run().await });
+        if let (Some(link), None) = (link, self.login_id()) {
+            self.begin_linking(&client, link).await;
+        }
+        let ending = loop {
+            tokio::select! {
+                () = self.stop.cancelled() => break Ending::Stopped,
+                () = intake.failed() => break Ending::Again(Duration::from_millis(100)),
+                () = backend.poisoned() => break Ending::Again(Duration::from_millis(100)),
+                _ = &mut run => break self.ending_of_run(&mut received, setup, &client, &intake, link).await,
+                event = received.recv() => {
+                    if let Some(event) = event
+                        && let Some(ending) = self.handle(&event, setup, &client, &intake, link).await
+                    {
+                        break ending;
+                    }
+                }
+            }
+        };
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        client.disconnect().await;
+        if !run.is_finished() && tokio::time::timeout(Duration::from_secs(15), &mut run).await.is_err() {
+            run.abort();
+        }
+        Ok(ending)
+    }
+
+    /// What the run task left in the channel decides; a plain end means: connect again.
+    async fn ending_of_run(
+        &self,
+        received: &mut mpsc::Receiver<Arc<Event>>,
+        setup: &LineSetup,
+        client: &Arc<Client>,
+        intake: &Arc<Intake>,
+        link: Option<&Link>,
+    ) -> Ending {
+        while let Ok(event) = received.try_recv() {
+            if let Some(ending) = self.handle(&event, setup, client, intake, link).await {
+                return ending;
+            }
+        }
+        Ending::Again(Duration::from_secs(5))
+    }
+
+    async fn build_client(&self, setup: &LineSetup, backend: Arc<LineBackend>, intake: Arc<Intake>) -> anyhow::Result<Arc<Client>> {
+        let persistence = Arc::new(PersistenceManager::new(backend).await?);
+        let mut transport = TokioWebSocketTransportFactory::new();
+        if let Some(url) = &setup.settings.websocket_url {
+            transport = transport.with_url(url.as_str());
+        }
+        let client = Client::builder()
+            .with_runtime(TokioRuntime)
+            .with_persistence_manager(persistence)
+            .with_transport_factory(transport)
+            .with_http_client_arc(setup.http.clone())
+            .with_version_override(setup.version.current().await)
+            .with_cache_config(CacheConfig { chat_lanes_capacity: 256, sent_message_ttl_secs: 172_800, ..CacheConfig::default() })
+            .with_inbound_durability_hook_arc(intake)
+            .with_background_saver_interval(Duration::from_secs(30))
+            .with_skip_history_sync(true)
+            .with_wanted_pre_key_count(100)
+            .build()
+            .await?
+            .into_client();
+        if self.login_id().is_none() {
+            let platform = waproto::whatsapp::device_props::PlatformType::CHROME;
+            client
+                .set_device_props(DevicePropsOverride::new().with_os(setup.settings.os_name.as_str()).with_platform_type(platform))
+                .await;
+        }
+        Ok(client)
+    }
+
+    async fn begin_linking(&self, client: &Arc<Client>, link: &Link) {
+        let LinkMethod::Code { number } = &link.method else { return };
+        let options = PairCodeOptions { phone_number: number.clone(), ..PairCodeOptions::default() };
+        let ready = client.wait_for_socket(Duration::from_secs(30)).await;
+        let asked = match ready {
+            Ok(()) => client.pair_with_code(options).await.map(drop).map_err(|error| error.rejection().is_some_and(|r| r.is_throttled())),
+            Err(_) => Err(false),
+        };
+        if let Err(throttled) = asked {
+            let tell = if throttled {
+                "WhatsApp asks to wait before another code; please try again in an hour, or use `login qr`."
+            } else {
+                "WhatsApp gave no code for this number. Check that it is complete with its country code, or use `login qr`."
+            };
+            self.step(link, LinkStep::Failed { tell: tell.into() }).await;
+            self.stop.cancel();
+        }
+    }
+
+    async fn handle(
+        &self,
+        event: &Event,
+        setup: &LineSetup,
+        client: &Arc<Client>,
+        intake: &Arc<Intake>,
+        link: Option<&Link>,
+    ) -> Option<Ending> {
+        match event {
+            Event::Connected(_) => {
+                // Else the phone believes somebody sits at this device and mutes its notifications.
+                if client.presence().set_unavailable().await.is_err() {
+                    tracing::debug!(login = %self.masked(), "presence could not be set to unavailable");
+                }
+                self.set_state(setup, LineState::Connected).await;
+            }
+            Event::Disconnected(_) => {
+                self.set_state(setup, LineState::Offline { why: "The connection to WhatsApp was lost.".into() }).await;
+            }
+            Event::SelfPushNameUpdated(_) => {
+                if client.presence().set_unavailable().await.is_err() {
+                    tracing::debug!(login = %self.masked(), "presence could not be set to unavailable");
+                }
+            }
+            Event::Receipt(receipt) => {
+                if let Err(error) = intake.store_receipt(receipt).await {
+                    tracing::debug!(login = %self.masked(), %error, "a receipt was not stored");
+                }
+            }
+            Event::Messages(batch) if !batch.hook_committed => {
+                // Recovered through the phone, outside the hook: stored here, late but once.
+                if let Err(error) = intake.store_outside_hook(&batch.messages).await {
+                    tracing::warn!(login = %self.masked(), %error, "messages recovered through the phone were not stored");
+                }
+            }
+            Event::PairSuccess(success) => return self.bind(success, setup, client, link).await,
+            Event::PairError(_) => return self.fail_linking(link, "The phone and the bridge did not agree on keys; please try again.").await,
+            Event::QrScannedWithoutMultidevice(_) => {
+                return self.fail_linking(link, "This phone's WhatsApp is too old to link devices; please update it.").await;
+            }
+            Event::PairingQrCode(qr) => {
+                if let Some(link) = link.filter(|link| link.method == LinkMethod::Qr) {
+                    self.step(link, LinkStep::Qr { code: qr.code.clone(), valid: qr.timeout }).await;
+                }
+            }
+            Event::PairingCode(code) => {
+                if let Some(link) = link {
+                    self.step(link, LinkStep::Code { code: code.code.clone(), valid: code.timeout }).await;
+                }
+            }
+            Event::PairingQrCodesExhausted(_) => {
+                if let Some(link) = link
+                    && self.login_id().is_none()
+                {
+                    self.step(link, LinkStep::TimedOut).await;
+                    return Some(Ending::Final);
+                }
+            }
+            Event::LoggedOut(_) => {
+                return Some(self.logged_out(setup, "The device was removed: on the phone, or by WhatsApp.").await);
+            }
+            Event::StreamReplaced(_) => {
+                let why = "Another program uses this login's keys at the same time.";
+                self.set_state(setup, LineState::Offline { why: why.into() }).await;
+                return Some(Ending::Again(Duration::from_secs(60)));
+            }
+            Event::TemporaryBan(ban) => {
+                let wait = ban.expire.to_std().unwrap_or_default().max(Duration::from_secs(60));
+                let why = format!("WhatsApp has banned this account for {} minutes.", wait.as_secs().div_ceil(60));
+                self.set_state(setup, LineState::Offline { why }).await;
+                return Some(Ending::Again(wait));
+            }
+            Event::ClientOutdated(_) => {
+                setup.version.refresh().await;
+                let why = "WhatsApp asks for a newer version; the bridge looks for it.";
+                self.set_state(setup, LineState::Offline { why: why.into() }).await;
+                return Some(Ending::Again(Duration::from_secs(60)));
+            }
+            Event::ConnectFailure(_) => {
+                self.set_state(setup, LineState::Offline { why: "WhatsApp refused the connection.".into() }).await;
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Records a finished pairing: device, login and owner in one transaction, after the library's keys are
+    /// durable (its confirmation may leave before they are).
+    async fn bind(&self, success: &PairSuccess, setup: &LineSetup, client: &Arc<Client>, link: Option<&Link>) -> Option<Ending> {
+        let link = link?;
+        if let Err(error) = client.persistence_manager().flush().await {
+            tracing::error!(%error, "the keys of a new device could not be stored");
+            return self.fail_linking(Some(link), "The database did not take the new device's keys; please try again.").await;
+        }
+        let login = LoginId::new(success.id.user.to_string());
+        match self.record_login(success, &login, setup, link).await {
+            Ok(true) => {
+                self.login.send_replace(Some(login.clone()));
+                setup.adopt(&login, &self.device).await;
+                tracing::info!(login = %self.masked(), "linked");
+                self.step(link, LinkStep::Linked { login }).await;
+                None
+            }
+            Ok(false) => {
+                client.logout().await;
+                let tell = "This WhatsApp account is already linked by another person on this bridge. They have to log out first.";
+                self.fail_linking(Some(link), tell).await
+            }
+            Err(error) => {
+                tracing::error!(%error, "a new login could not be stored");
+                client.logout().await;
+                self.fail_linking(Some(link), "The database did not take the new login; please try again.").await
+            }
+        }
+    }
+
+    async fn record_login(&self, success: &PairSuccess, login: &LoginId, setup: &LineSetup, link: &Link) -> Result<bool, StoreError> {
+        let store = &setup.store;
+        let (pn, lid) = (bare(&success.id), bare(&success.lid));
+        let known_lid = (!success.lid.user.is_empty()).then_some(&lid);
+        let before = store.find_login(login).await?;
+        let mut tx = store.begin("login.bind").await?;
+        if !store.put_login_in(&mut tx, login, &link.mxid, &self.device, Own { lid: known_lid, pn: &pn }).await? {
+            return Ok(false);
+        }
+        store.bind_device_in(&mut tx, &self.device, login).await?;
+        if let Some(lid) = known_lid {
+            store.put_alias_in(&mut tx, &pn, lid).await?;
+            store.join_ids_in(&mut tx, &pn, lid).await?;
+        }
+        tx.commit().await?;
+        if let Some(old) = before.filter(|old| old.device != self.device) {
+            setup.retire(login, &old.device).await;
+            store.delete_device(&old.device).await?;
+        }
+        Ok(true)
+    }
+
+    async fn logged_out(&self, setup: &LineSetup, why: &str) -> Ending {
+        if let Some(login) = self.login_id() {
+            if let Err(error) = setup.store.log_out(&login, why).await {
+                tracing::error!(%error, "a logout could not be stored");
+                return Ending::Again(Duration::from_secs(5));
+            }
+            if let Err(error) = setup.store.delete_device(&self.device).await {
+                tracing::warn!(%error, "the rows of a logged-out device were not deleted");
+            }
+        }
+        self.set_state(setup, LineState::LoggedOut { why: why.into() }).await;
+        Ending::Final
+    }
+
+    async fn fail_linking(&self, link: Option<&Link>, tell: &str) -> Option<Ending> {
+        self.step(link?, LinkStep::Failed { tell: tell.into() }).await;
+        Some(Ending::Final)
+    }
+
+    async fn step(&self, link: &Link, step: LinkStep) {
+        if link.steps.send(step).await.is_err() {
+            tracing::debug!("nobody watches a linking any more");
+        }
+    }
+
+    async fn set_state(&self, setup: &LineSetup, state: LineState) {
+        let changed = self.state.send_if_modified(|old| {
+            let changed = *old != state;
+            old.clone_from(&state);
+            changed
+        });
+        if let (true, Some(login)) = (changed, self.login_id()) {
+            tracing::info!(login = %self.masked(), state = state.word(), "connection to WhatsApp");
+            setup.tell(LineNews { login, state }).await;
+        }
+    }
+
+    fn masked(&self) -> Masked {
+        Masked::phone(self.login_id().as_ref().map_or("", LoginId::as_str))
+    }
+
+}
+
+/// Takes the library's events on its receive path: acknowledgements at once, the rest into the line's channel.
+struct Sink {
+    events: mpsc::Sender<Arc<Event>>,
+    acks: Arc<Acks>,
+}
+
+impl EventHandler for Sink {
+    fn handle_event(&self, event: Arc<Event>) {
+        match &*event {
+            Event::ServerAck(ack) => self.acks.take(ack),
+            // Committed by the hook already, and the bell was rung.
+            Event::Messages(batch) if batch.hook_committed => {}
+            Event::ChatPresence(_) | Event::Presence(_) | Event::Notification(_) => {}
+            _ => {
+                if self.events.try_send(event).is_err() {
+                    tracing::warn!("an event of the WhatsApp connection was dropped: its buffer is full");
+                }
+            }
+        }
+    }
+}

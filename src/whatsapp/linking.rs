@@ -1,0 +1,47 @@
+//! Linking a new device, as a stream of steps somebody can show.
+
+use crate::ids::LoginId;
+use std::time::Duration;
+
+/// How the person links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkMethod {
+    /// Scan a picture.
+    Qr,
+    /// Type an eight-letter code on the phone of this number (digits only).
+    Code {
+        /// The phone number's digits, with country code.
+        number: String,
+    },
+}
+
+/// What happens while linking. [`LinkStep::Linked`], [`LinkStep::Failed`] and [`LinkStep::TimedOut`] end it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkStep {
+    /// Show this text as a QR picture; it replaces the one before.
+    Qr {
+        /// The picture's text. A secret of the person who links.
+        code: String,
+        /// How long it is valid.
+        valid: Duration,
+    },
+    /// Show this code to be typed on the phone.
+    Code {
+        /// Eight letters. A secret of the person who links.
+        code: String,
+        /// How long it is valid.
+        valid: Duration,
+    },
+    /// The account is linked and recorded.
+    Linked {
+        /// The login's name.
+        login: LoginId,
+    },
+    /// Nobody scanned or typed in time.
+    TimedOut,
+    /// It can not work.
+    Failed {
+        /// For the person: what happened and what to do.
+        tell: String,
+    },
+}
