@@ -132,7 +132,7 @@ async fn a_row_that_kills_the_process_whenever_it_is_tried(world: &mut World) ->
     // Until the row is given up, every start ends at it.
     let mut deaths = 0;
     loop {
-        world.bridge.start_with_kill_points("from_mx.after_reserve=return").await?;
+        world.bridge.start_with_kill_points("from_mx.poison=return").await?;
         let told = alice.wait_event("a word that it was not delivered", wait::STEP, |event| {
             event.room == room && event.sender != alice.id() && event.is_message("m.notice")
         });

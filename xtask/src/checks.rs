@@ -49,29 +49,13 @@ pub fn run() -> Result<()> {
     }
     println!("\nhow long each part took");
     for report in &reports {
-        let verdict = if report.failure.is_some() {
-            "FAILED"
-        } else {
-            "ok"
-        };
-        println!(
-            "  {:>7.1} s  {:<6}  {}",
-            report.took.as_secs_f32(),
-            verdict,
-            report.name
-        );
+        let verdict = if report.failure.is_some() { "FAILED" } else { "ok" };
+        println!("  {:>7.1} s  {:<6}  {}", report.took.as_secs_f32(), verdict, report.name);
     }
     println!("  {:>7.1} s  in all", start.elapsed().as_secs_f32());
-    let failures: Vec<&Report> = reports
-        .iter()
-        .filter(|report| report.failure.is_some())
-        .collect();
+    let failures: Vec<&Report> = reports.iter().filter(|report| report.failure.is_some()).collect();
     for report in &failures {
-        println!(
-            "{}: {}",
-            report.name,
-            report.failure.as_deref().unwrap_or_default()
-        );
+        println!("{}: {}", report.name, report.failure.as_deref().unwrap_or_default());
     }
     println!("{} passed, {} failed", tally.passed, tally.failed);
     if failures.is_empty() {
@@ -81,20 +65,10 @@ pub fn run() -> Result<()> {
 }
 
 fn run_all(reports: &mut Vec<Report>, tally: &mut Tally) {
-    check(reports, "format", || {
-        run_cargo(&["fmt", "--all", "--", "--check"], &[])
-    });
-    check(
-        reports,
-        "licences, banned and doubled packages",
-        packages::check,
-    );
+    check(reports, "format", || run_cargo(&["fmt", "--all", "--", "--check"], &[]));
+    check(reports, "licences, banned and doubled packages", packages::check);
     check(reports, "clippy", || {
-        let arguments = [
-            &["clippy", "--workspace", "--all-targets"],
-            &SELECTION[..],
-            &["--", "-D", "warnings"],
-        ];
+        let arguments = [&["clippy", "--workspace", "--all-targets"], &SELECTION[..], &["--", "-D", "warnings"]];
         run_cargo(&arguments.concat(), &[])
     });
     check(reports, "docs", || {
@@ -104,18 +78,11 @@ fn run_all(reports: &mut Vec<Report>, tally: &mut Tally) {
     check(reports, "build of the tests", || {
         // `--all-targets` for its features, which are those of `cargo test`: the binaries the stories start come
         // from the same build.
-        run_cargo(
-            &[&["build", "--workspace", "--all-targets"], &SELECTION[..]].concat(),
-            &[],
-        )
+        run_cargo(&[&["build", "--workspace", "--all-targets"], &SELECTION[..]].concat(), &[])
     });
     check(reports, "generated files", shipped::check_generated_files);
     check(reports, "build that ships", shipped::build);
-    check(
-        reports,
-        "the build that ships has no test exception",
-        shipped::check_clean,
-    );
+    check(reports, "the build that ships has no test exception", shipped::check_clean);
     check(reports, "tests", || run_tests(tally));
     scratch::sweep();
 }
@@ -130,11 +97,7 @@ fn check(reports: &mut Vec<Report>, name: &'static str, work: impl FnOnce() -> R
         None => println!("== {name}: ok ({:.1} s)", took.as_secs_f32()),
     }
     let passed = failure.is_none();
-    reports.push(Report {
-        name,
-        took,
-        failure,
-    });
+    reports.push(Report { name, took, failure });
     passed
 }
 

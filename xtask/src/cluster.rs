@@ -36,16 +36,7 @@ impl Cluster {
         let made = run_as_owner(&bin.join("initdb"))
             .arg("-D")
             .arg(&data)
-            .args([
-                "-U",
-                "postgres",
-                "-A",
-                "trust",
-                "--locale=C",
-                "-E",
-                "UTF8",
-                "--no-sync",
-            ])
+            .args(["-U", "postgres", "-A", "trust", "--locale=C", "-E", "UTF8", "--no-sync"])
             .output()
             .context("running initdb")?;
         if !made.status.success() {
@@ -57,33 +48,15 @@ impl Cluster {
         command
             .arg("-D")
             .arg(&data)
-            .args([
-                "-p",
-                &port.number().to_string(),
-                "-h",
-                "127.0.0.1",
-                "-k",
-                "",
-            ])
+            .args(["-p", &port.number().to_string(), "-h", "127.0.0.1", "-k", ""])
             // Nothing here outlives the run, so nothing is synced; the isolation is the same.
-            .args([
-                "-c",
-                "fsync=off",
-                "-c",
-                "synchronous_commit=off",
-                "-c",
-                "full_page_writes=off",
-            ])
+            .args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"])
             .args(["-c", "max_connections=400", "-c", "shared_buffers=64MB"])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
         let server = tether::spawn(command)?;
-        let mut cluster = Self {
-            server,
-            port,
-            folder,
-        };
+        let mut cluster = Self { server, port, folder };
         cluster.wait_ready(&bin, &log_path)?;
         Ok(cluster)
     }
@@ -91,25 +64,14 @@ impl Cluster {
     /// Returns the address of the maintenance database, as the bridge's `database.uri` takes it.
     #[must_use]
     pub fn url(&self) -> String {
-        format!(
-            "postgres://postgres@127.0.0.1:{}/postgres",
-            self.port.number()
-        )
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port.number())
     }
 
     fn wait_ready(&mut self, bin: &Path, log: &Path) -> Result<()> {
         let end = Instant::now() + Duration::from_secs(60);
         loop {
             let ready = Command::new(bin.join("pg_isready"))
-                .args([
-                    "-q",
-                    "-h",
-                    "127.0.0.1",
-                    "-U",
-                    "postgres",
-                    "-p",
-                    &self.port.number().to_string(),
-                ])
+                .args(["-q", "-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.number().to_string()])
                 .status()
                 .context("running pg_isready")?;
             if ready.success() {
@@ -129,15 +91,11 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         // The "fast" end lets it free its shared memory; SIGKILL would leave a segment behind.
         let asked = tether::signal(&self.server, tether::Signal::Int);
-        let ended =
-            asked.and_then(|()| tether::wait_exit(&mut self.server, Duration::from_secs(10)));
+        let ended = asked.and_then(|()| tether::wait_exit(&mut self.server, Duration::from_secs(10)));
         if !matches!(ended, Ok(Some(_)))
             && let Err(error) = self.server.kill().and_then(|()| self.server.wait())
         {
-            eprintln!(
-                "Postgres in {} could not be stopped: {error}",
-                self.folder.path().display()
-            );
+            eprintln!("Postgres in {} could not be stopped: {error}", self.folder.path().display());
         }
     }
 }

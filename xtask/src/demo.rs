@@ -29,10 +29,7 @@ pub fn run(exit: bool) -> Result<()> {
     if exit {
         demo.arg("--exit");
     }
-    let ended = demo
-        .current_dir(places::root())
-        .status()
-        .context("running the demo")?;
+    let ended = demo.current_dir(places::root()).status().context("running the demo")?;
     if !ended.success() {
         bail!("the demo failed ({ended})");
     }

@@ -10,9 +10,7 @@ use anyhow::{Context, Result, bail};
 #[must_use]
 pub fn find_program(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|candidate| candidate.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
 }
 
 /// Returns the folder of Postgres' server programs: beside an `initdb` in `PATH`, else Debian's newest version.
@@ -60,21 +58,12 @@ pub fn has_user(name: &str) -> bool {
 /// # Errors
 /// Not root, no `apt-get`, or the installation failed; the text names the command to run by hand.
 pub fn install_packages(packages: &[&str]) -> Result<()> {
-    let by_hand = format!(
-        "sudo apt-get install -y --no-install-recommends {}",
-        packages.join(" ")
-    );
+    let by_hand = format!("sudo apt-get install -y --no-install-recommends {}", packages.join(" "));
     if find_program("apt-get").is_none() {
-        bail!(
-            "this machine has no apt-get: install {} in its own way",
-            packages.join(", ")
-        );
+        bail!("this machine has no apt-get: install {} in its own way", packages.join(", "));
     }
     if !is_root() {
-        bail!(
-            "missing {}; this needs root. Run:\n    {by_hand}",
-            packages.join(", ")
-        );
+        bail!("missing {}; this needs root. Run:\n    {by_hand}", packages.join(", "));
     }
     let install = || -> Result<bool> {
         Ok(Command::new("apt-get")
@@ -92,16 +81,9 @@ pub fn install_packages(packages: &[&str]) -> Result<()> {
         return Ok(());
     }
     // A fresh machine has no package lists yet, an old one has stale ones.
-    Command::new("apt-get")
-        .args(["update", "-q"])
-        .stdout(Stdio::null())
-        .status()
-        .context("running apt-get update")?;
+    Command::new("apt-get").args(["update", "-q"]).stdout(Stdio::null()).status().context("running apt-get update")?;
     if install()? {
         return Ok(());
     }
-    bail!(
-        "apt-get could not install {}; try by hand: {by_hand}",
-        packages.join(", ")
-    )
+    bail!("apt-get could not install {}; try by hand: {by_hand}", packages.join(", "))
 }

@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 #[must_use]
 pub fn root() -> PathBuf {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask
-        .parent()
-        .map_or_else(|| xtask.to_path_buf(), Path::to_path_buf)
+    xtask.parent().map_or_else(|| xtask.to_path_buf(), Path::to_path_buf)
 }
 
 /// Returns the folder for everything built or downloaded: `CARGO_TARGET_DIR` when set, else `target` in the root.

@@ -52,10 +52,7 @@ pub fn lease() -> Result<Port> {
             continue;
         };
         if lock.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", number)).is_ok() {
-            return Ok(Port {
-                number,
-                _lock: lock,
-            });
+            return Ok(Port { number, _lock: lock });
         }
     }
     bail!("no free port between {LOWEST} and {}", LOWEST + SPAN)
@@ -75,7 +72,6 @@ mod tests {
     #[test]
     fn a_dropped_lease_can_be_bound() {
         let port = lease().expect("a port");
-        std::net::TcpListener::bind(("127.0.0.1", port.number()))
-            .expect("the leased port is free for its holder");
+        std::net::TcpListener::bind(("127.0.0.1", port.number())).expect("the leased port is free for its holder");
     }
 }

@@ -30,8 +30,7 @@ impl Folder {
     pub fn create(name: &str) -> Result<Self> {
         SWEEP.call_once(sweep);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("{PREFIX}{}-{count}-{name}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("{PREFIX}{}-{count}-{name}", std::process::id()));
         std::fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
         Ok(Self { path })
     }
@@ -55,10 +54,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "kept for a look, until the next run: {}",
-                self.path.display()
-            );
+            eprintln!("kept for a look, until the next run: {}", self.path.display());
             return;
         }
         if let Err(error) = std::fs::remove_dir_all(&self.path) {

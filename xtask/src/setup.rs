@@ -22,10 +22,7 @@ const PYTHON_PACKAGES: [&str; 2] = ["matrix-synapse==1.163.*", "psycopg2-binary=
 pub fn run() -> Result<()> {
     std::fs::create_dir_all(places::target())?;
     // Two runs at once (a test and a demo) would both fill the environment.
-    let lock = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(places::target().join(".setup.lock"))?;
+    let lock = OpenOptions::new().create(true).append(true).open(places::target().join(".setup.lock"))?;
     lock.lock().context("waiting for another set-up")?;
     step(1, "C compiler", ensure_compiler)?;
     step(2, "setpriv", ensure_setpriv)?;
@@ -38,10 +35,7 @@ pub fn run() -> Result<()> {
 fn step(number: u32, name: &str, work: fn() -> Result<String>) -> Result<()> {
     let start = Instant::now();
     let done = work().with_context(|| format!("set-up step {number}, {name}"))?;
-    println!(
-        "[{number}/5] {name}: {done} ({:.1} s)",
-        start.elapsed().as_secs_f32()
-    );
+    println!("[{number}/5] {name}: {done} ({:.1} s)", start.elapsed().as_secs_f32());
     Ok(())
 }
 
@@ -67,11 +61,7 @@ fn ensure_python() -> Result<String> {
     }
     let version = output(Command::new("python3").arg("--version"))?;
     let number = version.trim().trim_start_matches("Python ");
-    let minor: u32 = number
-        .split('.')
-        .nth(1)
-        .and_then(|minor| minor.parse().ok())
-        .unwrap_or(0);
+    let minor: u32 = number.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(0);
     if !number.starts_with("3.") || minor < 10 {
         bail!("Synapse needs Python 3.10 or newer, `python3` is {number}");
     }
@@ -82,42 +72,22 @@ fn ensure_synapse() -> Result<String> {
     let venv = places::venv();
     let stamp = venv.join(".complete");
     let wanted = PYTHON_PACKAGES.join("\n");
-    if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted)
-        && places::python().exists()
-    {
-        return Ok(format!(
-            "found {} in {}",
-            PYTHON_PACKAGES[0],
-            venv.display()
-        ));
+    if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) && places::python().exists() {
+        return Ok(format!("found {} in {}", PYTHON_PACKAGES[0], venv.display()));
     }
-    println!(
-        "      making {} and installing {}",
-        venv.display(),
-        PYTHON_PACKAGES.join(", ")
-    );
+    println!("      making {} and installing {}", venv.display(), PYTHON_PACKAGES.join(", "));
     // Debian's python3 without python3-venv begins the folder and then fails: `--clear` starts it anew.
     if make_venv(&venv).is_err() {
         machine::install_packages(&["python3-venv"])?;
         make_venv(&venv)?;
     }
     let installed = Command::new(places::python())
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--only-binary=:all:",
-        ])
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"])
         .args(PYTHON_PACKAGES)
         .status()
         .context("running pip")?;
     if !installed.success() {
-        bail!(
-            "pip could not install {} (it needs PyPI or a mirror)",
-            PYTHON_PACKAGES.join(", ")
-        );
+        bail!("pip could not install {} (it needs PyPI or a mirror)", PYTHON_PACKAGES.join(", "));
     }
     let version = output(Command::new(places::python()).args([
         "-c",
@@ -152,10 +122,7 @@ fn ensure_postgres() -> Result<String> {
     if machine::is_root() && !settings.exists() {
         std::fs::create_dir_all("/etc/postgresql-common")?;
         std::fs::write(settings, "create_main_cluster = false\n")?;
-        println!(
-            "      wrote {}: no cluster is made or started by the package",
-            settings.display()
-        );
+        println!("      wrote {}: no cluster is made or started by the package", settings.display());
     }
     machine::install_packages(&["postgresql"])?;
     let bin = machine::find_postgres().context("the package postgresql brought no initdb")?;
@@ -167,14 +134,9 @@ fn ensure_postgres() -> Result<String> {
 /// # Errors
 /// It could not be started or failed; the text holds its error output.
 fn output(command: &mut Command) -> Result<String> {
-    let done = command
-        .output()
-        .with_context(|| format!("running {command:?}"))?;
+    let done = command.output().with_context(|| format!("running {command:?}"))?;
     if !done.status.success() {
-        bail!(
-            "{command:?} failed: {}",
-            String::from_utf8_lossy(&done.stderr).trim()
-        );
+        bail!("{command:?} failed: {}", String::from_utf8_lossy(&done.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }

@@ -29,18 +29,7 @@ pub fn command(program: &Path) -> Command {
 #[must_use]
 pub fn command_as(user: &str, group: &str, program: &Path) -> Command {
     let mut command = Command::new("setpriv");
-    command
-        .args([
-            "--reuid",
-            user,
-            "--regid",
-            group,
-            "--clear-groups",
-            "--pdeathsig",
-            "KILL",
-            "--",
-        ])
-        .arg(program);
+    command.args(["--reuid", user, "--regid", group, "--clear-groups", "--pdeathsig", "KILL", "--"]).arg(program);
     command
 }
 
@@ -57,10 +46,7 @@ pub fn spawn(command: Command) -> Result<Child> {
         .map_err(|_| anyhow!("the thread that starts children panicked"))?
         .send((command, answer))
         .map_err(|_| anyhow!("the thread that starts children is gone"))?;
-    started
-        .recv()
-        .context("the thread that starts children is gone")?
-        .with_context(|| format!("starting {name}"))
+    started.recv().context("the thread that starts children is gone")?.with_context(|| format!("starting {name}"))
 }
 
 fn start_keeper() -> Sender<Order> {
@@ -105,18 +91,12 @@ pub fn signal(child: &Child, signal: Signal) -> Result<()> {
         Signal::Stop => "STOP",
         Signal::Cont => "CONT",
     };
-    let done = Command::new("sh")
-        .args(["-c", &format!("kill -{name} {}", child.id())])
-        .output()
-        .context("running sh")?;
+    let done =
+        Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).output().context("running sh")?;
     if done.status.success() {
         return Ok(());
     }
-    Err(anyhow!(
-        "SIG{name} to {} failed: {}",
-        child.id(),
-        String::from_utf8_lossy(&done.stderr).trim()
-    ))
+    Err(anyhow!("SIG{name} to {} failed: {}", child.id(), String::from_utf8_lossy(&done.stderr).trim()))
 }
 
 /// Waits for a child's end; returns its status, or `None` if it still ran after `limit`.

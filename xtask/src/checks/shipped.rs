@@ -38,18 +38,12 @@ pub fn check_clean() -> Result<()> {
         .output()
         .context("running cargo tree")?;
     if !tree.status.success() {
-        bail!(
-            "cargo tree failed: {}",
-            String::from_utf8_lossy(&tree.stderr)
-        );
+        bail!("cargo tree failed: {}", String::from_utf8_lossy(&tree.stderr));
     }
     let tree = String::from_utf8_lossy(&tree.stdout);
     for word in ["danger", "failpoints"] {
         if let Some(line) = tree.lines().find(|line| line.contains(word)) {
-            bail!(
-                "the build that ships has a test-only feature: {}",
-                line.trim()
-            );
+            bail!("the build that ships has a test-only feature: {}", line.trim());
         }
     }
     let shipped = says_simulator(&places::shipped_bridge())?;
@@ -65,25 +59,16 @@ pub fn check_clean() -> Result<()> {
 }
 
 fn says_simulator(binary: &Path) -> Result<bool> {
-    let answer = Command::new(binary)
-        .arg("--version-json")
-        .output()
-        .with_context(|| format!("running {}", binary.display()))?;
+    let answer =
+        Command::new(binary).arg("--version-json").output().with_context(|| format!("running {}", binary.display()))?;
     if !answer.status.success() {
-        bail!(
-            "{} --version-json failed ({})",
-            binary.display(),
-            answer.status
-        );
+        bail!("{} --version-json failed ({})", binary.display(), answer.status);
     }
     let answer: serde_json::Value = serde_json::from_slice(&answer.stdout)
         .with_context(|| format!("{} --version-json is not JSON", binary.display()))?;
-    answer["simulator"].as_bool().with_context(|| {
-        format!(
-            "{} --version-json has no boolean \"simulator\"",
-            binary.display()
-        )
-    })
+    answer["simulator"]
+        .as_bool()
+        .with_context(|| format!("{} --version-json has no boolean \"simulator\"", binary.display()))
 }
 
 /// Checks that the example files in the checkout are what the bridge generates.
@@ -105,27 +90,18 @@ fn generate(arguments: &[&str]) -> Result<()> {
         .output()
         .with_context(|| format!("running {}", places::bridge().display()))?;
     if !made.status.success() {
-        bail!(
-            "matrix-whatsapp {} failed: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&made.stderr)
-        );
+        bail!("matrix-whatsapp {} failed: {}", arguments.join(" "), String::from_utf8_lossy(&made.stderr));
     }
     Ok(())
 }
 
 fn compare(generated: &Path, name: &str) -> Result<()> {
-    let made = std::fs::read_to_string(generated)
-        .with_context(|| format!("reading the generated {name}"))?;
-    let kept = std::fs::read_to_string(places::root().join(name))
-        .with_context(|| format!("reading {name}"))?;
+    let made = std::fs::read_to_string(generated).with_context(|| format!("reading the generated {name}"))?;
+    let kept = std::fs::read_to_string(places::root().join(name)).with_context(|| format!("reading {name}"))?;
     if made == kept {
         return Ok(());
     }
-    let line = made
-        .lines()
-        .zip(kept.lines())
-        .position(|(made, kept)| made != kept);
+    let line = made.lines().zip(kept.lines()).position(|(made, kept)| made != kept);
     bail!(
         "{name} is not what the code generates (first difference: line {}); renew it with `rm {name} && cargo run -- -e -c {name}`",
         line.map_or(made.lines().count().min(kept.lines().count()), |line| line) + 1

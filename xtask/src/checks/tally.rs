@@ -20,10 +20,7 @@ impl Tally {
         let Some(counts) = line.strip_prefix("test result: ") else {
             return;
         };
-        let words: Vec<&str> = counts
-            .split([' ', ';', '.'])
-            .filter(|word| !word.is_empty())
-            .collect();
+        let words: Vec<&str> = counts.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
         for pair in words.windows(2) {
             let Ok(count) = pair[0].parse::<u64>() else {
                 continue;
@@ -61,15 +58,9 @@ mod tests {
         let mut tally = Tally::default();
         tally.read("running 3 tests");
         tally.read("test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.52s");
-        tally.read("test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s");
-        assert_eq!(
-            tally,
-            Tally {
-                passed: 13,
-                failed: 2,
-                skipped: 0
-            }
-        );
+        tally
+            .read("test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s");
+        assert_eq!(tally, Tally { passed: 13, failed: 2, skipped: 0 });
         tally.check().expect("nothing skipped");
     }
 
