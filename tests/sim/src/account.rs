@@ -8,8 +8,8 @@ use rand::RngExt as _;
 use wacore_binary::{Jid, Server};
 use wacore_libsignal::protocol::IdentityKeyPair;
 use waproto::whatsapp::{
-    ADVDeviceIdentity, ADVEncryptionType, ADVKeyIndexList, ADVSignedDeviceIdentity,
-    ADVSignedDeviceIdentityHMAC, ADVSignedKeyIndexList,
+    ADVDeviceIdentity, ADVEncryptionType, ADVKeyIndexList, ADVSignedDeviceIdentity, ADVSignedDeviceIdentityHMAC,
+    ADVSignedKeyIndexList,
 };
 
 use crate::{
@@ -75,11 +75,7 @@ pub enum Link {
     /// Logged in, has not asked to be active: nothing is delivered.
     Passive(ConnId),
     /// Receives its backlog: `credit` stanzas may still be sent, `sent` were.
-    Draining {
-        conn: ConnId,
-        credit: usize,
-        sent: usize,
-    },
+    Draining { conn: ConnId, credit: usize, sent: usize },
     /// Receives everything as it comes.
     Live(ConnId),
 }
@@ -181,18 +177,12 @@ impl Account {
 
     /// All devices, the phone first.
     pub fn devices(&self) -> Vec<u16> {
-        std::iter::once(0)
-            .chain(self.companions.keys().copied())
-            .collect()
+        std::iter::once(0).chain(self.companions.keys().copied()).collect()
     }
 
     /// Signs a new companion in: the container to send and its key index.
     /// `adv_secret` is the secret shared through the QR code or the pair code.
-    pub fn sign_companion(
-        &mut self,
-        companion_identity: &[u8; 32],
-        adv_secret: &[u8],
-    ) -> Result<(Vec<u8>, u32)> {
+    pub fn sign_companion(&mut self, companion_identity: &[u8; 32], adv_secret: &[u8]) -> Result<(Vec<u8>, u32)> {
         let key_index = self.next_key_index;
         self.next_key_index += 1;
         let details = ADVDeviceIdentity {

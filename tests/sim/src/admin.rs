@@ -159,10 +159,7 @@ fn once() -> u32 {
 
 async fn fault(Extract(sim): Extract<Simulator>, body: String) -> Answer {
     let fault: Fault = parse(&body)?;
-    let armed = fault
-        .kind
-        .parse()
-        .and_then(|kind| sim.fault(&fault.number, kind, fault.count));
+    let armed = fault.kind.parse().and_then(|kind| sim.fault(&fault.number, kind, fault.count));
     answer(armed.map(|()| json!({})))
 }
 

@@ -15,9 +15,7 @@ use wacore_appstate::{
 use wacore_binary::{Node, builder::NodeBuilder};
 use waproto::whatsapp::{
     KeyId, SyncActionValue, SyncdMutation, SyncdPatch, SyncdVersion,
-    message::{
-        AppStateSyncKey, AppStateSyncKeyData, AppStateSyncKeyFingerprint, AppStateSyncKeyId,
-    },
+    message::{AppStateSyncKey, AppStateSyncKeyData, AppStateSyncKeyFingerprint, AppStateSyncKeyId},
     sync_action_value::PushNameSetting,
     syncd_mutation::SyncdOperation,
 };
@@ -25,10 +23,7 @@ use waproto::whatsapp::{
 use crate::{
     ids::Address,
     queue::Class,
-    stanza::{
-        attr, attr_or_empty, bytes, children, error_node, iq_error, iq_result, leaf, server_jid,
-        unix_now,
-    },
+    stanza::{attr, attr_or_empty, bytes, children, error_node, iq_error, iq_result, leaf, server_jid, unix_now},
     state::State,
 };
 
@@ -50,9 +45,7 @@ impl Collection {
     /// Takes mutations into the running hash.
     fn absorb(&mut self, mutations: &[SyncdMutation]) {
         let values = &self.values;
-        let (_, result) = self
-            .hash
-            .update_hash(mutations, |index, _| Ok(values.get(index).cloned()));
+        let (_, result) = self.hash.update_hash(mutations, |index, _| Ok(values.get(index).cloned()));
         if let Err(error) = result {
             tracing::error!("app-state hash: {error:#}");
         }
@@ -78,9 +71,7 @@ impl Collection {
         self.absorb(&patch.mutations);
         let version = self.version() + 1;
         self.hash.version = version;
-        patch.version = MessageField::some(SyncdVersion {
-            version: Some(version),
-        });
+        patch.version = MessageField::some(SyncdVersion { version: Some(version) });
         self.patches.push(patch.encode_to_vec());
     }
 }
@@ -103,9 +94,7 @@ impl AppState {
         };
         let value = SyncActionValue {
             timestamp: Some(unix_now() as i64 * 1000),
-            push_name_setting: MessageField::some(PushNameSetting {
-                name: Some(push_name.to_owned()),
-            }),
+            push_name_setting: MessageField::some(PushNameSetting { name: Some(push_name.to_owned()) }),
             ..Default::default()
         };
         app_state.write("critical_block", &["setting_pushName"], &value)?;
@@ -116,15 +105,8 @@ impl AppState {
     pub fn write(&mut self, name: &str, index: &[&str], value: &SyncActionValue) -> Result<()> {
         let keys = expand_app_state_keys(&self.key);
         let iv: [u8; 16] = rand::rng().random();
-        let (mutation, _) = encode_record(
-            SyncdOperation::SET,
-            &serde_json::to_vec(index)?,
-            value,
-            &keys,
-            &self.key_id,
-            &iv,
-            1,
-        );
+        let (mutation, _) =
+            encode_record(SyncdOperation::SET, &serde_json::to_vec(index)?, value, &keys, &self.key_id, &iv, 1);
         let collection = self.collections.entry(name.to_owned()).or_default();
         let version = collection.version() + 1;
         // The MACs are over the hash after this patch.
@@ -132,17 +114,9 @@ impl AppState {
         collection.hash.version = version;
         let mut patch = SyncdPatch {
             mutations: vec![mutation],
-            snapshot_mac: Some(
-                collection
-                    .hash
-                    .generate_snapshot_mac(name, &keys.snapshot_mac),
-            ),
-            key_id: MessageField::some(KeyId {
-                id: Some(self.key_id.to_vec()),
-            }),
-            version: MessageField::some(SyncdVersion {
-                version: Some(version),
-            }),
+            snapshot_mac: Some(collection.hash.generate_snapshot_mac(name, &keys.snapshot_mac)),
+            key_id: MessageField::some(KeyId { id: Some(self.key_id.to_vec()) }),
+            version: MessageField::some(SyncdVersion { version: Some(version) }),
             ..Default::default()
         };
         patch.patch_mac = Some(generate_patch_mac(&patch, name, &keys.patch_mac, version));
@@ -153,9 +127,7 @@ impl AppState {
     /// The key as the phone gives it to companions.
     pub fn key_message(&self, raw_id: u32, current: u32, devices: Vec<u32>) -> AppStateSyncKey {
         AppStateSyncKey {
-            key_id: MessageField::some(AppStateSyncKeyId {
-                key_id: Some(self.key_id.to_vec()),
-            }),
+            key_id: MessageField::some(AppStateSyncKeyId { key_id: Some(self.key_id.to_vec()) }),
             key_data: MessageField::some(AppStateSyncKeyData {
                 key_data: Some(self.key.to_vec()),
                 fingerprint: MessageField::some(AppStateSyncKeyFingerprint {
@@ -181,9 +153,7 @@ pub fn answer(state: &mut State, address: &Address, node: &Node) -> Node {
             continue;
         };
         let name = attr_or_empty(request, "name");
-        let known: u64 = attr(request, "version")
-            .and_then(|v| v.parse().ok())
-            .unwrap_or(0);
+        let known: u64 = attr(request, "version").and_then(|v| v.parse().ok()).unwrap_or(0);
         let collections = &mut account.app_state.collections;
         let collection = collections.entry(name.clone()).or_default();
         let reply = NodeBuilder::new("collection").attr("name", name.as_str());
@@ -199,18 +169,8 @@ pub fn answer(state: &mut State, address: &Address, node: &Node) -> Node {
                 replies.push(reply.attr("version", version).build());
                 changed.push((name, version));
             }
-            Some(_) => replies.push(
-                reply
-                    .attr("type", "error")
-                    .children([error_node(409, "conflict")])
-                    .build(),
-            ),
-            None => replies.push(
-                reply
-                    .attr("type", "error")
-                    .children([error_node(400, "bad-request")])
-                    .build(),
-            ),
+            Some(_) => replies.push(reply.attr("type", "error").children([error_node(409, "conflict")]).build()),
+            None => replies.push(reply.attr("type", "error").children([error_node(400, "bad-request")]).build()),
         }
     }
     for (name, version) in changed {
@@ -223,31 +183,22 @@ fn newer_patches(reply: NodeBuilder, collection: &Collection, known: u64) -> Nod
     let from = usize::try_from(known).unwrap_or(usize::MAX);
     let newer = collection.patches.get(from..).unwrap_or_default();
     let patches = newer.iter().map(|patch| leaf("patch", patch.clone()));
-    let reply = reply
-        .attr("version", collection.version())
-        .attr("has_more_patches", "false");
+    let reply = reply.attr("version", collection.version()).attr("has_more_patches", "false");
     if newer.is_empty() {
         return reply.build();
     }
-    reply
-        .children([NodeBuilder::new("patches").children(patches).build()])
-        .build()
+    reply.children([NodeBuilder::new("patches").children(patches).build()]).build()
 }
 
 /// Tells the other companions that a collection changed.
 pub fn announce(state: &mut State, author: &Address, name: &str, version: u64) {
-    let devices: Vec<u16> = state
-        .accounts
-        .get(&author.number)
-        .map_or_else(Vec::new, |a| a.companions.keys().copied().collect());
+    let devices: Vec<u16> =
+        state.accounts.get(&author.number).map_or_else(Vec::new, |a| a.companions.keys().copied().collect());
     for device in devices {
         if device == author.device {
             continue;
         }
-        let body = NodeBuilder::new("collection")
-            .attr("name", name)
-            .attr("version", version)
-            .build();
+        let body = NodeBuilder::new("collection").attr("name", name).attr("version", version).build();
         let notification = NodeBuilder::new("notification")
             .attr("type", "server_sync")
             .attr("from", server_jid())

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use wacore_binary::{consts::WA_CONN_HEADER, marshal, marshal::unmarshal_ref, util::unpack};
 use wacore_noise::{
     NoiseCipher,
-    framing::{FrameDecoder, encode_frame, encode_frame_into},
+    framing::{FrameDecoder, append_frame_into, encode_frame},
 };
 
 use crate::{
@@ -42,13 +42,7 @@ async fn run(shared: &Arc<Shared>, socket: WebSocket) -> Result<()> {
     let secured = tokio::time::timeout(HANDSHAKE_TIME, handshake(shared, &mut sink, &mut frames))
         .await
         .context("handshake took too long")??;
-    let Secured {
-        send,
-        receive,
-        client_static,
-        payload,
-        kind,
-    } = secured;
+    let Secured { send, receive, client_static, payload, kind } = secured;
     let (out, outgoing) = unbounded_channel();
     let conn = shared.with(|state| {
         let conn = login::open(state, out, client_static, &payload);
@@ -104,7 +98,7 @@ async fn write(
                 Outgoing::Stanza(node) if !close => {
                     let sealed = cipher.encrypt_with_counter(counter, &marshal(&node)?)?;
                     counter += 1;
-                    encode_frame_into(&sealed, None, &mut wire)?;
+                    append_frame_into(&sealed, None, &mut wire)?;
                 }
                 Outgoing::Stanza(_) => {}
                 Outgoing::Close => close = true,
@@ -121,12 +115,7 @@ async fn write(
     Ok(())
 }
 
-async fn read(
-    shared: &Arc<Shared>,
-    conn: crate::ids::ConnId,
-    mut frames: Frames,
-    cipher: NoiseCipher,
-) -> Result<()> {
+async fn read(shared: &Arc<Shared>, conn: crate::ids::ConnId, mut frames: Frames, cipher: NoiseCipher) -> Result<()> {
     let mut counter = 0u32;
     while let Some(mut frame) = frames.next().await? {
         cipher.decrypt_in_place_with_counter(counter, &mut frame)?;
@@ -146,10 +135,7 @@ struct Frames {
 
 impl Frames {
     fn new(stream: SplitStream<WebSocket>) -> Self {
-        Self {
-            stream,
-            decoder: FrameDecoder::new(),
-        }
+        Self { stream, decoder: FrameDecoder::new() }
     }
 
     /// Reads `[ED 0 1 len routing] WA 6 3`; the rest is kept for the frames.
@@ -158,9 +144,7 @@ impl Frames {
         let mut start = 0;
         loop {
             if start == 0 && buffer.len() >= 7 && buffer.starts_with(b"ED") {
-                let len = usize::from(buffer[4]) << 16
-                    | usize::from(buffer[5]) << 8
-                    | usize::from(buffer[6]);
+                let len = usize::from(buffer[4]) << 16 | usize::from(buffer[5]) << 8 | usize::from(buffer[6]);
                 start = 7 + len;
             }
             let plain = buffer.len() >= 2 && !buffer.starts_with(b"ED");
@@ -169,10 +153,7 @@ impl Frames {
                 let header = &buffer[start..];
                 // The last byte is the token dictionary's version: another one
                 // would be read as other words.
-                ensure!(
-                    header == WA_CONN_HEADER,
-                    "connection header {header:02x?}, expected {WA_CONN_HEADER:02x?}"
-                );
+                ensure!(header == WA_CONN_HEADER, "connection header {header:02x?}, expected {WA_CONN_HEADER:02x?}");
                 self.decoder.feed(&rest);
                 return Ok(());
             }

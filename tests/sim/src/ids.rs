@@ -56,10 +56,7 @@ pub struct Address {
 impl Address {
     /// The device `device` of `number`.
     pub fn new(number: &Number, device: u16) -> Self {
-        Self {
-            number: number.clone(),
-            device,
-        }
+        Self { number: number.clone(), device }
     }
 }
 

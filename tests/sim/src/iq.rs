@@ -65,28 +65,17 @@ pub fn handle(state: &mut State, conn: ConnId, address: &Address, node: &Node) {
 
 fn not_understood(state: &mut State, conn: ConnId, node: &Node, kind: &str) {
     state.record_unknown(node);
-    let reply = if kind == "set" {
-        iq_result(node, [])
-    } else {
-        iq_error(node, 404, "item-not-found")
-    };
+    let reply = if kind == "set" { iq_result(node, []) } else { iq_error(node, 404, "item-not-found") };
     state.send(conn, reply);
 }
 
 fn props(node: &Node) -> Node {
-    let body = NodeBuilder::new("props")
-        .attr("protocol", "1")
-        .attr("hash", "sim")
-        .attr("refresh", "86400")
-        .build();
+    let body = NodeBuilder::new("props").attr("protocol", "1").attr("hash", "sim").attr("refresh", "86400").build();
     iq_result(node, [body])
 }
 
 fn media_conn(state: &State, node: &Node) -> Node {
-    let host = NodeBuilder::new("host")
-        .attr("hostname", state.listen.to_string())
-        .attr("type", "primary")
-        .build();
+    let host = NodeBuilder::new("host").attr("hostname", state.listen.to_string()).attr("type", "primary").build();
     let body = NodeBuilder::new("media_conn")
         .attr("auth", "sim-auth")
         .attr("ttl", "3600")

@@ -15,18 +15,8 @@ use crate::{
 
 /// Registers a connection that finished its handshake and answers its payload:
 /// a login of a linked device, or a new companion.
-pub fn open(
-    state: &mut State,
-    out: UnboundedSender<Outgoing>,
-    noise_key: [u8; 32],
-    payload: &ClientPayload,
-) -> ConnId {
-    let conn = state.open_connection(Connection {
-        out,
-        noise_key,
-        peer: Peer::Dead,
-        held_acks: Vec::new(),
-    });
+pub fn open(state: &mut State, out: UnboundedSender<Outgoing>, noise_key: [u8; 32], payload: &ClientPayload) -> ConnId {
+    let conn = state.open_connection(Connection { out, noise_key, peer: Peer::Dead, held_acks: Vec::new() });
     if let Some(username) = payload.username {
         let device = payload.device.unwrap_or(0);
         login(state, conn, username, device, &noise_key);
@@ -75,9 +65,7 @@ fn login(state: &mut State, conn: ConnId, username: u64, device: u32, noise_key:
         .attr("creation", unix_now())
         .build();
     state.send(conn, success);
-    let routing = NodeBuilder::new("edge_routing")
-        .children([leaf("routing_info", [0x08, 0x0c, 0x08, 0x02])])
-        .build();
+    let routing = NodeBuilder::new("edge_routing").children([leaf("routing_info", [0x08, 0x0c, 0x08, 0x02])]).build();
     state.send(conn, ib(routing));
 }
 

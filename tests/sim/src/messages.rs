@@ -51,9 +51,7 @@ fn ack(node: &Node, to: &Jid) -> NodeBuilder {
 
 /// Sends a message ack, or keeps it while the account holds.
 fn send_ack(state: &mut State, conn: ConnId, sender: &Address, ack: Node) {
-    let holding = state
-        .account(&sender.number)
-        .is_ok_and(|a| a.faults.is_holding());
+    let holding = state.account(&sender.number).is_ok_and(|a| a.faults.is_holding());
     if !holding {
         return state.send(conn, ack);
     }
@@ -67,11 +65,8 @@ pub fn release(state: &mut State, number: &Number) {
     let Some(account) = state.accounts.get(number) else {
         return;
     };
-    let devices: Vec<(u16, Option<ConnId>)> = account
-        .companions
-        .iter()
-        .map(|(device, companion)| (*device, companion.link.conn()))
-        .collect();
+    let devices: Vec<(u16, Option<ConnId>)> =
+        account.companions.iter().map(|(device, companion)| (*device, companion.link.conn())).collect();
     for (device, conn) in devices {
         let held = conn.and_then(|conn| state.connections.get_mut(&conn));
         let acks = held.map_or_else(Vec::new, |c| std::mem::take(&mut c.held_acks));
@@ -153,16 +148,12 @@ fn build_copy(
     } else {
         copy = copy.attr("sender_lid", account.jid(Server::Lid, 0));
     }
-    let prekey = encs
-        .iter()
-        .any(|enc| attr(enc, "type").as_deref() == Some("pkmsg"));
-    let others = children(node)
-        .iter()
-        .filter(|child| match child.tag.as_ref() {
-            "participants" | "enc" => false,
-            "device-identity" => prekey,
-            _ => true,
-        });
+    let prekey = encs.iter().any(|enc| attr(enc, "type").as_deref() == Some("pkmsg"));
+    let others = children(node).iter().filter(|child| match child.tag.as_ref() {
+        "participants" | "enc" => false,
+        "device-identity" => prekey,
+        _ => true,
+    });
     let content: Vec<Node> = encs.iter().chain(others).cloned().collect();
     Some(copy.children(content).build())
 }

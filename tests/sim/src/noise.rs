@@ -2,9 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use buffa::Message as _;
-use wacore_binary::consts::{
-    NOISE_PATTERN_IK, NOISE_PATTERN_XX, NOISE_PATTERN_XXFALLBACK, WA_CONN_HEADER,
-};
+use wacore_binary::consts::{NOISE_PATTERN_IK, NOISE_PATTERN_XX, NOISE_PATTERN_XXFALLBACK, WA_CONN_HEADER};
 use wacore_libsignal::protocol::KeyPair;
 use wacore_noise::{NoiseCipher, NoiseHandshake};
 use waproto::whatsapp::{
@@ -90,13 +88,8 @@ impl ServerKeys {
                 not_after: Some(until),
             }
             .encode_to_vec();
-            let signature = signer
-                .calculate_signature(&details, &mut rand::rng())
-                .context("signing a certificate")?;
-            Ok(NoiseCertificate {
-                details: Some(details),
-                signature: Some(signature.to_vec()),
-            })
+            let signature = signer.calculate_signature(&details, &mut rand::rng()).context("signing a certificate")?;
+            Ok(NoiseCertificate { details: Some(details), signature: Some(signature.to_vec()) })
         };
         let chain = CertChain {
             leaf: buffa::MessageField::some(certify(2, 1, &pair, &intermediate)?),
@@ -109,14 +102,8 @@ impl ServerKeys {
     /// Answers a client hello.
     pub fn answer(&self, hello: &[u8], ik: IkPolicy) -> Result<Answer> {
         let message = HandshakeMessage::decode_from_slice(hello).context("client hello")?;
-        let hello = message
-            .client_hello
-            .into_option()
-            .ok_or_else(|| anyhow!("first frame without client hello"))?;
-        let ephemeral = hello
-            .ephemeral
-            .clone()
-            .ok_or_else(|| anyhow!("client hello without ephemeral key"))?;
+        let hello = message.client_hello.into_option().ok_or_else(|| anyhow!("first frame without client hello"))?;
+        let ephemeral = hello.ephemeral.clone().ok_or_else(|| anyhow!("client hello without ephemeral key"))?;
         if hello.r#static.is_none() {
             return self.answer_xx(&ephemeral, NOISE_PATTERN_XX, HandshakeKind::Xx);
         }
@@ -125,11 +112,7 @@ impl ServerKeys {
         {
             return Ok(done);
         }
-        self.answer_xx(
-            &ephemeral,
-            NOISE_PATTERN_XXFALLBACK,
-            HandshakeKind::XxFallback,
-        )
+        self.answer_xx(&ephemeral, NOISE_PATTERN_XXFALLBACK, HandshakeKind::XxFallback)
     }
 
     fn answer_xx(&self, client: &[u8], pattern: &str, kind: HandshakeKind) -> Result<Answer> {
@@ -142,14 +125,7 @@ impl ServerKeys {
         noise.mix_shared_secret(self.pair.private_key.serialize(), client)?;
         let certificate = noise.encrypt(&self.chain)?;
         let hello = server_hello(&ephemeral, Some(encrypted_static), certificate);
-        Ok(Answer::Continue(
-            hello,
-            AwaitFinish {
-                noise,
-                ephemeral,
-                kind,
-            },
-        ))
+        Ok(Answer::Continue(hello, AwaitFinish { noise, ephemeral, kind }))
     }
 
     fn answer_ik(&self, hello: &ClientHello, client: &[u8]) -> Result<Answer> {
@@ -178,16 +154,12 @@ impl AwaitFinish {
     /// Reads the client's last handshake frame.
     pub fn finish(mut self, frame: &[u8]) -> Result<Secured> {
         let message = HandshakeMessage::decode_from_slice(frame).context("client finish")?;
-        let last = message
-            .client_finish
-            .into_option()
-            .ok_or_else(|| anyhow!("second frame without client finish"))?;
+        let last = message.client_finish.into_option().ok_or_else(|| anyhow!("second frame without client finish"))?;
         let (Some(enc_static), Some(enc_payload)) = (last.r#static, last.payload) else {
             bail!("incomplete client finish");
         };
         let client_static = self.noise.decrypt(&enc_static)?;
-        self.noise
-            .mix_shared_secret(self.ephemeral.private_key.serialize(), &client_static)?;
+        self.noise.mix_shared_secret(self.ephemeral.private_key.serialize(), &client_static)?;
         let payload = self.noise.decrypt(&enc_payload)?;
         finish(self.noise, &client_static, &payload, self.kind)
     }
@@ -206,12 +178,7 @@ fn server_hello(ephemeral: &KeyPair, enc_static: Option<Vec<u8>>, payload: Vec<u
     .encode_to_vec()
 }
 
-fn finish(
-    noise: NoiseHandshake,
-    client_static: &[u8],
-    payload: &[u8],
-    kind: HandshakeKind,
-) -> Result<Secured> {
+fn finish(noise: NoiseHandshake, client_static: &[u8], payload: &[u8], kind: HandshakeKind) -> Result<Secured> {
     // `finish` names its two ciphers from the initiator's side; we answer.
     let (initiator_write, initiator_read) = noise.finish()?;
     Ok(Secured {

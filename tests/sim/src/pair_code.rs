@@ -67,15 +67,7 @@ fn hello(state: &mut State, conn: ConnId, node: &Node, request: &Node) {
         return state.send(conn, iq_error(node, 404, "item-not-found"));
     };
     let reference: [u8; 16] = rand::rng().random();
-    state.pair_codes.insert(
-        number,
-        PendingCode {
-            conn,
-            reference: reference.to_vec(),
-            wrapped,
-            typed: None,
-        },
-    );
+    state.pair_codes.insert(number, PendingCode { conn, reference: reference.to_vec(), wrapped, typed: None });
     let body = NodeBuilder::new("link_code_companion_reg")
         .attr("stage", "companion_hello")
         .children([leaf("link_code_pairing_ref", reference)])
@@ -87,10 +79,7 @@ fn hello(state: &mut State, conn: ConnId, node: &Node, request: &Node) {
 /// waits for this number.
 pub fn pending(state: &State, number: &Number) -> Result<Vec<u8>> {
     state.account(number)?;
-    let code = state
-        .pair_codes
-        .get(number)
-        .with_context(|| format!("no companion asks {number} for a code"))?;
+    let code = state.pair_codes.get(number).with_context(|| format!("no companion asks {number} for a code"))?;
     Ok(code.wrapped.clone())
 }
 
@@ -100,37 +89,20 @@ pub fn unwrap_companion(wrapped: &[u8], code: &str) -> Result<PhoneHalf> {
     let companion_ephemeral = PairCodeUtils::decrypt_primary_ephemeral_pub(wrapped, code)
         .map_err(|e| anyhow!("unwrapping the companion's key: {e}"))?;
     let ephemeral = KeyPair::generate(&mut rand::rng());
-    let public: [u8; 32] = ephemeral
-        .public_key
-        .public_key_bytes()
-        .try_into()
-        .context("public key")?;
-    Ok(PhoneHalf {
-        wrapped: PairCodeUtils::encrypt_ephemeral_pub(&public, code),
-        ephemeral,
-        companion_ephemeral,
-    })
+    let public: [u8; 32] = ephemeral.public_key.public_key_bytes().try_into().context("public key")?;
+    Ok(PhoneHalf { wrapped: PairCodeUtils::encrypt_ephemeral_pub(&public, code), ephemeral, companion_ephemeral })
 }
 
 /// Sends the phone's half to the companion; returns its connection.
 pub fn send_half(state: &mut State, number: &Number, half: PhoneHalf) -> Result<ConnId> {
     let identity = *state.account(number)?.phone.identity().public_key();
-    let code = state
-        .pair_codes
-        .get_mut(number)
-        .context("the companion is gone")?;
-    code.typed = Some(TypedCode {
-        ephemeral: half.ephemeral,
-        companion_ephemeral: half.companion_ephemeral,
-    });
+    let code = state.pair_codes.get_mut(number).context("the companion is gone")?;
+    code.typed = Some(TypedCode { ephemeral: half.ephemeral, companion_ephemeral: half.companion_ephemeral });
     let (conn, reference) = (code.conn, code.reference.clone());
     let body = NodeBuilder::new("link_code_companion_reg")
         .attr("stage", "primary_hello")
         .children([
-            leaf(
-                "link_code_pairing_wrapped_primary_ephemeral_pub",
-                half.wrapped,
-            ),
+            leaf("link_code_pairing_wrapped_primary_ephemeral_pub", half.wrapped),
             leaf("primary_identity_pub", identity.public_key_bytes()),
             leaf("link_code_pairing_ref", reference),
         ])
@@ -147,17 +119,12 @@ pub fn send_half(state: &mut State, number: &Number, half: PhoneHalf) -> Result<
 }
 
 fn finish(state: &mut State, conn: ConnId, node: &Node, request: &Node) -> Result<Address> {
-    let (number, code) = state
-        .pair_codes
-        .iter()
-        .find(|(_, code)| code.conn == conn)
-        .context("no code was asked for")?;
+    let (number, code) =
+        state.pair_codes.iter().find(|(_, code)| code.conn == conn).context("no code was asked for")?;
     let number = number.clone();
     let typed = code.typed.as_ref().context("no code was typed")?;
-    let bundle =
-        child_bytes(request, "link_code_pairing_wrapped_key_bundle").context("no key bundle")?;
-    let identity =
-        child_bytes(request, "companion_identity_public").context("no companion identity")?;
+    let bundle = child_bytes(request, "link_code_pairing_wrapped_key_bundle").context("no key bundle")?;
+    let identity = child_bytes(request, "companion_identity_public").context("no companion identity")?;
     match state.connections.get(&conn).map(|c| &c.peer) {
         Some(Peer::Unpaired(known)) if known.identity[..] == identity[..] => {}
         _ => anyhow::bail!("the identity is not that of the connection"),
@@ -175,11 +142,7 @@ fn derive_secret(
     bundle: &[u8],
     identity: &[u8],
 ) -> Result<[u8; 32]> {
-    ensure!(
-        bundle.len() == 32 + 12 + 96 + 16,
-        "key bundle of {} bytes",
-        bundle.len()
-    );
+    ensure!(bundle.len() == 32 + 12 + 96 + 16, "key bundle of {} bytes", bundle.len());
     let companion = PublicKey::from_djb_public_key_bytes(&typed.companion_ephemeral)?;
     let shared = typed.ephemeral.calculate_agreement(&companion)?;
     let mut key = [0; 32];
@@ -188,8 +151,7 @@ fn derive_secret(
         .map_err(|_| anyhow!("key derivation"))?;
     let mut plain = Vec::new();
     let nonce: [u8; 12] = bundle[32..44].try_into().context("nonce")?;
-    aes_256_gcm_decrypt(&key, &nonce, b"", &bundle[44..], &mut plain)
-        .map_err(|_| anyhow!("wrong code"))?;
+    aes_256_gcm_decrypt(&key, &nonce, b"", &bundle[44..], &mut plain).map_err(|_| anyhow!("wrong code"))?;
     ensure!(
         plain[..32] == identity[..] && plain[32..64] == *own.public_key().public_key_bytes(),
         "the key bundle names other identities"
@@ -198,8 +160,6 @@ fn derive_secret(
     let identities = own.private_key().calculate_agreement(&companion)?;
     let material = [&shared[..], &identities[..], &plain[64..96]].concat();
     let mut secret = [0; 32];
-    Hkdf::<Sha256>::new(None, &material)
-        .expand(b"adv_secret", &mut secret)
-        .map_err(|_| anyhow!("key derivation"))?;
+    Hkdf::<Sha256>::new(None, &material).expand(b"adv_secret", &mut secret).map_err(|_| anyhow!("key derivation"))?;
     Ok(secret)
 }

@@ -47,9 +47,7 @@ pub fn offer(state: &mut State, conn: ConnId, registration: Registration) {
     if let Some(connection) = state.connections.get_mut(&conn) {
         connection.peer = Peer::Unpaired(registration);
     }
-    let iq = server_iq(state)
-        .children([NodeBuilder::new("pair-device").children(refs).build()])
-        .build();
+    let iq = server_iq(state).children([NodeBuilder::new("pair-device").children(refs).build()]).build();
     state.send(conn, iq);
 }
 
@@ -91,10 +89,7 @@ pub fn fail(state: &mut State, conn: ConnId, why: &str) {
 pub fn scan(state: &mut State, number: &Number, qr: &str) -> Result<(ConnId, Address)> {
     state.account(number)?;
     let qr = read_qr(qr)?;
-    let conn = *state
-        .refs
-        .get(&qr.reference)
-        .context("nobody shows this code (any more)")?;
+    let conn = *state.refs.get(&qr.reference).context("nobody shows this code (any more)")?;
     let connection = state.connections.get(&conn).context("connection is gone")?;
     let Peer::Unpaired(registration) = &connection.peer else {
         bail!("this companion is linked already");
@@ -114,11 +109,8 @@ fn read_qr(text: &str) -> Result<QrCode> {
         bail!("not a pairing code: {} fields", fields.len());
     };
     let key = |name: &str, text: &str| -> Result<[u8; 32]> {
-        let raw = BASE64_STANDARD
-            .decode(text)
-            .with_context(|| name.to_owned())?;
-        raw.try_into()
-            .map_err(|raw: Vec<u8>| anyhow!("{name} has {} bytes", raw.len()))
+        let raw = BASE64_STANDARD.decode(text).with_context(|| name.to_owned())?;
+        raw.try_into().map_err(|raw: Vec<u8>| anyhow!("{name} has {} bytes", raw.len()))
     };
     Ok(QrCode {
         reference: reference.to_owned(),
@@ -129,12 +121,7 @@ fn read_qr(text: &str) -> Result<QrCode> {
 }
 
 /// Signs the companion on `conn` in and sends it `<pair-success>`.
-pub fn send_success(
-    state: &mut State,
-    conn: ConnId,
-    number: &Number,
-    adv_secret: &[u8],
-) -> Result<Address> {
+pub fn send_success(state: &mut State, conn: ConnId, number: &Number, adv_secret: &[u8]) -> Result<Address> {
     let identity = match state.connections.get(&conn).map(|c| &c.peer) {
         Some(Peer::Unpaired(registration)) => registration.identity,
         _ => bail!("the companion is gone"),
@@ -162,14 +149,7 @@ pub fn send_success(
         .build();
     let iq = server_iq(state).children([success]).build();
     let address = Address::new(number, device);
-    state.pairing.insert(
-        conn,
-        PendingPair {
-            address: address.clone(),
-            key_index,
-            iq: attr_or_empty(&iq, "id"),
-        },
-    );
+    state.pairing.insert(conn, PendingPair { address: address.clone(), key_index, iq: attr_or_empty(&iq, "id") });
     state.send(conn, iq);
     Ok(address)
 }

@@ -57,10 +57,7 @@ pub fn set_presence(state: &mut State, number: &Number, kind: &str) {
         let Some(other) = state.accounts.get_mut(&subscriber) else {
             continue;
         };
-        other.phone.presences.push(PresenceItem {
-            from: number.to_string(),
-            state: kind.to_owned(),
-        });
+        other.phone.presences.push(PresenceItem { from: number.to_string(), state: kind.to_owned() });
         let from = match other.family() {
             Server::Lid => lid.clone(),
             _ => pn.clone(),
@@ -91,18 +88,12 @@ pub fn send_chatstate(state: &mut State, from: &Number, to: &Number, shown: &Nod
         ("composing", Some("audio")) => "recording",
         (name, _) => name,
     };
-    other.phone.presences.push(PresenceItem {
-        from: from.to_string(),
-        state: name.to_owned(),
-    });
+    other.phone.presences.push(PresenceItem { from: from.to_string(), state: name.to_owned() });
     let from = match other.family() {
         Server::Lid => lid,
         _ => pn,
     };
-    let node = NodeBuilder::new("chatstate")
-        .attr("from", from)
-        .children([shown.clone()])
-        .build();
+    let node = NodeBuilder::new("chatstate").attr("from", from).children([shown.clone()]).build();
     send_to_connected(state, to, &node);
 }
 

@@ -94,10 +94,7 @@ impl Queue {
     }
 
     fn unsent(&self, class: Class) -> usize {
-        self.items
-            .iter()
-            .filter(|i| !i.sent && i.class == class)
-            .count()
+        self.items.iter().filter(|i| !i.sent && i.class == class).count()
     }
 }
 
@@ -134,16 +131,9 @@ impl State {
             ("call", queue.unsent(Class::Call)),
         ];
         let total: usize = counts.iter().map(|(_, n)| n).sum();
-        companion.link = Link::Draining {
-            conn,
-            credit: PRIMER,
-            sent: 0,
-        };
+        companion.link = Link::Draining { conn, credit: PRIMER, sent: 0 };
         if total > 0 {
-            let preview = NodeBuilder::new("offline_preview")
-                .attr("count", total)
-                .attrs(counts)
-                .build();
+            let preview = NodeBuilder::new("offline_preview").attr("count", total).attrs(counts).build();
             self.send(conn, ib(preview));
         }
         self.pump(to);
@@ -207,10 +197,7 @@ impl State {
                 }
             }
         }
-        if let Link::Draining {
-            credit: left, sent, ..
-        } = &mut companion.link
-        {
+        if let Link::Draining { credit: left, sent, .. } = &mut companion.link {
             *left = credit;
             *sent += out.len();
             if !waiting {
@@ -227,10 +214,7 @@ impl State {
 
 /// `<ib from=S>` around one child: the server's notes to a client.
 pub fn ib(child: Node) -> Node {
-    NodeBuilder::new("ib")
-        .attr("from", server_jid())
-        .children([child])
-        .build()
+    NodeBuilder::new("ib").attr("from", server_jid()).children([child]).build()
 }
 
 /// Flips the last byte of the first ciphertext.

@@ -18,9 +18,7 @@ pub fn named_ids(node: &Node) -> Vec<String> {
         .get_children_by_tag("list")
         .flat_map(|list| list.get_children_by_tag("item"))
         .map(|item| attr_or_empty(item, "id"));
-    std::iter::once(attr_or_empty(node, "id"))
-        .chain(listed)
-        .collect()
+    std::iter::once(attr_or_empty(node, "id")).chain(listed).collect()
 }
 
 /// Handles a receipt of a linked device.
@@ -34,10 +32,7 @@ pub fn handle(state: &mut State, conn: ConnId, actor: &Address, node: &Node) {
             companion.queue.settle_messages(&id, peer.as_ref());
         }
     }
-    let ack = NodeBuilder::new("ack")
-        .attr("class", "receipt")
-        .attr("id", attr_or_empty(node, "id"))
-        .attr("from", to);
+    let ack = NodeBuilder::new("ack").attr("class", "receipt").attr("id", attr_or_empty(node, "id")).attr("from", to);
     let ack = copy_attrs(ack, node, &["type", "participant"]).build();
     state.send(conn, ack);
     route(state, actor, node);
@@ -50,10 +45,7 @@ pub fn route(state: &mut State, actor: &Address, node: &Node) {
         return state.record_unknown(node);
     };
     let own_others = |state: &State| -> Vec<Address> {
-        devices(state, &actor.number)
-            .into_iter()
-            .filter(|device| device != actor)
-            .collect()
+        devices(state, &actor.number).into_iter().filter(|device| device != actor).collect()
     };
     match kind.as_str() {
         "" | "delivery" | "inactive" | "read" | "played" if to.number != actor.number => {
@@ -92,11 +84,7 @@ pub fn route(state: &mut State, actor: &Address, node: &Node) {
 
 fn devices(state: &State, number: &Number) -> Vec<Address> {
     state.accounts.get(number).map_or_else(Vec::new, |account| {
-        account
-            .devices()
-            .into_iter()
-            .map(|device| Address::new(number, device))
-            .collect()
+        account.devices().into_iter().map(|device| Address::new(number, device)).collect()
     })
 }
 
@@ -125,21 +113,11 @@ fn relay(state: &mut State, actor: &Address, node: &Node, device: &Address, chat
         copy = copy_attrs(copy, node, &["recipient"]);
     }
     let content = children(node);
-    let copy = if content.is_empty() {
-        copy.build()
-    } else {
-        copy.children(content.iter().cloned()).build()
-    };
+    let copy = if content.is_empty() { copy.build() } else { copy.children(content.iter().cloned()).build() };
     state.deliver(device, Class::Receipt, Some(&actor.number), copy);
 }
 
-fn relay_to_phone(
-    state: &mut State,
-    actor: &Address,
-    node: &Node,
-    number: &Number,
-    chat: Option<&Number>,
-) {
+fn relay_to_phone(state: &mut State, actor: &Address, node: &Node, number: &Number, chat: Option<&Number>) {
     let kind = match attr(node, "type") {
         None => "delivery".to_owned(),
         Some(kind) => kind.into_owned(),

@@ -74,19 +74,10 @@ impl Simulator {
     /// Starts a simulator; port 0 takes a free one. Errors when the address is
     /// taken.
     pub async fn start(listen: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind(listen)
-            .await
-            .with_context(|| format!("listening on {listen}"))?;
+        let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
         let addr = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State::new(addr)?),
-            changed: watch::Sender::new(0),
-        });
-        let simulator = Self {
-            shared: shared.clone(),
-            addr,
-            server: Arc::default(),
-        };
+        let shared = Arc::new(Shared { state: Mutex::new(State::new(addr)?), changed: watch::Sender::new(0) });
+        let simulator = Self { shared: shared.clone(), addr, server: Arc::default() };
         let router = Router::new()
             .route("/ws/chat", get(upgrade))
             .route("/mms/{kind}/{token}", post(media::upload))
@@ -144,21 +135,13 @@ impl Simulator {
 
     /// Creates a LID-migrated account. Errors when the number is taken.
     pub fn create_account(&self, number: &str, push_name: &str) -> Result<AccountInfo> {
-        let options = AccountOptions {
-            push_name: push_name.to_owned(),
-            ..Default::default()
-        };
+        let options = AccountOptions { push_name: push_name.to_owned(), ..Default::default() };
         self.create_account_with(number, &options)
     }
 
     /// Creates an account. Errors when the number or the LID is taken.
-    pub fn create_account_with(
-        &self,
-        number: &str,
-        options: &AccountOptions,
-    ) -> Result<AccountInfo> {
-        self.shared
-            .with(|state| state.create_account(number, options))
+    pub fn create_account_with(&self, number: &str, options: &AccountOptions) -> Result<AccountInfo> {
+        self.shared.with(|state| state.create_account(number, options))
     }
 
     /// Errors when there is no account of this number.
@@ -172,9 +155,7 @@ impl Simulator {
     /// companion refuses.
     pub async fn scan(&self, number: &str, qr_text: &str) -> Result<u16> {
         let number = Number::parse(number)?;
-        let (conn, address) = self
-            .shared
-            .with(|state| pairing::scan(state, &number, qr_text))?;
+        let (conn, address) = self.shared.with(|state| pairing::scan(state, &number, qr_text))?;
         self.wait_linked(conn, &address).await
     }
 
@@ -183,16 +164,11 @@ impl Simulator {
     pub async fn enter_pair_code(&self, number: &str, code: &str) -> Result<u16> {
         let number = Number::parse(number)?;
         let code = code.replace('-', "").to_uppercase();
-        let wrapped = self
-            .shared
-            .look(|state| pair_code::pending(state, &number))?;
-        let half =
-            tokio::task::spawn_blocking(move || pair_code::unwrap_companion(&wrapped, &code))
-                .await
-                .context("key derivation")??;
-        let conn = self
-            .shared
-            .with(|state| pair_code::send_half(state, &number, half))?;
+        let wrapped = self.shared.look(|state| pair_code::pending(state, &number))?;
+        let half = tokio::task::spawn_blocking(move || pair_code::unwrap_companion(&wrapped, &code))
+            .await
+            .context("key derivation")??;
+        let conn = self.shared.with(|state| pair_code::send_half(state, &number, half))?;
         let address = self
             .wait("the companion to answer the code", PAIRING_TIME, |state| {
                 if let Some(error) = state.pair_errors.get(&conn) {
@@ -211,10 +187,7 @@ impl Simulator {
                 return Some(Err(anyhow!("{error}")));
             }
             let account = state.accounts.get(&address.number)?;
-            account
-                .companions
-                .contains_key(&address.device)
-                .then_some(Ok(address.device))
+            account.companions.contains_key(&address.device).then_some(Ok(address.device))
         })
         .await?
     }
@@ -222,10 +195,7 @@ impl Simulator {
     /// Sends a text from the phone of `from`; `to` is a number or a JID.
     /// Returns the message id. Devices that are offline get it later.
     pub async fn send_text(&self, from: &str, to: &str, text: &str) -> Result<String> {
-        let message = Message {
-            conversation: Some(text.to_owned()),
-            ..Default::default()
-        };
+        let message = Message { conversation: Some(text.to_owned()), ..Default::default() };
         self.send_message(from, to, message).await
     }
 
@@ -235,13 +205,7 @@ impl Simulator {
     }
 
     /// Sends a message with a chosen id; the same id again is a resend.
-    pub async fn send_message_with_id(
-        &self,
-        from: &str,
-        to: &str,
-        message: Message,
-        id: &str,
-    ) -> Result<String> {
+    pub async fn send_message_with_id(&self, from: &str, to: &str, message: Message, id: &str) -> Result<String> {
         self.send(from, to, message, Some(id.to_owned()))
     }
 
@@ -274,12 +238,7 @@ impl Simulator {
         let Ok(number) = Number::parse(number) else {
             return Vec::new();
         };
-        self.shared.look(|state| {
-            state
-                .accounts
-                .get(&number)
-                .map_or_else(Vec::new, |account| f(&account.phone))
-        })
+        self.shared.look(|state| state.accounts.get(&number).map_or_else(Vec::new, |account| f(&account.phone)))
     }
 
     /// Waits for an inbox item that satisfies `predicate` and returns it.
@@ -290,34 +249,21 @@ impl Simulator {
         timeout: Duration,
     ) -> Result<InboxItem> {
         let parsed = Number::parse(number)?;
-        self.wait(
-            &format!("a message on the phone of {number}"),
-            timeout,
-            |state| {
-                let account = state.accounts.get(&parsed)?;
-                let inbox = account.phone.inbox();
-                inbox.iter().find(|item| predicate(item)).cloned()
-            },
-        )
+        self.wait(&format!("a message on the phone of {number}"), timeout, |state| {
+            let account = state.accounts.get(&parsed)?;
+            let inbox = account.phone.inbox();
+            inbox.iter().find(|item| predicate(item)).cloned()
+        })
         .await
     }
 
     /// Waits until the phone of `number` shows at least `count` messages.
-    pub async fn wait_inbox_len(
-        &self,
-        number: &str,
-        count: usize,
-        timeout: Duration,
-    ) -> Result<Vec<InboxItem>> {
+    pub async fn wait_inbox_len(&self, number: &str, count: usize, timeout: Duration) -> Result<Vec<InboxItem>> {
         let parsed = Number::parse(number)?;
-        self.wait(
-            &format!("{count} messages on the phone of {number}"),
-            timeout,
-            |state| {
-                let inbox = state.accounts.get(&parsed)?.phone.inbox();
-                (inbox.len() >= count).then(|| inbox.to_vec())
-            },
-        )
+        self.wait(&format!("{count} messages on the phone of {number}"), timeout, |state| {
+            let inbox = state.accounts.get(&parsed)?.phone.inbox();
+            (inbox.len() >= count).then(|| inbox.to_vec())
+        })
         .await
     }
 
@@ -329,14 +275,10 @@ impl Simulator {
         timeout: Duration,
     ) -> Result<ReceiptItem> {
         let parsed = Number::parse(number)?;
-        self.wait(
-            &format!("a receipt at the phone of {number}"),
-            timeout,
-            |state| {
-                let receipts = &state.accounts.get(&parsed)?.phone.receipts;
-                receipts.iter().find(|item| predicate(item)).cloned()
-            },
-        )
+        self.wait(&format!("a receipt at the phone of {number}"), timeout, |state| {
+            let receipts = &state.accounts.get(&parsed)?.phone.receipts;
+            receipts.iter().find(|item| predicate(item)).cloned()
+        })
         .await
     }
 
@@ -353,11 +295,7 @@ impl Simulator {
     /// Whether the phone answers messages with delivery receipts.
     pub fn set_phone_silent(&self, number: &str, silent: bool) -> Result<()> {
         let number = Number::parse(number)?;
-        let answering = if silent {
-            Answering::Silent
-        } else {
-            Answering::Receipts
-        };
+        let answering = if silent { Answering::Silent } else { Answering::Receipts };
         self.shared.with(|state| {
             state.account_mut(&number)?.phone.answering = answering;
             Ok(())
@@ -409,8 +347,7 @@ impl Simulator {
     /// Removes a companion as the phone does it in Linked Devices.
     pub fn unlink(&self, number: &str, device: u16) -> Result<()> {
         let number = Number::parse(number)?;
-        self.shared
-            .with(|state| unlink::unlink(state, &Address::new(&number, device)))
+        self.shared.with(|state| unlink::unlink(state, &Address::new(&number, device)))
     }
 
     /// Arms a fault `count` more times; see [`FaultKind`]. Hold and Release
@@ -432,12 +369,7 @@ impl Simulator {
     }
 
     /// Waits until a counted fault is used up.
-    pub async fn wait_fault_used(
-        &self,
-        number: &str,
-        kind: FaultKind,
-        timeout: Duration,
-    ) -> Result<()> {
+    pub async fn wait_fault_used(&self, number: &str, kind: FaultKind, timeout: Duration) -> Result<()> {
         let parsed = Number::parse(number)?;
         self.wait(&format!("{kind:?} to be used up"), timeout, |state| {
             let left = state.accounts.get(&parsed)?.faults.left(kind);
@@ -450,9 +382,7 @@ impl Simulator {
     pub fn stream_error(&self, number: &str, device: u16, code: u16) -> Result<()> {
         let address = Address::new(&Number::parse(number)?, device);
         self.shared.with(|state| {
-            let companion = state
-                .companion_mut(&address)
-                .with_context(|| format!("no device {address:?}"))?;
+            let companion = state.companion_mut(&address).with_context(|| format!("no device {address:?}"))?;
             if let Some(conn) = companion.link.conn() {
                 let error = NodeBuilder::new("stream:error").attr("code", code).build();
                 state.send(conn, error);
@@ -486,8 +416,7 @@ impl Simulator {
 
     /// The handshakes of all connections so far, in order.
     pub fn handshakes(&self) -> Vec<HandshakeKind> {
-        self.shared
-            .look(|state| state.handshakes.iter().map(|(_, kind)| *kind).collect())
+        self.shared.look(|state| state.handshakes.iter().map(|(_, kind)| *kind).collect())
     }
 
     /// The companions of `number` that are connected and logged in.
@@ -496,50 +425,30 @@ impl Simulator {
             return Vec::new();
         };
         self.shared.look(|state| {
-            state
-                .accounts
-                .get(&number)
-                .map_or_else(Vec::new, |account| {
-                    account
-                        .companions
-                        .iter()
-                        .filter(|(_, c)| c.link.conn().is_some())
-                        .map(|(device, _)| *device)
-                        .collect()
-                })
+            state.accounts.get(&number).map_or_else(Vec::new, |account| {
+                account.companions.iter().filter(|(_, c)| c.link.conn().is_some()).map(|(device, _)| *device).collect()
+            })
         })
     }
 
     /// Waits until a companion has received its backlog and is live.
     pub async fn wait_connected(&self, number: &str, device: u16, timeout: Duration) -> Result<()> {
         let parsed = Number::parse(number)?;
-        self.wait(
-            &format!("device {device} of {number} to be connected"),
-            timeout,
-            |state| {
-                let account = state.accounts.get(&parsed)?;
-                let companion = account.companions.get(&device)?;
-                matches!(companion.link, crate::account::Link::Live(_)).then_some(())
-            },
-        )
+        self.wait(&format!("device {device} of {number} to be connected"), timeout, |state| {
+            let account = state.accounts.get(&parsed)?;
+            let companion = account.companions.get(&device)?;
+            matches!(companion.link, crate::account::Link::Live(_)).then_some(())
+        })
         .await
     }
 
     /// Waits until no companion socket of `number` is left.
     pub async fn wait_disconnected(&self, number: &str, timeout: Duration) -> Result<()> {
         let parsed = Number::parse(number)?;
-        self.wait(
-            &format!("{number} to have no connection"),
-            timeout,
-            |state| {
-                let account = state.accounts.get(&parsed)?;
-                account
-                    .companions
-                    .values()
-                    .all(|c| c.link.conn().is_none())
-                    .then_some(())
-            },
-        )
+        self.wait(&format!("{number} to have no connection"), timeout, |state| {
+            let account = state.accounts.get(&parsed)?;
+            account.companions.values().all(|c| c.link.conn().is_none()).then_some(())
+        })
         .await
     }
 
@@ -558,14 +467,10 @@ impl Simulator {
     /// Waits until a companion has settled everything.
     pub async fn wait_settled(&self, number: &str, device: u16, timeout: Duration) -> Result<()> {
         let parsed = Number::parse(number)?;
-        self.wait(
-            &format!("device {device} of {number} to settle its queue"),
-            timeout,
-            |state| {
-                let account = state.accounts.get(&parsed)?;
-                (account.companions.get(&device)?.queue.len() == 0).then_some(())
-            },
-        )
+        self.wait(&format!("device {device} of {number} to settle its queue"), timeout, |state| {
+            let account = state.accounts.get(&parsed)?;
+            (account.companions.get(&device)?.queue.len() == 0).then_some(())
+        })
         .await
     }
 
@@ -580,12 +485,7 @@ impl Simulator {
     }
 
     /// Waits until `f` finds something in the state.
-    async fn wait<T>(
-        &self,
-        what: &str,
-        timeout: Duration,
-        mut f: impl FnMut(&State) -> Option<T>,
-    ) -> Result<T> {
+    async fn wait<T>(&self, what: &str, timeout: Duration, mut f: impl FnMut(&State) -> Option<T>) -> Result<T> {
         let mut changes = self.shared.changed.subscribe();
         let search = async {
             loop {
@@ -595,9 +495,7 @@ impl Simulator {
                 changes.changed().await.context("the simulator is gone")?;
             }
         };
-        tokio::time::timeout(timeout, search)
-            .await
-            .with_context(|| format!("waited {timeout:?} for {what}"))?
+        tokio::time::timeout(timeout, search).await.with_context(|| format!("waited {timeout:?} for {what}"))?
     }
 }
 

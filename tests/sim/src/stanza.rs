@@ -15,9 +15,7 @@ pub fn server_jid() -> Jid {
 
 /// Seconds since 1970.
 pub fn unix_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 /// An attribute as text.
@@ -66,28 +64,19 @@ pub fn empty(tag: &'static str) -> Node {
 
 /// `<error code text/>`, the body of every refusal.
 pub fn error_node(code: u16, text: &str) -> Node {
-    NodeBuilder::new("error")
-        .attr("code", code)
-        .attr("text", text)
-        .build()
+    NodeBuilder::new("error").attr("code", code).attr("text", text).build()
 }
 
 /// The answer to an IQ: same id, `from` = the request's `to`, type `result`.
 pub fn iq_result(request: &Node, content: impl IntoIterator<Item = Node>) -> Node {
     let content: Vec<Node> = content.into_iter().collect();
     let builder = iq_reply(request, "result");
-    if content.is_empty() {
-        builder.build()
-    } else {
-        builder.children(content).build()
-    }
+    if content.is_empty() { builder.build() } else { builder.children(content).build() }
 }
 
 /// The refusal of an IQ.
 pub fn iq_error(request: &Node, code: u16, text: &str) -> Node {
-    iq_reply(request, "error")
-        .children([error_node(code, text)])
-        .build()
+    iq_reply(request, "error").children([error_node(code, text)]).build()
 }
 
 fn iq_reply(request: &Node, kind: &str) -> NodeBuilder {
@@ -103,9 +92,7 @@ pub fn conflict(kind: &str, code: Option<u16>) -> Node {
     if let Some(code) = code {
         builder = builder.attr("code", code);
     }
-    builder
-        .children([NodeBuilder::new("conflict").attr("type", kind).build()])
-        .build()
+    builder.children([NodeBuilder::new("conflict").attr("type", kind).build()]).build()
 }
 
 /// Copies the named attributes that are present from one node to a builder.

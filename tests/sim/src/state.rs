@@ -97,16 +97,9 @@ impl State {
     }
 
     /// Adds an account. Errors when the number or the LID is taken.
-    pub fn create_account(
-        &mut self,
-        number: &str,
-        options: &AccountOptions,
-    ) -> Result<AccountInfo> {
+    pub fn create_account(&mut self, number: &str, options: &AccountOptions) -> Result<AccountInfo> {
         let number = Number::parse(number)?;
-        ensure!(
-            !self.accounts.contains_key(&number),
-            "{number} has an account already"
-        );
+        ensure!(!self.accounts.contains_key(&number), "{number} has an account already");
         let lid = match &options.lid {
             Some(lid) => lid.clone(),
             None => format!("{}", 100_000_000_000_001 + 7_919 * self.lids.len() as u64),
@@ -114,26 +107,19 @@ impl State {
         ensure!(!self.lids.contains_key(&lid), "LID {lid} is taken");
         let account = Account::new(number.clone(), lid.clone(), options)?;
         self.lids.insert(lid.clone(), number.clone());
-        let info = AccountInfo {
-            number: number.to_string(),
-            lid,
-        };
+        let info = AccountInfo { number: number.to_string(), lid };
         self.accounts.insert(number, account);
         Ok(info)
     }
 
     /// The account of a number.
     pub fn account(&self, number: &Number) -> Result<&Account> {
-        self.accounts
-            .get(number)
-            .with_context(|| format!("no account {number}"))
+        self.accounts.get(number).with_context(|| format!("no account {number}"))
     }
 
     /// The account of a number, to change it.
     pub fn account_mut(&mut self, number: &Number) -> Result<&mut Account> {
-        self.accounts
-            .get_mut(number)
-            .with_context(|| format!("no account {number}"))
+        self.accounts.get_mut(number).with_context(|| format!("no account {number}"))
     }
 
     /// The account behind a JID of either family, if it exists.
@@ -149,20 +135,14 @@ impl State {
     /// The device behind a JID, if its account exists.
     pub fn resolve_device(&self, jid: &Jid) -> Option<Address> {
         let number = self.resolve(jid)?;
-        Some(Address {
-            number,
-            device: jid.device,
-        })
+        Some(Address { number, device: jid.device })
     }
 
     /// Reads `to` of the API: a number or a JID of an account.
     pub fn resolve_text(&self, to: &str) -> Result<Number> {
         if to.contains('@') {
-            let jid: Jid = to
-                .parse()
-                .map_err(|e| anyhow!("{to:?} is not a JID: {e}"))?;
-            self.resolve(&jid)
-                .with_context(|| format!("no account {to}"))
+            let jid: Jid = to.parse().map_err(|e| anyhow!("{to:?} is not a JID: {e}"))?;
+            self.resolve(&jid).with_context(|| format!("no account {to}"))
         } else {
             let number = Number::parse(to)?;
             self.account(&number)?;
@@ -172,10 +152,7 @@ impl State {
 
     /// A linked device, to change it.
     pub fn companion_mut(&mut self, address: &Address) -> Option<&mut Companion> {
-        self.accounts
-            .get_mut(&address.number)?
-            .companions
-            .get_mut(&address.device)
+        self.accounts.get_mut(&address.number)?.companions.get_mut(&address.device)
     }
 
     /// A stanza id the server has not used.
@@ -222,8 +199,7 @@ impl State {
         self.refs.retain(|_, owner| *owner != conn);
         self.pair_codes.retain(|_, code| code.conn != conn);
         if self.pairing.remove(&conn).is_some() {
-            self.pair_errors
-                .insert(conn, "the companion went away while it was paired".into());
+            self.pair_errors.insert(conn, "the companion went away while it was paired".into());
         }
     }
 
@@ -241,13 +217,10 @@ impl State {
 
     /// Closes all sockets of an account's companions.
     pub fn cut(&mut self, number: &Number) {
-        let conns: Vec<ConnId> = self.accounts.get(number).map_or_else(Vec::new, |account| {
-            account
-                .companions
-                .values()
-                .filter_map(|c| c.link.conn())
-                .collect()
-        });
+        let conns: Vec<ConnId> = self
+            .accounts
+            .get(number)
+            .map_or_else(Vec::new, |account| account.companions.values().filter_map(|c| c.link.conn()).collect());
         for conn in conns {
             self.close(conn);
         }

@@ -26,22 +26,13 @@ pub fn announce_device(state: &mut State, device: &Address, change: &'static str
         .attr("key-index", key_index)
         .build();
     let index = NodeBuilder::new("key-index-list").attr("ts", unix_now());
-    let index = if change == "add" {
-        index.bytes(list).build()
-    } else {
-        index.build()
-    };
-    let body = NodeBuilder::new(change)
-        .attr("device_hash", "2:sim")
-        .children([element, index])
-        .build();
+    let index = if change == "add" { index.bytes(list).build() } else { index.build() };
+    let body = NodeBuilder::new(change).attr("device_hash", "2:sim").children([element, index]).build();
     let mut told: Vec<Number> = account.watchers.iter().cloned().collect();
     told.push(device.number.clone());
     for number in told {
-        let devices: Vec<u16> = state
-            .accounts
-            .get(&number)
-            .map_or_else(Vec::new, |a| a.companions.keys().copied().collect());
+        let devices: Vec<u16> =
+            state.accounts.get(&number).map_or_else(Vec::new, |a| a.companions.keys().copied().collect());
         for target in devices {
             let target = Address::new(&number, target);
             if target == *device {
@@ -55,12 +46,7 @@ pub fn announce_device(state: &mut State, device: &Address, change: &'static str
                 .attr("lid", &lid)
                 .children([body.clone()])
                 .build();
-            state.deliver(
-                &target,
-                Class::Notification,
-                Some(&device.number),
-                notification,
-            );
+            state.deliver(&target, Class::Notification, Some(&device.number), notification);
         }
     }
 }
@@ -85,13 +71,7 @@ pub fn unlink(state: &mut State, device: &Address) -> Result<()> {
 }
 
 /// `<remove-companion-device jid reason/>` of a companion that logs out itself.
-pub fn handle_request(
-    state: &mut State,
-    conn: ConnId,
-    address: &Address,
-    node: &Node,
-    request: &Node,
-) {
+pub fn handle_request(state: &mut State, conn: ConnId, address: &Address, node: &Node, request: &Node) {
     let target = jid(request, "jid").and_then(|jid| state.resolve_device(&jid));
     match target {
         Some(target) if target.number == address.number => {

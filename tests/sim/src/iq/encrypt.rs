@@ -7,9 +7,7 @@ use crate::{
     account::SignedPrekey,
     ids::Address,
     login::read_id,
-    stanza::{
-        attr_or_empty, child_bytes, children, error_node, iq_error, iq_result, jid, leaf, unix_now,
-    },
+    stanza::{attr_or_empty, child_bytes, children, error_node, iq_error, iq_result, jid, leaf, unix_now},
     state::State,
 };
 
@@ -52,18 +50,13 @@ pub fn answer(state: &mut State, address: &Address, node: &Node) -> Option<Node>
         return Some(digest(state, address, node));
     }
     if let Some(request) = has("key") {
-        let users = children(request)
-            .iter()
-            .map(|user| bundle_node(state, user));
+        let users = children(request).iter().map(|user| bundle_node(state, user));
         let users: Vec<Node> = users.collect();
         let list = NodeBuilder::new("list").children(users).build();
         return Some(iq_result(node, [list]));
     }
     if let Some(request) = has("identity") {
-        let users: Vec<Node> = children(request)
-            .iter()
-            .map(|user| identity_node(state, user))
-            .collect();
+        let users: Vec<Node> = children(request).iter().map(|user| identity_node(state, user)).collect();
         let list = NodeBuilder::new("list").children(users).build();
         return Some(iq_result(node, [list]));
     }
@@ -136,11 +129,7 @@ fn id_leaf(id: u32) -> Node {
 
 fn signed_node(prekey: &SignedPrekey) -> Node {
     NodeBuilder::new("skey")
-        .children([
-            id_leaf(prekey.id),
-            leaf("value", prekey.value),
-            leaf("signature", prekey.signature.clone()),
-        ])
+        .children([id_leaf(prekey.id), leaf("value", prekey.value), leaf("signature", prekey.signature.clone())])
         .build()
 }
 
@@ -201,9 +190,7 @@ fn identity_node(state: &mut State, request: &Node) -> Node {
         Some(companion.registration.identity.to_vec())
     });
     match identity {
-        Some(identity) => user
-            .children([leaf("type", [5]), leaf("identity", identity)])
-            .build(),
+        Some(identity) => user.children([leaf("type", [5]), leaf("identity", identity)]).build(),
         None => user.children([error_node(406, "not-acceptable")]).build(),
     }
 }

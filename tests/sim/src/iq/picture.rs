@@ -24,9 +24,7 @@ pub fn answer(state: &mut State, address: &Address, node: &Node) -> Node {
     let Some(picture) = picture else {
         return iq_error(node, 404, "item-not-found");
     };
-    let known = node
-        .get_optional_child("picture")
-        .and_then(|p| attr(p, "id"));
+    let known = node.get_optional_child("picture").and_then(|p| attr(p, "id"));
     if known.as_deref() == Some(&picture.id) {
         return iq_result(node, [NodeBuilder::new("picture").build()]);
     }
@@ -53,18 +51,12 @@ pub fn set_picture(state: &mut State, number: &Number, image: Option<Vec<u8>>) -
     let mut told: Vec<Number> = account.watchers.iter().cloned().collect();
     told.push(number.clone());
     let body = match &id {
-        Some(id) => NodeBuilder::new("set")
-            .attr("jid", &jid)
-            .attr("id", id)
-            .attr("author", &jid)
-            .build(),
+        Some(id) => NodeBuilder::new("set").attr("jid", &jid).attr("id", id).attr("author", &jid).build(),
         None => NodeBuilder::new("delete").attr("jid", &jid).build(),
     };
     for watcher in told {
-        let devices: Vec<u16> = state
-            .accounts
-            .get(&watcher)
-            .map_or_else(Vec::new, |a| a.companions.keys().copied().collect());
+        let devices: Vec<u16> =
+            state.accounts.get(&watcher).map_or_else(Vec::new, |a| a.companions.keys().copied().collect());
         for device in devices {
             let notification = NodeBuilder::new("notification")
                 .attr("type", "picture")

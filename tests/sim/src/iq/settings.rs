@@ -27,12 +27,9 @@ pub fn answer(state: &mut State, address: &Address, node: &Node) -> Option<Node>
     let tag = child.map_or("", |c| c.tag.as_ref());
     match (attr(node, "xmlns")?.as_ref(), set, tag) {
         ("privacy", false, "privacy") => {
-            let categories = PRIVACY.iter().map(|(name, value)| {
-                NodeBuilder::new("category")
-                    .attr("name", *name)
-                    .attr("value", *value)
-                    .build()
-            });
+            let categories = PRIVACY
+                .iter()
+                .map(|(name, value)| NodeBuilder::new("category").attr("name", *name).attr("value", *value).build());
             let body = NodeBuilder::new("privacy").children(categories).build();
             Some(iq_result(node, [body]))
         }
@@ -43,13 +40,8 @@ pub fn answer(state: &mut State, address: &Address, node: &Node) -> Option<Node>
         }
         ("blocklist", false, _) => {
             let blocked = state.account(&address.number).ok()?.blocked.clone();
-            let items = blocked
-                .into_iter()
-                .map(|jid| NodeBuilder::new("item").attr("jid", jid).build());
-            let list = NodeBuilder::new("list")
-                .attr("dhash", "sim")
-                .children(items)
-                .build();
+            let items = blocked.into_iter().map(|jid| NodeBuilder::new("item").attr("jid", jid).build());
+            let list = NodeBuilder::new("list").attr("dhash", "sim").children(items).build();
             Some(iq_result(node, [list]))
         }
         ("blocklist", true, "item") => {
@@ -75,20 +67,16 @@ pub fn answer(state: &mut State, address: &Address, node: &Node) -> Option<Node>
 /// Trusted-contact tokens: each contact gets one for the issuer, to show when
 /// it writes to somebody who restricts that.
 fn issue_tokens(state: &mut State, issuer: &Address, tokens: &Node) {
-    let contacts: Vec<Number> = children(tokens)
-        .iter()
-        .filter_map(|token| state.resolve(&jid(token, "jid")?))
-        .collect();
+    let contacts: Vec<Number> =
+        children(tokens).iter().filter_map(|token| state.resolve(&jid(token, "jid")?)).collect();
     let Ok(account) = state.account(&issuer.number) else {
         return;
     };
     let from = account.jid(Server::Pn, 0);
     let lid = account.jid(Server::Lid, 0);
     for contact in contacts {
-        let devices: Vec<u16> = state
-            .accounts
-            .get(&contact)
-            .map_or_else(Vec::new, |a| a.companions.keys().copied().collect());
+        let devices: Vec<u16> =
+            state.accounts.get(&contact).map_or_else(Vec::new, |a| a.companions.keys().copied().collect());
         for device in devices {
             let token = NodeBuilder::new("token")
                 .attr("t", unix_now())

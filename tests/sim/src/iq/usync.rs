@@ -14,12 +14,8 @@ pub fn answer(state: &mut State, asker: &Address, node: &Node) -> Node {
     let Some(request) = node.get_optional_child("usync") else {
         return iq_error(node, 400, "bad-request");
     };
-    let protocols: Vec<String> = request
-        .get_optional_child("query")
-        .map_or(&[][..], children)
-        .iter()
-        .map(|p| p.tag.to_string())
-        .collect();
+    let protocols: Vec<String> =
+        request.get_optional_child("query").map_or(&[][..], children).iter().map(|p| p.tag.to_string()).collect();
     for protocol in &protocols {
         if !KNOWN.contains(&protocol.as_str()) {
             state.record_unknown(node);
@@ -31,19 +27,13 @@ pub fn answer(state: &mut State, asker: &Address, node: &Node) -> Node {
         .iter()
         .filter_map(|user| answer_user(state, asker, user, &protocols))
         .collect();
-    let states = protocols
-        .iter()
-        .map(|p| NodeBuilder::new_dynamic(p.clone()).build());
-    let body = copy_attrs(
-        NodeBuilder::new("usync"),
-        request,
-        &["sid", "index", "last", "mode", "context"],
-    )
-    .children([
-        NodeBuilder::new("result").children(states).build(),
-        NodeBuilder::new("list").children(users).build(),
-    ])
-    .build();
+    let states = protocols.iter().map(|p| NodeBuilder::new_dynamic(p.clone()).build());
+    let body = copy_attrs(NodeBuilder::new("usync"), request, &["sid", "index", "last", "mode", "context"])
+        .children([
+            NodeBuilder::new("result").children(states).build(),
+            NodeBuilder::new("list").children(users).build(),
+        ])
+        .build();
     iq_result(node, [body])
 }
 
@@ -64,12 +54,7 @@ const KNOWN: &[&str] = &[
     "feature",
 ];
 
-fn answer_user(
-    state: &mut State,
-    asker: &Address,
-    user: &Node,
-    protocols: &[String],
-) -> Option<Node> {
+fn answer_user(state: &mut State, asker: &Address, user: &Node, protocols: &[String]) -> Option<Node> {
     let by_number = user
         .get_optional_child("contact")
         .and_then(|c| c.content_as_string())
@@ -93,10 +78,8 @@ fn answer_user(
         account.watchers.insert(asker.number.clone());
     }
     reply = reply.attr("pn_jid", account.jid(Server::Pn, 0));
-    let content: Vec<Node> = protocols
-        .iter()
-        .filter_map(|protocol| answer_protocol(account, protocol, by_number.as_ref()))
-        .collect();
+    let content: Vec<Node> =
+        protocols.iter().filter_map(|protocol| answer_protocol(account, protocol, by_number.as_ref())).collect();
     Some(reply.children(content).build())
 }
 
@@ -112,17 +95,9 @@ fn answer_protocol(account: &Account, protocol: &str, asked: Option<&Number>) ->
     Some(match protocol {
         "devices" => devices_node(account),
         "contact" => contact_node(asked, "in"),
-        "lid" => NodeBuilder::new("lid")
-            .attr("val", account.jid(Server::Lid, 0))
-            .build(),
-        "status" => NodeBuilder::new("status")
-            .attr("t", unix_now())
-            .bytes(account.about.clone().into_bytes())
-            .build(),
-        "disappearing_mode" => NodeBuilder::new("disappearing_mode")
-            .attr("duration", "0")
-            .attr("t", "0")
-            .build(),
+        "lid" => NodeBuilder::new("lid").attr("val", account.jid(Server::Lid, 0)).build(),
+        "status" => NodeBuilder::new("status").attr("t", unix_now()).bytes(account.about.clone().into_bytes()).build(),
+        "disappearing_mode" => NodeBuilder::new("disappearing_mode").attr("duration", "0").attr("t", "0").build(),
         "picture" => {
             let id = account.picture.as_ref()?.id.clone();
             NodeBuilder::new("picture").attr("id", id).build()
@@ -135,22 +110,12 @@ fn answer_protocol(account: &Account, protocol: &str, asked: Option<&Number>) ->
 fn devices_node(account: &Account) -> Node {
     let phone = NodeBuilder::new("device").attr("id", 0u16).build();
     let companions = account.companions.iter().map(|(id, companion)| {
-        NodeBuilder::new("device")
-            .attr("id", *id)
-            .attr("key-index", companion.key_index)
-            .build()
+        NodeBuilder::new("device").attr("id", *id).attr("key-index", companion.key_index).build()
     });
-    let list = NodeBuilder::new("device-list")
-        .children(std::iter::once(phone).chain(companions))
-        .build();
+    let list = NodeBuilder::new("device-list").children(std::iter::once(phone).chain(companions)).build();
     let mut content = vec![list];
     match account.signed_key_index_list() {
-        Ok(signed) => content.push(
-            NodeBuilder::new("key-index-list")
-                .attr("ts", unix_now())
-                .bytes(signed)
-                .build(),
-        ),
+        Ok(signed) => content.push(NodeBuilder::new("key-index-list").attr("ts", unix_now()).bytes(signed).build()),
         Err(error) => tracing::error!("cannot sign a device list: {error:#}"),
     }
     NodeBuilder::new("devices").children(content).build()

@@ -123,12 +123,7 @@ fn take(
         message: serde_json::to_value(&message).unwrap_or(Value::Null),
         arrivals: 1,
     });
-    let known = Known {
-        chat,
-        from: sender.number.clone(),
-        ts,
-        message,
-    };
+    let known = Known { chat, from: sender.number.clone(), ts, message };
     phone.known.insert(id.to_owned(), known);
     ArrivalOutcome::Shown
 }
@@ -160,19 +155,15 @@ fn acknowledge(state: &mut State, number: &Number, sender: &Address, id: &str) {
     if sender.number == *number {
         return;
     }
-    let silent = state
-        .account(number)
-        .is_ok_and(|a| a.phone.answering == Answering::Silent);
+    let silent = state.account(number).is_ok_and(|a| a.phone.answering == Answering::Silent);
     let Some(author) = state.accounts.get(&sender.number) else {
         return;
     };
     if silent {
         return;
     }
-    let receipt = NodeBuilder::new("receipt")
-        .attr("to", author.jid(author.family(), sender.device))
-        .attr("id", id)
-        .build();
+    let receipt =
+        NodeBuilder::new("receipt").attr("to", author.jid(author.family(), sender.device)).attr("id", id).build();
     receipts::route(state, &Address::new(number, 0), &receipt);
 }
 

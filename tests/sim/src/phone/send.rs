@@ -8,8 +8,8 @@ use wacore_binary::{Jid, Node, builder::NodeBuilder};
 use waproto::whatsapp::{
     Message, MessageKey, WebMessageInfo,
     message::{
-        AppStateSyncKeyShare, DeviceSentMessage, PeerDataOperationRequestResponseMessage,
-        PeerDataOperationRequestType, ProtocolMessage,
+        AppStateSyncKeyShare, DeviceSentMessage, PeerDataOperationRequestResponseMessage, PeerDataOperationRequestType,
+        ProtocolMessage,
         peer_data_operation_request_response_message::{
             PeerDataOperationResult, peer_data_operation_result::PlaceholderMessageResendResponse,
         },
@@ -43,13 +43,7 @@ impl Outbound {
 
 /// Sends a message from the phone of `from` to every device of `to` and to the
 /// own companions.
-pub fn send(
-    state: &mut State,
-    from: &Number,
-    to: &Number,
-    message: Message,
-    id: Option<String>,
-) -> Result<String> {
+pub fn send(state: &mut State, from: &Number, to: &Number, message: Message, id: Option<String>) -> Result<String> {
     let id = id.unwrap_or_else(Outbound::new_id);
     let peer = state.account(to)?;
     let chat = peer.jid(peer.family(), 0);
@@ -67,18 +61,9 @@ pub fn send(
     let own_plain = MessageUtils::encode_and_pad(&wrap_sent(&message, &chat));
     let mut copies = Vec::new();
     for (device, jid) in targets {
-        let plain = if device.number == *from {
-            &own_plain
-        } else {
-            &plain
-        };
+        let plain = if device.number == *from { &own_plain } else { &plain };
         let enc = seal(state, from, &device, plain, &message)?;
-        copies.push(
-            NodeBuilder::new("to")
-                .attr("jid", jid)
-                .children([enc])
-                .build(),
-        );
+        copies.push(NodeBuilder::new("to").attr("jid", jid).children([enc]).build());
     }
     let node = NodeBuilder::new("message")
         .attr("id", id.as_str())
@@ -86,12 +71,7 @@ pub fn send(
         .attr("type", stanza_type(&message))
         .children([NodeBuilder::new("participants").children(copies).build()])
         .build();
-    let known = Known {
-        chat: to.clone(),
-        from: from.clone(),
-        ts: unix_now(),
-        message,
-    };
+    let known = Known { chat: to.clone(), from: from.clone(), ts: unix_now(), message };
     let phone = &mut state.account_mut(from)?.phone;
     phone.known.insert(id.clone(), known);
     messages::route(state, &Address::new(from, 0), &node);
@@ -111,16 +91,9 @@ fn wrap_sent(message: &Message, chat: &Jid) -> Message {
 }
 
 /// Encrypts for one device, with a new session if there is none.
-fn seal(
-    state: &mut State,
-    from: &Number,
-    device: &Address,
-    plain: &[u8],
-    message: &Message,
-) -> Result<Node> {
+fn seal(state: &mut State, from: &Number, device: &Address, plain: &[u8], message: &Message) -> Result<Node> {
     if !state.account(from)?.phone.endpoint.has_session(device) {
-        let bundle = take_bundle_of(state, device)
-            .with_context(|| format!("{device:?} has no keys to encrypt for"))?;
+        let bundle = take_bundle_of(state, device).with_context(|| format!("{device:?} has no keys to encrypt for"))?;
         let phone = &mut state.account_mut(from)?.phone;
         phone.endpoint.start_session(device, &bundle)?;
     }
@@ -187,10 +160,7 @@ fn try_resend(state: &mut State, number: &Number, asker: &Address, id: &str) -> 
         MessageUtils::encode_and_pad(&message)
     };
     let enc = seal(state, number, asker, &plain, &message)?;
-    let mut node = NodeBuilder::new("message")
-        .attr("id", id)
-        .attr("to", to)
-        .attr("type", stanza_type(&message));
+    let mut node = NodeBuilder::new("message").attr("id", id).attr("to", to).attr("type", stanza_type(&message));
     if asker.number == *number {
         node = node.attr("recipient", chat_jid);
     }
@@ -201,10 +171,7 @@ fn try_resend(state: &mut State, number: &Number, asker: &Address, id: &str) -> 
 
 /// Sends a peer message to an own companion.
 fn send_peer(state: &mut State, companion: &Address, protocol: ProtocolMessage) -> Result<()> {
-    let message = Message {
-        protocol_message: MessageField::some(protocol),
-        ..Default::default()
-    };
+    let message = Message { protocol_message: MessageField::some(protocol), ..Default::default() };
     let plain = MessageUtils::encode_and_pad(&message);
     let account = state.account(&companion.number)?;
     let to = account.jid(account.family(), companion.device);
@@ -224,9 +191,7 @@ fn send_peer(state: &mut State, companion: &Address, protocol: ProtocolMessage) 
 pub fn share_app_state_key(state: &mut State, companion: &Address) {
     let result = state.account(&companion.number).map(|account| {
         let devices = account.devices().into_iter().map(u32::from).collect();
-        account
-            .app_state
-            .key_message(account.raw_id, account.next_key_index - 1, devices)
+        account.app_state.key_message(account.raw_id, account.next_key_index - 1, devices)
     });
     let shared = result.and_then(|key| {
         let protocol = ProtocolMessage {
@@ -243,18 +208,11 @@ pub fn share_app_state_key(state: &mut State, companion: &Address) {
 
 /// Answers a companion that asks for messages it could not read; other data
 /// requests are left unanswered.
-pub fn answer_data_request(
-    state: &mut State,
-    number: &Number,
-    companion: &Address,
-    request: &ProtocolMessage,
-) {
+pub fn answer_data_request(state: &mut State, number: &Number, companion: &Address, request: &ProtocolMessage) {
     let Some(request) = request.peer_data_operation_request_message.as_option() else {
         return;
     };
-    if request.peer_data_operation_request_type
-        != Some(PeerDataOperationRequestType::PLACEHOLDER_MESSAGE_RESEND)
-    {
+    if request.peer_data_operation_request_type != Some(PeerDataOperationRequestType::PLACEHOLDER_MESSAGE_RESEND) {
         return;
     }
     let Some(account) = state.accounts.get(number) else {
@@ -272,15 +230,11 @@ pub fn answer_data_request(
     }
     let protocol = ProtocolMessage {
         r#type: Some(protocol_message::Type::PEER_DATA_OPERATION_REQUEST_RESPONSE_MESSAGE),
-        peer_data_operation_request_response_message: MessageField::some(
-            PeerDataOperationRequestResponseMessage {
-                peer_data_operation_request_type: Some(
-                    PeerDataOperationRequestType::PLACEHOLDER_MESSAGE_RESEND,
-                ),
-                peer_data_operation_result: results,
-                ..Default::default()
-            },
-        ),
+        peer_data_operation_request_response_message: MessageField::some(PeerDataOperationRequestResponseMessage {
+            peer_data_operation_request_type: Some(PeerDataOperationRequestType::PLACEHOLDER_MESSAGE_RESEND),
+            peer_data_operation_result: results,
+            ..Default::default()
+        }),
         ..Default::default()
     };
     if let Err(error) = send_peer(state, companion, protocol) {
@@ -288,12 +242,7 @@ pub fn answer_data_request(
     }
 }
 
-fn placeholder_result(
-    number: &Number,
-    id: &str,
-    known: &Known,
-    push_name: &str,
-) -> PeerDataOperationResult {
+fn placeholder_result(number: &Number, id: &str, known: &Known, push_name: &str) -> PeerDataOperationResult {
     let info = WebMessageInfo {
         key: MessageField::some(MessageKey {
             remote_jid: Some(known.chat.jid().to_string()),
@@ -324,9 +273,7 @@ pub fn mark_read(state: &mut State, number: &Number, chat: &Number, ids: &[Strin
         .attr("id", first.as_str())
         .attr("type", "read");
     if !rest.is_empty() {
-        let items = rest
-            .iter()
-            .map(|id| NodeBuilder::new("item").attr("id", id.as_str()).build());
+        let items = rest.iter().map(|id| NodeBuilder::new("item").attr("id", id.as_str()).build());
         receipt = receipt.children([NodeBuilder::new("list").children(items).build()]);
     }
     receipts::route(state, &Address::new(number, 0), &receipt.build());
@@ -338,20 +285,12 @@ pub fn keys_node(bundle: &Bundle) -> Node {
     let id = |id: u32| leaf("id", &id.to_be_bytes()[1..]);
     let mut content = vec![leaf("type", [5]), leaf("identity", bundle.identity)];
     if let Some((prekey, value)) = bundle.prekey {
-        content.push(
-            NodeBuilder::new("key")
-                .children([id(prekey), leaf("value", value)])
-                .build(),
-        );
+        content.push(NodeBuilder::new("key").children([id(prekey), leaf("value", value)]).build());
     }
     let signed = &bundle.signed_prekey;
     content.push(
         NodeBuilder::new("skey")
-            .children([
-                id(signed.id),
-                leaf("value", signed.value),
-                leaf("signature", signed.signature.clone()),
-            ])
+            .children([id(signed.id), leaf("value", signed.value), leaf("signature", signed.signature.clone())])
             .build(),
     );
     NodeBuilder::new("keys").children(content).build()

@@ -6,10 +6,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use futures_util::FutureExt as _;
 use rand::RngExt as _;
 use wacore_libsignal::protocol::{
-    CiphertextMessage, CiphertextMessageType, DeviceId, GenericSignedPreKey as _, IdentityKey,
-    IdentityKeyPair, KeyPair, PreKeyBundle, PreKeyRecord, PreKeySignalMessage, ProtocolAddress,
-    PublicKey, SignalMessage, SignalProtocolError, SignedPreKeyRecord, Timestamp, UsePQRatchet,
-    message_decrypt, message_encrypt, process_prekey_bundle,
+    CiphertextMessage, CiphertextMessageType, DeviceId, GenericSignedPreKey as _, IdentityKey, IdentityKeyPair,
+    KeyPair, PreKeyBundle, PreKeyRecord, PreKeySignalMessage, ProtocolAddress, PublicKey, SignalMessage,
+    SignalProtocolError, SignedPreKeyRecord, Timestamp, UsePQRatchet, message_decrypt, message_encrypt,
+    process_prekey_bundle,
 };
 
 use super::store::{Identities, Prekeys, Sessions, SignedPrekeys};
@@ -51,11 +51,7 @@ impl Endpoint {
             &signature,
         );
         Ok(Self {
-            identities: Identities {
-                pair,
-                registration_id: rng.random_range(1..16_380),
-                others: Default::default(),
-            },
+            identities: Identities { pair, registration_id: rng.random_range(1..16_380), others: Default::default() },
             sessions: Sessions::default(),
             prekeys: Prekeys::default(),
             signed: SignedPrekeys(record),
@@ -73,9 +69,7 @@ impl Endpoint {
         let id = self.next_prekey;
         self.next_prekey += 1;
         let pair = KeyPair::generate(&mut rand::rng());
-        self.prekeys
-            .0
-            .insert(id, PreKeyRecord::new(id.into(), &pair));
+        self.prekeys.0.insert(id, PreKeyRecord::new(id.into(), &pair));
         Ok(Bundle {
             registration_id: self.identities.registration_id,
             identity: key_bytes(self.identities.pair.public_key())?,
@@ -128,12 +122,7 @@ impl Endpoint {
 
     /// Encrypts for a device: the `type` of the `<enc>` and its content.
     pub fn encrypt(&mut self, device: &Address, plain: &[u8]) -> Result<(&'static str, Vec<u8>)> {
-        let sealed = now(message_encrypt(
-            plain,
-            &address(device),
-            &mut self.sessions,
-            &mut self.identities,
-        ))??;
+        let sealed = now(message_encrypt(plain, &address(device), &mut self.sessions, &mut self.identities))??;
         let kind = match sealed.message_type() {
             CiphertextMessageType::PreKey => "pkmsg",
             CiphertextMessageType::Whisper => "msg",
@@ -143,20 +132,13 @@ impl Endpoint {
     }
 
     /// Decrypts the content of an `<enc>` of a device.
-    pub fn decrypt(
-        &mut self,
-        device: &Address,
-        kind: &str,
-        sealed: &[u8],
-    ) -> Result<Vec<u8>, Failure> {
+    pub fn decrypt(&mut self, device: &Address, kind: &str, sealed: &[u8]) -> Result<Vec<u8>, Failure> {
         let broken = |error: SignalProtocolError| match error {
             SignalProtocolError::DuplicatedMessage(..) => Failure::Duplicate,
             error => Failure::Broken(error.into()),
         };
         let message = match kind {
-            "pkmsg" => {
-                PreKeySignalMessage::try_from(sealed).map(CiphertextMessage::PreKeySignalMessage)
-            }
+            "pkmsg" => PreKeySignalMessage::try_from(sealed).map(CiphertextMessage::PreKeySignalMessage),
             "msg" => SignalMessage::try_from(sealed).map(CiphertextMessage::SignalMessage),
             other => return Err(Failure::Broken(anyhow!("no decryption for {other:?}"))),
         }

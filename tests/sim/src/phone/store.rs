@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use wacore_libsignal::protocol::{
-    Direction, IdentityChange, IdentityKey, IdentityKeyPair, IdentityKeyStore, PreKeyId,
-    PreKeyRecord, PreKeyStore, ProtocolAddress, SessionRecord, SessionStore, SignalProtocolError,
-    SignedPreKeyId, SignedPreKeyRecord, SignedPreKeyStore,
+    Direction, IdentityChange, IdentityKey, IdentityKeyPair, IdentityKeyStore, PreKeyId, PreKeyRecord, PreKeyStore,
+    ProtocolAddress, SessionRecord, SessionStore, SignalProtocolError, SignedPreKeyId, SignedPreKeyRecord,
+    SignedPreKeyStore,
 };
 
 type Result<T> = std::result::Result<T, SignalProtocolError>;
@@ -28,11 +28,7 @@ impl IdentityKeyStore for Identities {
         Ok(self.registration_id)
     }
 
-    async fn save_identity(
-        &mut self,
-        address: &ProtocolAddress,
-        identity: &IdentityKey,
-    ) -> Result<IdentityChange> {
+    async fn save_identity(&mut self, address: &ProtocolAddress, identity: &IdentityKey) -> Result<IdentityChange> {
         let old = self.others.insert(address.as_str().to_owned(), *identity);
         Ok(match old {
             Some(old) if old != *identity => IdentityChange::ReplacedExisting,
@@ -69,11 +65,7 @@ impl SessionStore for Sessions {
         Ok(self.0.contains_key(address.as_str()))
     }
 
-    async fn store_session(
-        &mut self,
-        address: &ProtocolAddress,
-        record: SessionRecord,
-    ) -> Result<()> {
+    async fn store_session(&mut self, address: &ProtocolAddress, record: SessionRecord) -> Result<()> {
         self.0.insert(address.as_str().to_owned(), record);
         Ok(())
     }
@@ -86,10 +78,7 @@ pub struct Prekeys(pub HashMap<u32, PreKeyRecord>);
 #[async_trait]
 impl PreKeyStore for Prekeys {
     async fn get_pre_key(&self, id: PreKeyId) -> Result<PreKeyRecord> {
-        self.0
-            .get(&id.into())
-            .cloned()
-            .ok_or(SignalProtocolError::InvalidPreKeyId)
+        self.0.get(&id.into()).cloned().ok_or(SignalProtocolError::InvalidPreKeyId)
     }
 
     async fn save_pre_key(&mut self, id: PreKeyId, record: &PreKeyRecord) -> Result<()> {
@@ -112,11 +101,7 @@ impl SignedPreKeyStore for SignedPrekeys {
         Ok(self.0.clone())
     }
 
-    async fn save_signed_pre_key(
-        &mut self,
-        _id: SignedPreKeyId,
-        record: &SignedPreKeyRecord,
-    ) -> Result<()> {
+    async fn save_signed_pre_key(&mut self, _id: SignedPreKeyId, record: &SignedPreKeyRecord) -> Result<()> {
         self.0 = record.clone();
         Ok(())
     }

@@ -1,0 +1,13 @@
+//! The simulator against real clients: whatsapp-rust 0.7.0, unmodified but for
+//! the certificate check.
+#![recursion_limit = "512"]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+
+mod admin;
+mod client;
+mod faults;
+mod media;
+mod messages;
+mod offline;
+mod pairing;
+mod sessions;
