@@ -29,8 +29,8 @@ pub enum FaultKind {
     /// The next messages to companions get lost on the way; they stay queued
     /// and come again at the next login.
     Drop,
-    /// The last byte of the ciphertext of the next messages to companions is
-    /// flipped.
+    /// The ciphertext of the next messages to companions is broken by one
+    /// byte, such that its authentication fails.
     CorruptCiphertext,
     /// The next retry receipts of companions are swallowed.
     DropRetry,

@@ -66,7 +66,7 @@ pub enum Answer {
     /// IK: done; send these bytes and start.
     Done(Vec<u8>, Box<Secured>),
     /// XX: send these bytes and pass the next frame to [`AwaitFinish::finish`].
-    Continue(Vec<u8>, AwaitFinish),
+    Continue(Vec<u8>, Box<AwaitFinish>),
 }
 
 impl ServerKeys {
@@ -125,7 +125,7 @@ impl ServerKeys {
         noise.mix_shared_secret(self.pair.private_key.serialize(), client)?;
         let certificate = noise.encrypt(&self.chain)?;
         let hello = server_hello(&ephemeral, Some(encrypted_static), certificate);
-        Ok(Answer::Continue(hello, AwaitFinish { noise, ephemeral, kind }))
+        Ok(Answer::Continue(hello, Box::new(AwaitFinish { noise, ephemeral, kind })))
     }
 
     fn answer_ik(&self, hello: &ClientHello, client: &[u8]) -> Result<Answer> {

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use wacore_binary::{Node, NodeContent, builder::NodeBuilder};
+use wacore_libsignal::protocol::PreKeySignalMessage;
 
 use crate::{
     account::Link,
@@ -217,13 +218,30 @@ pub fn ib(child: Node) -> Node {
     NodeBuilder::new("ib").attr("from", server_jid()).children([child]).build()
 }
 
-/// Flips the last byte of the first ciphertext.
+/// Breaks the first ciphertext so that its authentication fails but its envelope
+/// can still be read: the last byte of the Signal message, which in a prekey
+/// message is not the last of all.
 fn corrupt(node: &mut Node) {
-    if let Some(NodeContent::Nodes(children)) = &mut node.content
-        && let Some(enc) = children.iter_mut().find(|c| c.tag == "enc")
-        && let Some(NodeContent::Bytes(content)) = &mut enc.content
-        && let Some(last) = content.last_mut()
-    {
+    let Some(NodeContent::Nodes(children)) = &mut node.content else {
+        return;
+    };
+    let Some(enc) = children.iter_mut().find(|c| c.tag == "enc") else {
+        return;
+    };
+    let prekey = attr(enc, "type").as_deref() == Some("pkmsg");
+    let Some(NodeContent::Bytes(content)) = &mut enc.content else {
+        return;
+    };
+    let end = if prekey { end_of_inner(content) } else { Some(content.len()) };
+    if let Some(last) = end.and_then(|end| content.get_mut(end - 1)) {
         *last ^= 0xff;
     }
+}
+
+/// Where in a prekey message the Signal message inside it ends.
+fn end_of_inner(content: &[u8]) -> Option<usize> {
+    let outer = PreKeySignalMessage::try_from(content).ok()?;
+    let inner = outer.message().serialized();
+    let start = content.windows(inner.len()).position(|w| w == inner)?;
+    Some(start + inner.len())
 }

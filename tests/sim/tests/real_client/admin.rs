@@ -1,1 +1,91 @@
+use std::sync::Arc;
 
+use serde_json::{Value, json};
+use wacore::store::InMemoryBackend;
+use whatsapp_sim::Simulator;
+
+use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator, text};
+
+async fn post(sim: &Simulator, path: &str, body: Value) -> (u16, Value) {
+    let response = reqwest::Client::new()
+        .post(format!("{}/admin/{path}", sim.http_url()))
+        .body(body.to_string())
+        .send()
+        .await
+        .unwrap();
+    let status = response.status().as_u16();
+    (status, response.json().await.unwrap())
+}
+
+async fn get(sim: &Simulator, path: &str) -> (u16, Value) {
+    let response = reqwest::get(format!("{}/admin/{path}", sim.http_url())).await.unwrap();
+    let status = response.status().as_u16();
+    (status, response.json().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_api_does_a_whole_story() {
+    let sim = start_simulator().await;
+    let new = |number: &str, name: &str| json!({ "number": number, "push_name": name });
+    let (status, alice) = post(&sim, "accounts", new("15550001", "Alice")).await;
+    assert_eq!((status, &alice["number"]), (200, &json!("15550001")));
+    assert!(alice["lid"].is_string());
+    post(&sim, "accounts", new("15550002", "Bob")).await;
+
+    let mut client = TestClient::start(&sim, Arc::new(InMemoryBackend::new())).await;
+    let qr = client.qr().await;
+    let scan = json!({ "number": "15550001", "qr": qr });
+    assert_eq!(post(&sim, "scan", scan).await, (200, json!({ "device": 1 })));
+    client.connected().await;
+
+    let send = json!({ "from": "15550002", "to": "15550001", "text": "hello" });
+    let (status, sent) = post(&sim, "send", send).await;
+    assert_eq!(status, 200);
+    let got = client.message().await;
+    assert_eq!(sent["id"], json!(got.info.id));
+    assert_eq!(text(&got), "hello");
+
+    let id = client.send(&pn("15550002"), "hi").await;
+    sim.wait_inbox("15550002", |m| m.id == id, STEP).await.unwrap();
+    let (status, inbox) = get(&sim, "inbox/15550002").await;
+    assert_eq!(status, 200);
+    let item = &inbox[0];
+    assert_eq!(item["id"], json!(id));
+    assert_eq!(item["chat"], json!("15550001@s.whatsapp.net"));
+    assert_eq!(item["from"], json!("15550001@s.whatsapp.net"));
+    assert_eq!(item["from_me"], json!(false));
+    assert_eq!(item["text"], json!("hi"));
+    assert_eq!(item["arrivals"], json!(1));
+    assert!(item["ts"].is_u64() && item["message"].is_object(), "{item}");
+
+    let fault = json!({ "number": "15550001", "kind": "double", "count": 1 });
+    assert_eq!(post(&sim, "fault", fault).await.0, 200);
+    assert_eq!(get(&sim, "unknown").await, (200, json!([])));
+    let unlink = json!({ "number": "15550001", "device": 1 });
+    assert_eq!(post(&sim, "unlink", unlink).await.0, 200);
+    client.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test]
+async fn the_admin_api_refuses_with_a_reason() {
+    let sim = start_simulator().await;
+    let bob = json!({ "number": "15550002", "push_name": "Bob" });
+    assert_eq!(post(&sim, "accounts", bob.clone()).await.0, 200);
+    for (path, body) in [
+        ("accounts", bob),
+        ("accounts", json!({ "number": "+1 555" })),
+        ("accounts", json!([])),
+        ("scan", json!({ "number": "15550002", "qr": "nonsense" })),
+        ("pair-code", json!({ "number": "15550002", "code": "ABCDEFGH" })),
+        ("send", json!({ "from": "15550002", "to": "1", "text": "?" })),
+        ("send", json!({ "from": "1", "to": "15550002", "text": "?" })),
+        ("fault", json!({ "number": "15550002", "kind": "earthquake", "count": 1 })),
+    ] {
+        let (status, answer) = post(&sim, path, body.clone()).await;
+        assert_eq!(status, 400, "{path} {body}");
+        assert!(answer["error"].is_string(), "{path} {body}: {answer}");
+    }
+    assert_eq!(get(&sim, "inbox/1").await.0, 400);
+    sim.shutdown().await;
+}

@@ -1,1 +1,226 @@
+use whatsapp_rust::{
+    prelude::{Event, SendOptions},
+    waproto::whatsapp::Message,
+};
+use whatsapp_sim::{ArrivalOutcome, FaultKind, Simulator};
 
+use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator, text};
+
+const ALICE: &str = "15550001";
+const BOB: &str = "15550002";
+
+async fn alice_online() -> (Simulator, TestClient, u16) {
+    let sim = start_simulator().await;
+    sim.create_account(ALICE, "Alice").unwrap();
+    sim.create_account(BOB, "Bob").unwrap();
+    let (client, device) = TestClient::pair(&sim, ALICE).await;
+    (sim, client, device)
+}
+
+async fn send_as(client: &TestClient, id: &str, text: &str) {
+    let message = Message { conversation: Some(text.into()), ..Default::default() };
+    let options = SendOptions::default().with_message_id(id);
+    client.client.send_message_with_options(pn(BOB), message, options).await.unwrap();
+}
+
+async fn disconnected(client: &mut TestClient) {
+    client.find("Disconnected", |event| matches!(event, Event::Disconnected(_)).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_cut_before_its_ack_arrives_twice_when_sent_again() {
+    let (sim, mut alice, device) = alice_online().await;
+    sim.fault(ALICE, FaultKind::Cut, 1).unwrap();
+    send_as(&alice, "3EB0CUT", "cut").await;
+    sim.wait_fault_used(ALICE, FaultKind::Cut, STEP).await.unwrap();
+    disconnected(&mut alice).await;
+    sim.wait_connected(ALICE, device, STEP).await.unwrap();
+    alice.connected().await;
+    send_as(&alice, "3EB0CUT", "cut").await;
+    assert_eq!(alice.ack("3EB0CUT").await, None);
+    let item = sim.wait_inbox(BOB, |m| m.arrivals == 2, STEP).await.unwrap();
+    assert_eq!(item.text.as_deref(), Some("cut"));
+    assert_eq!(sim.inbox(BOB).len(), 1);
+    let at_bob: Vec<ArrivalOutcome> = sim.arrival_log().iter().filter(|a| a.to == BOB).map(|a| a.outcome).collect();
+    assert_eq!(at_bob, [ArrivalOutcome::Shown, ArrivalOutcome::Repeat]);
+    alice.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_cut_unseen_arrives_only_when_sent_again() {
+    let (sim, mut alice, device) = alice_online().await;
+    sim.fault(ALICE, FaultKind::CutUnseen, 1).unwrap();
+    send_as(&alice, "3EB0UNSEEN", "unseen").await;
+    disconnected(&mut alice).await;
+    assert!(sim.inbox(BOB).is_empty());
+    sim.wait_connected(ALICE, device, STEP).await.unwrap();
+    alice.connected().await;
+    send_as(&alice, "3EB0UNSEEN", "unseen").await;
+    assert_eq!(alice.ack("3EB0UNSEEN").await, None);
+    let item = sim.wait_inbox(BOB, |_| true, STEP).await.unwrap();
+    assert_eq!(item.arrivals, 1);
+    alice.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_cut_after_its_ack_is_through() {
+    let (sim, mut alice, _) = alice_online().await;
+    sim.fault(ALICE, FaultKind::CutAfterAck, 1).unwrap();
+    send_as(&alice, "3EB0AFTER", "after").await;
+    assert_eq!(alice.ack("3EB0AFTER").await, None);
+    disconnected(&mut alice).await;
+    sim.wait_inbox(BOB, |m| m.id == "3EB0AFTER", STEP).await.unwrap();
+    alice.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_message_reaches_nobody_and_says_why() {
+    let (sim, mut alice, _) = alice_online().await;
+    sim.fault(ALICE, FaultKind::Nack(463), 1).unwrap();
+    send_as(&alice, "3EB0NACK", "no").await;
+    assert_eq!(alice.ack("3EB0NACK").await.as_deref(), Some("463"));
+    send_as(&alice, "3EB0YES", "yes").await;
+    assert_eq!(alice.ack("3EB0YES").await, None);
+    let item = sim.wait_inbox(BOB, |_| true, STEP).await.unwrap();
+    assert_eq!(item.id, "3EB0YES");
+    alice.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_ack_leaves_the_message_delivered() {
+    let (sim, mut alice, _) = alice_online().await;
+    sim.fault(ALICE, FaultKind::DropAck, 1).unwrap();
+    send_as(&alice, "3EB0NOACK", "one").await;
+    sim.wait_inbox(BOB, |m| m.id == "3EB0NOACK", STEP).await.unwrap();
+    send_as(&alice, "3EB0ACK", "two").await;
+    // Acks come in order: the second one's is here, the first never came.
+    let first = alice
+        .find("an ack", |event| match event {
+            Event::ServerAck(ack) if ack.class.as_deref() == Some("message") => Some(ack.id.clone()),
+            _ => None,
+        })
+        .await;
+    assert_eq!(first, "3EB0ACK");
+    alice.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn held_messages_and_acks_come_in_order_when_released() {
+    let (sim, mut alice, device) = alice_online().await;
+    sim.fault(ALICE, FaultKind::Hold, 0).unwrap();
+    for n in 0..20 {
+        sim.send_text(BOB, ALICE, &n.to_string()).await.unwrap();
+    }
+    send_as(&alice, "3EB0HELD", "held").await;
+    sim.wait_inbox(BOB, |m| m.id == "3EB0HELD", STEP).await.unwrap();
+    assert_eq!(sim.queued(ALICE, device), 20 + 1, "messages and a receipt");
+    sim.fault(ALICE, FaultKind::Release, 0).unwrap();
+    let texts: Vec<String> = alice.messages(20).await.iter().map(|m| text(m).to_owned()).collect();
+    let expected: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+    assert_eq!(texts, expected);
+    assert_eq!(alice.ack("3EB0HELD").await, None);
+    sim.wait_settled(ALICE, device, STEP).await.unwrap();
+    alice.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doubled_message_is_shown_once_and_settled() {
+    let (sim, mut alice, device) = alice_online().await;
+    sim.fault(ALICE, FaultKind::Double, 1).unwrap();
+    sim.send_text(BOB, ALICE, "double").await.unwrap();
+    sim.send_text(BOB, ALICE, "single").await.unwrap();
+    let texts: Vec<String> = alice.messages(2).await.iter().map(|m| text(m).to_owned()).collect();
+    assert_eq!(texts, ["double", "single"]);
+    sim.wait_settled(ALICE, device, STEP).await.unwrap();
+    alice.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrupted_message_is_asked_for_and_sent_again() {
+    let (sim, mut alice, device) = alice_online().await;
+    sim.fault(ALICE, FaultKind::CorruptCiphertext, 1).unwrap();
+    let id = sim.send_text(BOB, ALICE, "fragile").await.unwrap();
+    let got = alice.message().await;
+    assert_eq!(got.info.id, id);
+    assert_eq!(text(&got), "fragile");
+    sim.wait_receipt(BOB, |r| r.kind == "retry" && r.ids.contains(&id), STEP).await.unwrap();
+    sim.wait_settled(ALICE, device, STEP).await.unwrap();
+    // The session is well again, in both directions. This client asks its own
+    // phone beside the sender, so the lost message may come a second time.
+    sim.send_text(BOB, ALICE, "next").await.unwrap();
+    let mut got = alice.message().await;
+    while got.info.id == id {
+        got = alice.message().await;
+    }
+    assert_eq!(text(&got), "next");
+    let id = alice.send(&pn(BOB), "back").await;
+    sim.wait_inbox(BOB, |m| m.id == id, STEP).await.unwrap();
+    alice.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_retry_the_own_phone_helps_out() {
+    let (sim, mut alice, _) = alice_online().await;
+    sim.fault(ALICE, FaultKind::CorruptCiphertext, 1).unwrap();
+    sim.fault(ALICE, FaultKind::DropRetry, 1).unwrap();
+    let id = sim.send_text(BOB, ALICE, "fragile").await.unwrap();
+    let got = alice.message().await;
+    assert_eq!(got.info.id, id);
+    assert_eq!(text(&got), "fragile");
+    alice.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrupted_copy_of_an_own_message_can_be_had_from_the_phone() {
+    let (sim, mut alice, device) = alice_online().await;
+    sim.fault(ALICE, FaultKind::CorruptCiphertext, 1).unwrap();
+    let id = sim.send_text(ALICE, BOB, "mine").await.unwrap();
+    // This client asks nobody for copies of own messages: it settles them and
+    // leaves it at the event.
+    let info = alice
+        .find("UndecryptableMessage", |event| match event {
+            Event::UndecryptableMessage(lost) => Some(lost.info.clone()),
+            _ => None,
+        })
+        .await;
+    assert_eq!(info.id, id);
+    sim.wait_settled(ALICE, device, STEP).await.unwrap();
+    alice.client.send_pdo_placeholder_resend_request(&info).await.unwrap();
+    let got = alice.message().await;
+    assert_eq!(got.info.id, id);
+    assert!(got.info.source.is_from_me);
+    assert_eq!(text(&got), "mine");
+    alice.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_survives_a_stanza_it_does_not_know() {
+    let (sim, mut alice, _) = alice_online().await;
+    sim.fault(ALICE, FaultKind::UnknownStanza, 1).unwrap();
+    sim.send_text(BOB, ALICE, "still there?").await.unwrap();
+    assert_eq!(text(&alice.message().await), "still there?");
+    alice.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stanza_the_simulator_does_not_know_is_recorded() {
+    let (sim, alice, _) = alice_online().await;
+    assert_understood(&sim);
+    let node = whatsapp_rust::wacore_binary::builder::NodeBuilder::new("riddle").attr("id", "1").build();
+    alice.client.send_node(node).await.unwrap();
+    // A message after it: once that is through, the riddle was read.
+    let id = alice.send(&pn(BOB), "after the riddle").await;
+    sim.wait_inbox(BOB, |m| m.id == id, STEP).await.unwrap();
+    assert_eq!(sim.unknown_stanzas(), ["<riddle id=\"1\"/>"]);
+    alice.stop().await;
+}

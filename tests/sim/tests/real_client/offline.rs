@@ -1,1 +1,91 @@
+use whatsapp_rust::prelude::{BatchOrigin, Event};
+use whatsapp_sim::FaultKind;
 
+use crate::client::{STEP, TestClient, assert_understood, start_simulator, text};
+
+const ALICE: &str = "15550001";
+const BOB: &str = "15550002";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_of_hundreds_arrives_in_order_and_is_settled() {
+    let sim = start_simulator().await;
+    sim.create_account(ALICE, "Alice").unwrap();
+    sim.create_account(BOB, "Bob").unwrap();
+    let (client, device) = TestClient::pair(&sim, ALICE).await;
+    let backend = client.stop().await;
+    sim.wait_disconnected(ALICE, STEP).await.unwrap();
+    for n in 0..500 {
+        sim.send_text(BOB, ALICE, &n.to_string()).await.unwrap();
+    }
+    assert!(sim.queued(ALICE, device) >= 500);
+
+    let mut client = TestClient::start(&sim, backend).await;
+    let got = client.messages(500).await;
+    let texts: Vec<String> = got.iter().map(|m| text(m).to_owned()).collect();
+    let expected: Vec<String> = (0..500).map(|n| n.to_string()).collect();
+    assert_eq!(texts, expected);
+    client.connected().await;
+    client.find("the end of the backlog", |event| matches!(event, Event::OfflineSyncCompleted(_)).then_some(())).await;
+    sim.wait_settled(ALICE, device, STEP).await.unwrap();
+
+    // What comes now comes live.
+    sim.send_text(BOB, ALICE, "live").await.unwrap();
+    let origin = client
+        .find("a live message", |event| match event {
+            Event::Messages(batch) => Some(batch.origin),
+            _ => None,
+        })
+        .await;
+    assert!(matches!(origin, BatchOrigin::Live));
+    client.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_got_lost_on_the_way_comes_again_at_the_next_login() {
+    let sim = start_simulator().await;
+    sim.create_account(ALICE, "Alice").unwrap();
+    sim.create_account(BOB, "Bob").unwrap();
+    let (mut client, device) = TestClient::pair(&sim, ALICE).await;
+    sim.fault(ALICE, FaultKind::Drop, 1).unwrap();
+    sim.send_text(BOB, ALICE, "lost").await.unwrap();
+    sim.wait_fault_used(ALICE, FaultKind::Drop, STEP).await.unwrap();
+    sim.send_text(BOB, ALICE, "second").await.unwrap();
+    assert_eq!(text(&client.message().await), "second");
+    sim.disconnect(ALICE).unwrap();
+    assert_eq!(text(&client.message().await), "lost");
+    sim.wait_connected(ALICE, device, STEP).await.unwrap();
+    sim.wait_settled(ALICE, device, STEP).await.unwrap();
+    client.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_for_an_offline_companion_waits_for_it() {
+    let sim = start_simulator().await;
+    sim.create_account(ALICE, "Alice").unwrap();
+    sim.create_account(BOB, "Bob").unwrap();
+    let (mut client, device) = TestClient::pair(&sim, ALICE).await;
+    let id = client.send(&crate::client::pn(BOB), "read me later").await;
+    client.ack(&id).await;
+    sim.wait_inbox(BOB, |m| m.id == id, STEP).await.unwrap();
+    let backend = client.stop().await;
+    sim.wait_disconnected(ALICE, STEP).await.unwrap();
+    sim.mark_read(BOB, ALICE, std::slice::from_ref(&id)).await.unwrap();
+    let mut client = TestClient::start(&sim, backend).await;
+    client
+        .find("the read receipt", |event| match event {
+            Event::Receipt(r)
+                if r.offline
+                    && r.message_ids.contains(&id)
+                    && r.r#type == whatsapp_rust::types::presence::ReceiptType::Read =>
+            {
+                Some(())
+            }
+            _ => None,
+        })
+        .await;
+    sim.wait_settled(ALICE, device, STEP).await.unwrap();
+    client.stop().await;
+    assert_understood(&sim);
+}

@@ -1,1 +1,70 @@
+use whatsapp_rust::prelude::Event;
+use whatsapp_sim::{PresenceItem, Simulator};
 
+use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator, text};
+
+const ALICE: &str = "15550001";
+const BOB: &str = "15550002";
+
+async fn alice_online() -> (Simulator, TestClient, u16) {
+    let sim = start_simulator().await;
+    sim.create_account(ALICE, "Alice").unwrap();
+    sim.create_account(BOB, "Bob").unwrap();
+    let (client, device) = TestClient::pair(&sim, ALICE).await;
+    (sim, client, device)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_error_503_brings_the_client_back() {
+    let (sim, mut alice, device) = alice_online().await;
+    sim.stream_error(ALICE, device, 503).unwrap();
+    alice.connected().await;
+    sim.wait_connected(ALICE, device, STEP).await.unwrap();
+    sim.send_text(BOB, ALICE, "again").await.unwrap();
+    assert_eq!(text(&alice.message().await), "again");
+    alice.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_error_401_logs_the_client_out() {
+    let (sim, mut alice, device) = alice_online().await;
+    sim.stream_error(ALICE, device, 401).unwrap();
+    alice.find("LoggedOut", |event| matches!(event, Event::LoggedOut(_)).then_some(())).await;
+    alice.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chat_states_and_presences_are_shown() {
+    let (sim, mut alice, _) = alice_online().await;
+    sim.send_chatstate(BOB, ALICE, "composing").unwrap();
+    alice.find("composing", |event| matches!(event, Event::ChatPresence(_)).then_some(())).await;
+    alice.client.presence().subscribe(&pn(BOB)).await.unwrap();
+    sim.set_presence(BOB, "available").unwrap();
+    alice
+        .find("presence", |event| match event {
+            Event::Presence(p) if !p.unavailable => Some(()),
+            _ => None,
+        })
+        .await;
+    alice.client.chatstate().send_composing(&pn(BOB)).await.unwrap();
+    let id = alice.send(&pn(BOB), "typed").await;
+    sim.wait_inbox(BOB, |m| m.id == id, STEP).await.unwrap();
+    let composing = PresenceItem { from: ALICE.into(), state: "composing".into() };
+    assert!(sim.presences(BOB).contains(&composing));
+    alice.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_without_account_has_no_devices() {
+    let (sim, alice, _) = alice_online().await;
+    let found = alice.client.contacts().is_on_whatsapp(&[pn("15559999"), pn(BOB)]).await.unwrap();
+    let registered: Vec<(String, bool)> = found.iter().map(|r| (r.jid.user.to_string(), r.is_registered)).collect();
+    assert!(registered.contains(&(BOB.to_owned(), true)), "{registered:?}");
+    assert!(registered.contains(&("15559999".to_owned(), false)), "{registered:?}");
+    assert!(sim.send_text(BOB, "15559999", "hello?").await.is_err());
+    alice.stop().await;
+    assert_understood(&sim);
+}
