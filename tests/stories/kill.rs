@@ -15,57 +15,90 @@ matrix_bed::stories! {
     own {}
 }
 
-/// After each durable step, in both directions.
-const FROM_WHATSAPP: [&str; 4] =
-    ["from_wa.after_store", "from_wa.after_reserve", "from_wa.after_send", "from_wa.after_settle"];
-const FROM_MATRIX: [&str; 5] = [
-    "mx.txn.after_commit",
-    "from_mx.after_store",
-    "from_mx.after_reserve",
-    "from_mx.after_send",
-    "from_mx.after_settle",
-];
-
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Direction {
     FromWhatsApp,
     FromMatrix,
 }
 
+/// Finds every named place where the bridge can be made to die, in its sources: none can be forgotten here.
+fn find_points() -> Result<Vec<(String, Direction)>> {
+    let mut points = Vec::new();
+    let mut folders = vec![xtask::places::root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                points.extend(std::fs::read_to_string(&path)?.split("fail_point!(").skip(1).filter_map(read_point));
+            }
+        }
+    }
+    points.sort_by(|one, other| one.0.cmp(&other.0));
+    points.dedup_by(|one, other| one.0 == other.0);
+    for step in ["from_wa.after_store", "from_wa.after_send", "from_mx.after_reserve", "from_mx.after_send", "mx.txn."]
+    {
+        ensure!(points.iter().any(|(name, _)| name.starts_with(step)), "no kill point {step}: {points:?}");
+    }
+    Ok(points)
+}
+
+/// Reads `"name", |_| std::process::abort())`; points that do something else, and poison, have their own stories.
+fn read_point(text: &str) -> Option<(String, Direction)> {
+    let statement = text.split(';').next()?;
+    let name = statement.split('"').nth(1)?;
+    let direction = if name.starts_with("from_wa.") { Direction::FromWhatsApp } else { Direction::FromMatrix };
+    let kills = statement.contains("abort()") && !name.ends_with(".poison");
+    kills.then(|| (name.to_owned(), direction))
+}
+
+impl std::fmt::Debug for Direction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if *self == Self::FromWhatsApp { "from WhatsApp" } else { "from Matrix" })
+    }
+}
+
 async fn killed_at_every_named_point(world: &mut World) -> Result<()> {
     let chat = world.begin().await?;
-    for point in FROM_WHATSAPP {
-        die_at(world, &chat, point, Direction::FromWhatsApp).await?;
-    }
-    for point in FROM_MATRIX {
-        die_at(world, &chat, point, Direction::FromMatrix).await?;
+    for (point, direction) in find_points()? {
+        die_at(world, &chat, &point, direction, 0).await?;
+        // A room is only made once, so its point is not passed again in this chat.
+        if point != "from_wa.after_room" {
+            die_at(world, &chat, &point, direction, 2).await?;
+        }
     }
     Ok(())
 }
 
-/// Says five things; the bridge dies at the first, and then, started again, at the third that passes the point.
-async fn die_at(world: &mut World, chat: &Chat, point: &str, direction: Direction) -> Result<()> {
-    for passed in [0, 2] {
-        let word = format!("{point}, after {passed}");
-        world.bridge.kill9()?;
-        world.bridge.start_with_kill_points(&format!("{point}={passed}*off->return")).await?;
-        for number in 0..5 {
-            let text = format!("{word}: {number}");
-            match direction {
-                Direction::FromWhatsApp => chat.contact_says(&text).await.map(drop)?,
-                Direction::FromMatrix => chat.person_says(&text).await.map(drop)?,
-            }
+/// Says five things, after a start in which the bridge dies when the point is reached after `passed` times.
+async fn die_at(world: &mut World, chat: &Chat, point: &str, direction: Direction, passed: u32) -> Result<()> {
+    let word = format!("{point}, after {passed}");
+    world.bridge.kill9()?;
+    world.bridge.start_with_kill_points(&format!("{point}={passed}*off->return")).await?;
+    // Somebody new the first time, so that the room itself is in the making when the bridge dies.
+    let stranger = match (direction, passed) {
+        (Direction::FromWhatsApp, 0) => {
+            Some(world.chat_with(chat.person(), chat.login(), &format!("stranger {point}"))?)
         }
-        let limit = Duration::from_secs(60);
-        let status = world.bridge.wait_exit(limit).await.with_context(|| format!("dying at {word}"))?;
-        ensure!(!status.success(), "the bridge died at {word}, it did not end: {status}");
-        world.bridge.start().await?;
-        chat.wait_all(limit).await.with_context(|| format!("after dying at {word}"))?;
-        // What is wrong is found at the point it came from.
-        world.bridge.wait_idle().await?;
-        chat.check_laws().await.with_context(|| format!("after dying at {word}"))?;
+        _ => None,
+    };
+    let chat = stranger.as_ref().unwrap_or(chat);
+    for number in 0..5 {
+        let text = format!("{word}: {number}");
+        match direction {
+            Direction::FromWhatsApp => chat.contact_says(&text).await.map(drop)?,
+            Direction::FromMatrix => chat.person_says(&text).await.map(drop)?,
+        }
     }
-    Ok(())
+    let limit = Duration::from_secs(60);
+    let status = world.bridge.wait_exit(limit).await.with_context(|| format!("dying at {word}"))?;
+    ensure!(!status.success(), "the bridge died at {word}, it did not end: {status}");
+    world.bridge.start().await?;
+    chat.wait_all(limit).await.with_context(|| format!("after dying at {word}"))?;
+    // What is wrong is found at the point it came from.
+    world.bridge.wait_idle().await?;
+    chat.check_laws().await.with_context(|| format!("after dying at {word}"))
 }
 
 async fn killed_twenty_times_by_chance(world: &mut World) -> Result<()> {

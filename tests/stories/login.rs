@@ -24,7 +24,7 @@ async fn login_by_qr(world: &mut World) -> Result<()> {
     let alice = world.person("alice").await?;
     let account = world.phones.create_account("alice")?;
     let management = world.management(&alice).await?;
-    management.ask("list-logins", "no").await?;
+    management.ask("list-logins", "no whatsapp account").await?;
     let picture = management.login_by_qr(&world.phones, &account).await?;
     // The code is of no use any more, so the picture is taken away.
     alice

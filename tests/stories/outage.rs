@@ -12,6 +12,7 @@ matrix_bed::stories! {
         whatsapp_sends_everything_twice
         whatsapp_goes_silent_and_comes_back
         a_send_is_refused
+        one_login_that_waits_does_not_stop_another
     }
     own {
         the_homeserver_is_down_for_a_while
@@ -92,6 +93,21 @@ async fn a_send_is_refused(world: &mut World) -> Result<()> {
         .await?;
     chat.person_says("the next one goes through").await?;
     Ok(())
+}
+
+async fn one_login_that_waits_does_not_stop_another(world: &mut World) -> Result<()> {
+    let held = world.begin().await?;
+    let (carol, account, _) = world.log_in("carol").await?;
+    let free = world.chat(&carol, &account, held.contact());
+    free.begin("hello carol").await?;
+    world.phones.fault(&held.login().number, FaultKind::Hold, 0)?;
+    for number in 0..3 {
+        held.person_says(&format!("waits for its ack {number}")).await?;
+        free.person_says(&format!("goes through {number}")).await?;
+        free.wait_at_contact(&format!("goes through {number}")).await?;
+        free.begin(&format!("and back {number}")).await?;
+    }
+    world.phones.fault(&held.login().number, FaultKind::Release, 0)
 }
 
 async fn the_homeserver_is_down_for_a_while(world: &mut World) -> Result<()> {

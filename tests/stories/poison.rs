@@ -12,6 +12,7 @@ matrix_bed::stories! {
         transactions_that_are_large
         one_bad_event_in_a_good_transaction
         a_text_with_a_zero_character
+        a_row_that_can_not_be_read
         a_row_that_kills_the_process_whenever_it_is_tried
         whatsapp_says_what_nobody_knows
         whatsapp_sends_what_can_not_be_decrypted
@@ -98,6 +99,30 @@ async fn a_text_with_a_zero_character(world: &mut World) -> Result<()> {
     Ok(())
 }
 
+async fn a_row_that_can_not_be_read(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let room = chat.room()?;
+    let garbage = world.database.literal(b"\xff\x00 this was a row");
+    let spoil = format!("UPDATE inbox SET body = {garbage} WHERE state = 'waiting'");
+    for point in ["from_wa.after_store", "from_mx.after_store"] {
+        world.bridge.stop().await?;
+        world.bridge.start_with_kill_points(&format!("{point}=return")).await?;
+        if point == "from_wa.after_store" {
+            world.phones.send(&chat.contact().number, &chat.login().number, "to be spoiled").await?;
+        } else {
+            chat.person().send_text(&room, "to be spoiled, too").await?;
+        }
+        world.bridge.wait_exit(wait::STEP).await?;
+        let spoiled = world.database.execute(&spoil).await?;
+        ensure!(spoiled == 1, "one row waits after {point}: {spoiled}");
+        world.bridge.start().await?;
+        chat.begin(&format!("after the row of {point}")).await?;
+        chat.person_says(&format!("on after the row of {point}")).await?;
+        world.bridge.wait_idle().await?;
+    }
+    Ok(())
+}
+
 async fn a_row_that_kills_the_process_whenever_it_is_tried(world: &mut World) -> Result<()> {
     let chat = world.begin().await?;
     let room = chat.room()?;
@@ -107,7 +132,7 @@ async fn a_row_that_kills_the_process_whenever_it_is_tried(world: &mut World) ->
     // Until the row is given up, every start ends at it.
     let mut deaths = 0;
     loop {
-        world.bridge.start_with_kill_points("from_mx.after_reserve=return").await?;
+        world.bridge.start_with_kill_points("from_mx.poison=return").await?;
         let told = alice.wait_event("a word that it was not delivered", wait::STEP, |event| {
             event.room == room && event.sender != alice.id() && event.is_message("m.notice")
         });

@@ -12,6 +12,7 @@ matrix_bed::stories! {
         many_messages_keep_their_order
         number_and_lid_are_one_person
         strange_texts_cross_unchanged
+        logs_hold_nothing_of_people
     }
     own {}
 }
@@ -124,5 +125,26 @@ async fn strange_texts_cross_unchanged(world: &mut World) -> Result<()> {
         chat.person_says(&text).await?;
         chat.wait_at_contact(&text).await?;
     }
+    Ok(())
+}
+
+async fn logs_hold_nothing_of_people(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    for round in 0..3 {
+        chat.begin(&format!("secret of bob's, {round}")).await?;
+        chat.own_phone_says(&format!("secret of the own phone, {round}")).await?;
+        chat.person_says(&format!("secret of alice's, {round}")).await?;
+        chat.wait_at_contact(&format!("secret of alice's, {round}")).await?;
+        world.bridge.restart().await?;
+    }
+    chat.wait_all(wait::STEP).await?;
+    let log = world.bridge.log()?;
+    let (login, contact) = (chat.login(), chat.contact());
+    for word in ["secret of", &login.number, &contact.number, &login.lid, &contact.lid] {
+        let line = log.lines().find(|line| line.contains(word));
+        ensure!(line.is_none(), "{word:?} is in the log: {line:?}");
+    }
+    let token = world.bridge.slot().text("/appservice/as_token")?;
+    ensure!(!log.contains(token), "the token is in the log");
     Ok(())
 }

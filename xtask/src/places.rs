@@ -55,3 +55,13 @@ pub fn shipped_bridge() -> PathBuf {
         None => shipped_target().join("release/matrix-whatsapp"),
     }
 }
+
+/// Takes every `MATRIX_WHATSAPP_…` variable away from a command that runs the bridge: it reads its config from such
+/// names, and whoever runs the tests may have some set.
+pub fn clear_environment(command: &mut std::process::Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("MATRIX_WHATSAPP_") {
+            command.env_remove(name);
+        }
+    }
+}

@@ -109,6 +109,7 @@ impl Bridge {
             bail!("no bridge at {}: build it with `cargo build --features simulator`", self.binary.display());
         }
         let mut command = tether::command(&self.binary);
+        places::clear_environment(&mut command);
         command
             .arg("-c")
             .arg(&self.config)

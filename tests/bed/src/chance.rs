@@ -7,15 +7,15 @@ pub struct Chance {
 }
 
 impl Chance {
-    /// Takes the seed from `MATRIX_WHATSAPP_SEED`, or a new one from the clock, and prints it.
+    /// Takes the seed from `MATRIX_WHATSAPP_TEST_SEED`, or a new one from the clock, and prints it.
     #[must_use]
     pub fn from_environment() -> Self {
-        let given = std::env::var("MATRIX_WHATSAPP_SEED").ok().and_then(|seed| seed.parse().ok());
+        let given = std::env::var("MATRIX_WHATSAPP_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(|| {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             now.map_or(1, |now| now.as_nanos() as u64)
         });
-        println!("repeat with MATRIX_WHATSAPP_SEED={seed}");
+        println!("repeat with MATRIX_WHATSAPP_TEST_SEED={seed}");
         Self { state: seed }
     }
 

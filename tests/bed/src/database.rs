@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, SqliteConnection};
 use tokio::sync::Mutex;
 use xtask::cluster::Cluster;
 
@@ -49,6 +49,40 @@ impl Database {
         match self.kind {
             Db::Sqlite => "sqlite",
             Db::Postgres => "postgres",
+        }
+    }
+
+    /// Runs one SQL text, for stories that spoil what the bridge has stored; returns how many rows it touched.
+    /// The bridge should not run meanwhile.
+    ///
+    /// # Errors
+    /// The database can't be opened or refuses.
+    pub async fn execute(&self, text: &str) -> Result<u64> {
+        let text = sqlx::AssertSqlSafe(text.to_owned());
+        let touched = match self.kind {
+            Db::Sqlite => {
+                let mut connection = SqliteConnection::connect(&self.uri).await?;
+                let touched = sqlx::raw_sql(text).execute(&mut connection).await?.rows_affected();
+                connection.close().await?;
+                touched
+            }
+            Db::Postgres => {
+                let mut connection = PgConnection::connect(&self.uri).await?;
+                let touched = sqlx::raw_sql(text).execute(&mut connection).await?.rows_affected();
+                connection.close().await?;
+                touched
+            }
+        };
+        Ok(touched)
+    }
+
+    /// Returns how these bytes are written in this database's SQL.
+    #[must_use]
+    pub fn literal(&self, bytes: &[u8]) -> String {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        match self.kind {
+            Db::Sqlite => format!("X'{hex}'"),
+            Db::Postgres => format!("'\\x{hex}'::bytea"),
         }
     }
 

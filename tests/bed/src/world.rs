@@ -21,7 +21,7 @@ use crate::wait;
 pub enum Homeserver {
     /// One shared with other stories; it must not be stopped.
     Shared,
-    /// One of its own.
+    /// One of its own, on the same kind of database as the bridge.
     Own,
 }
 
@@ -29,6 +29,8 @@ pub enum Homeserver {
 pub struct World {
     /// The database the bridge uses.
     pub db: Db,
+    /// The database itself.
+    pub database: Database,
     /// The bridge.
     pub bridge: Bridge,
     /// WhatsApp: its server and the phones.
@@ -49,7 +51,7 @@ impl World {
         let (synapse, slot) = match homeserver {
             Homeserver::Shared => Synapse::shared().await?,
             Homeserver::Own => {
-                let synapse = Synapse::start(1, Db::Sqlite).await?;
+                let synapse = Synapse::start(1, db).await?;
                 let slot = synapse.lease().context("a slot")?;
                 (synapse, slot)
             }
@@ -59,7 +61,7 @@ impl World {
         let phones = Phones::start().await?;
         let whatsapp = (phones.websocket(), phones.media());
         let bridge = Bridge::configure(slot, folder.path(), &database, (&whatsapp.0, &whatsapp.1))?;
-        Ok(Self { db, bridge, phones, synapse, chats: Vec::new(), people: Vec::new(), folder })
+        Ok(Self { db, database, bridge, phones, synapse, chats: Vec::new(), people: Vec::new(), folder })
     }
 
     /// Starts all parts.
@@ -199,10 +201,13 @@ pub fn run(name: &str, db: Db, homeserver: Homeserver, story: Story) {
         };
         let told = tokio::time::timeout(Duration::from_secs(420), told).await;
         let told = told.unwrap_or_else(|_| Err(anyhow::anyhow!("the story took more than seven minutes")));
-        told.with_context(|| format!("{}\n\nthe story failed; what is known is above", world.evidence()))
+        if told.is_err() {
+            eprintln!("{}\n\n{name} failed; what is known is above", world.evidence());
+        }
+        told
     });
     if let Err(error) = told {
-        panic!("{name} on {db:?}, after {:.1} s: {error:?}", start.elapsed().as_secs_f32());
+        panic!("{name} on {db:?}, after {:.1} s: {error:#}", start.elapsed().as_secs_f32());
     }
     println!("{name} on {db:?}: {:.1} s", start.elapsed().as_secs_f32());
 }

@@ -85,10 +85,9 @@ pub fn check_generated_files() -> Result<()> {
 }
 
 fn generate(arguments: &[&str]) -> Result<()> {
-    let made = Command::new(places::bridge())
-        .args(arguments)
-        .output()
-        .with_context(|| format!("running {}", places::bridge().display()))?;
+    let mut command = Command::new(places::bridge());
+    places::clear_environment(&mut command);
+    let made = command.args(arguments).output().with_context(|| format!("running {}", places::bridge().display()))?;
     if !made.status.success() {
         bail!("matrix-whatsapp {} failed: {}", arguments.join(" "), String::from_utf8_lossy(&made.stderr));
     }

@@ -45,7 +45,9 @@ impl Slot {
         std::fs::write(&path, serde_yaml::to_string(&config)?)?;
         let registration = folder.join("registration.yaml");
         let bridge = places::bridge();
-        let made = Command::new(&bridge)
+        let mut command = Command::new(&bridge);
+        places::clear_environment(&mut command);
+        let made = command
             .args(["-g", "-c"])
             .arg(&path)
             .arg("-r")
