@@ -2,7 +2,7 @@
 //!
 //! Statuses: 0 done; 1 the bridge ended with an error, or is not healthy; 2 the command line, the configuration or
 //! a file is wrong (every fault is told on standard error, and nothing was started or changed); 3 this build must
-//! not run (see [`trust`]).
+//! not run (see `cli/trust.rs`).
 //! Files are written whole or not at all, so being killed here leaves the old ones. Called by `main` only.
 
 mod files;
