@@ -34,6 +34,8 @@ use std::time::Duration;
 const TIMELINE: u32 = 100;
 /// Events asked for at once where the answer had a gap.
 const GAP_PAGE: u32 = 500;
+/// Waiting rows looked through for an invitation.
+const LOOKED_AT: i64 = 100;
 /// How long Synapse may take; a long absence with many rooms takes seconds.
 const SYNC_TIME: Duration = Duration::from_secs(180);
 
@@ -67,8 +69,9 @@ impl Intake {
         let since = place.as_ref().map_or("", |place| place.token.as_str());
         for (room, invited) in &answer.rooms.invite {
             let stripped: Vec<&RawValue> = invited.invite_state.events.iter().map(|raw| raw.json()).collect();
-            let sorted = self.matrix().sort_invite(&stripped, room.as_str(), since).into_iter().collect();
-            self.store_walk(Walk { room: room.clone(), sorted }, place.as_ref()).await?;
+            if let Some(sorted) = self.matrix().sort_invite(&stripped, room.as_str(), since) {
+                self.store_invite(room, sorted).await?;
+            }
         }
         let next = answer.next_batch.clone();
         if let Some(place) = &place {
@@ -158,6 +161,15 @@ impl Intake {
         }
         newest_first.reverse();
         Ok(newest_first)
+    }
+
+    /// Stores an invitation, unless a transaction has brought it and it waits to be worked on.
+    async fn store_invite(&self, room: &RoomId, invite: Sorted) -> Result<(), StoreError> {
+        let waiting = self.matrix().store().take_rows(&invite.arrival.lane, LOOKED_AT).await?;
+        if waiting.iter().any(|row| self.matrix().is_invite(&row.body)) {
+            return Ok(());
+        }
+        self.store_walk(Walk { room: room.to_owned(), sorted: vec![invite] }, None).await
     }
 
     /// Stores one room's news in one database transaction.

@@ -124,8 +124,8 @@ impl Matrix {
     }
 
     /// Sorts an invitation to the bot as `/sync` tells it: a stripped event without an id, last of the room's
-    /// invite state. It gets an id of our own making, fixed for this place in `/sync`; the transaction may bring
-    /// the same invitation under its real one, so accepting has to be harmless to repeat.
+    /// invite state. It gets an id of our own making, fixed for this place in `/sync`; a transaction may
+    /// bring the same invitation later under its real one, so accepting has to be harmless to repeat.
     pub(crate) fn sort_invite(&self, stripped: &[&RawValue], room: &str, since: &str) -> Option<Sorted> {
         #[derive(Deserialize)]
         struct Stripped {
@@ -153,6 +153,16 @@ impl Matrix {
         let mut sorted = self.sort_event(&raw, Some(room))?;
         sorted.arrival.dedup = dedup;
         Some(sorted)
+    }
+
+    /// Whether a stored event invites the bot.
+    pub(crate) fn is_invite(&self, body: &[u8]) -> bool {
+        serde_json::from_slice::<Head<'_>>(body).is_ok_and(|head| {
+            let membership = head.content.and_then(|raw| serde_json::from_str::<Membership>(raw.get()).ok());
+            head.kind == "m.room.member"
+                && head.state_key.as_deref() == Some(self.bot().as_str())
+                && membership.is_some_and(|content| content.membership == "invite")
+        })
     }
 
     /// Sorts one ephemeral event: public read marks of people, and nothing else. What can not be read is dropped,
@@ -368,6 +378,8 @@ mod tests {
         assert_eq!(body["room_id"], "!r:test.local");
         assert_eq!(body["unsigned"]["invite_room_state"][0]["type"], "m.room.create");
         assert!(body["event_id"].as_str().unwrap().starts_with('$'));
+        assert!(matrix.is_invite(&sorted.arrival.body));
+        assert!(!matrix.is_invite(event("@alice:test.local", "m.room.message").to_string().as_bytes()));
         assert!(matrix.sort_invite(&stripped[..1], "!r:test.local", "s1").is_none());
     }
 }

@@ -34,6 +34,9 @@ pub const LARGEST_BODY: usize = 64 << 20;
 /// Bodies above this are read on a thread of their own: taking them apart takes milliseconds.
 const BIG_BODY: usize = 256 << 10;
 
+/// Least time between two catch-ups called for by jumps forward, milliseconds.
+const HINT_EVERY_MS: i64 = 20_000;
+
 /// The intake from Matrix. Cheap to clone.
 #[derive(Clone)]
 pub struct Intake {
@@ -45,6 +48,8 @@ struct Shared {
     writer: Mutex<()>,
     /// Number of the newest transaction; negative before the first.
     newest_txn: AtomicI64,
+    /// When a jump forward last called for a catch-up, milliseconds since 1970.
+    hinted_at: AtomicI64,
     /// Wakes the catch-up.
     nudge: Notify,
     holding: watch::Sender<bool>,
@@ -62,6 +67,7 @@ impl Intake {
                 matrix,
                 writer: Mutex::new(()),
                 newest_txn: AtomicI64::new(-1),
+                hinted_at: AtomicI64::new(0),
                 nudge: Notify::new(),
                 holding: watch::Sender::new(true),
                 epoch: AtomicU64::new(0),
@@ -137,13 +143,20 @@ impl Intake {
         }
     }
 
-    /// Looks at a transaction's number: Synapse counts up by one, and a jump or a step back means that something
-    /// was lost or that it is a repeat from long ago.
+    /// Looks at a transaction's number. A step back is a repeat from long ago or a new homeserver. A jump forward may
+    /// mean a loss, but Synapse 1.163 counts all its application services with one counter (seen: our own second
+    /// registration doubles every step), so it is a hint that is followed only now and then.
     fn note_number(&self, txn: &str) {
         let Ok(number) = txn.parse::<i64>() else { return };
         let before = self.shared.newest_txn.swap(number, Ordering::SeqCst);
-        if before >= 0 && number != before && number != before + 1 {
-            tracing::info!(before, number, "transaction numbers jump: catching up");
+        if before < 0 || number == before || number == before + 1 {
+            return;
+        }
+        let now = self.matrix().store().clock().now_ms();
+        let hinted = self.shared.hinted_at.load(Ordering::SeqCst);
+        if number < before || now - hinted >= HINT_EVERY_MS {
+            tracing::debug!(before, number, "transaction numbers jump: catching up");
+            self.shared.hinted_at.store(now, Ordering::SeqCst);
             self.nudge();
         }
     }

@@ -11,6 +11,7 @@ use wiremock::matchers::{query_param, query_param_is_missing};
 
 on_both! {
     a_first_start_takes_the_place_and_invitations => first_start;
+    an_invitation_that_waits_is_not_put_again => invite_twice;
     lost_events_come_in_the_rooms_order_before_newer_ones => order;
     a_row_in_work_stays_and_settled_events_do_not_come_again => in_work;
     a_gap_in_the_answer_is_filled_page_by_page => gap;
@@ -89,6 +90,31 @@ async fn first_start(store: Store) {
         asked.iter().all(|query| query.contains("set_presence=offline") && !query.contains("device_id")),
         "{asked:?}"
     );
+}
+
+async fn invite_twice(store: Store) {
+    let double = Double::start().await;
+    let intake = intake(&double, &store);
+    place_at(&store, "s1").await;
+    let member =
+        json!({ "type": "m.room.member", "state_key": BOT, "sender": ALICE, "content": { "membership": "invite" } });
+    let mut event = member.clone();
+    event["event_id"] = "$real".into();
+    event["room_id"] = ROOM.into();
+    let transaction = intake.read_transaction(json!({ "events": [event] }).to_string().as_bytes());
+    intake.store_transaction("1", transaction.map_err(|_| "bad body").unwrap()).await.unwrap();
+    for (since, next) in [("s1", "s2"), ("s2", "s3")] {
+        let body =
+            json!({ "next_batch": next, "rooms": { "invite": { ROOM: { "invite_state": { "events": [member] } } } } });
+        on_sync(&double, since, fine(body)).await;
+    }
+    intake.catch_up().await.unwrap();
+    assert_eq!(lane(&store, ALICE).await, ["$real"]);
+    // Settled, left, and invited again while no transaction came: that is a new one.
+    let row = store.take_rows(&Lane::from_person(ROOM, ALICE), 1).await.unwrap().remove(0);
+    store.settle_row(row.seq).await.unwrap();
+    intake.catch_up().await.unwrap();
+    assert_eq!(lane(&store, ALICE).await.len(), 1);
 }
 
 async fn order(store: Store) {
