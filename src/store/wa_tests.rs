@@ -296,6 +296,13 @@ async fn secrets(store: Store) {
     assert_eq!(line.put_msg_secrets(vec![secret("m", 1, 100, 5), secret("m", 2, 50, 0)]).await.unwrap(), 2);
     assert_eq!(line.get_msg_secret_with_ts("c@lid", "s@lid", "m").await.unwrap(), Some((vec![2; 32], 5)));
     assert_eq!(line.delete_expired_msg_secrets(99).await.unwrap(), 0, "the longer time was kept");
+    line.put_msg_secrets(vec![secret("m", 2, 60, 0)]).await.unwrap();
+    assert_eq!(line.delete_expired_msg_secrets(99).await.unwrap(), 0, "nor does a later call shorten it");
+    assert_eq!(line.get_msg_secret_with_ts("c@lid", "s@lid", "m").await.unwrap(), Some((vec![2; 32], 5)));
+    line.put_msg_secrets(vec![secret("l", 1, 10, 0)]).await.unwrap();
+    line.put_msg_secrets(vec![secret("l", 1, 20, 0)]).await.unwrap();
+    assert_eq!(line.delete_expired_msg_secrets(19).await.unwrap(), 0, "a later deadline replaces an earlier one");
+    assert_eq!(line.delete_expired_msg_secrets(20).await.unwrap(), 1);
     line.put_msg_secrets(vec![secret("m", 3, 0, 9)]).await.unwrap();
     line.put_msg_secrets(vec![secret("m", 3, 70, 8), secret("n", 4, 70, 0)]).await.unwrap();
     assert_eq!(
