@@ -47,7 +47,8 @@ CREATE TABLE mx_user (
     management_room TEXT NOT NULL     -- '' when none is known
 );
 
--- Linked WhatsApp accounts. Written at pairing; deleted a day after logout.
+-- Linked WhatsApp accounts. Written at pairing; kept after logout, so that a new login finds its rooms; deleted when
+-- another person links the logged-out account.
 CREATE TABLE login (
     login_id TEXT PRIMARY KEY,        -- phone number digits at pairing
     mxid TEXT NOT NULL,               -- owner
@@ -65,7 +66,7 @@ CREATE INDEX login_mxid ON login (mxid);
 CREATE TABLE portal (
     portal_id BIGINT PRIMARY KEY,
     chat TEXT NOT NULL,               -- canonical chat id (LID when known)
-    receiver TEXT NOT NULL,           -- login a direct chat belongs to; '' for shared chats
+    receiver TEXT NOT NULL,           -- login a direct chat belongs to; '' for shared chats; closed ones name their former owner
     kind TEXT NOT NULL,               -- 'dm', 'self', 'group', ...
     room_id TEXT UNIQUE,              -- NULL until the room exists
     alias TEXT NOT NULL UNIQUE,       -- fixed alias localpart: lets a half-made room be adopted

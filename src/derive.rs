@@ -60,10 +60,11 @@ impl Derive {
         self.hash("wa-secret", &[login.as_str().as_bytes(), message.as_str().as_bytes()])
     }
 
-    /// Tail of a chat's room alias, without the prefix of the namespace.
-    pub fn alias(&self, chat: &ChatId, receiver: Option<&LoginId>) -> String {
+    /// Tail of a chat's room alias, without the prefix of the namespace. The owner of a direct chat's login is part
+    /// of it: when the same WhatsApp account is linked by another person, they never get the first one's rooms.
+    pub fn alias(&self, chat: &ChatId, receiver: Option<&LoginId>, owner: &str) -> String {
         let receiver = receiver.map_or("", LoginId::as_str);
-        hex(&self.hash("alias", &[chat.as_str().as_bytes(), receiver.as_bytes()])[..16])
+        hex(&self.hash("alias", &[chat.as_str().as_bytes(), receiver.as_bytes(), owner.as_bytes()])[..16])
     }
 
     /// Mark inside an event's content by which the bridge knows its own work again.

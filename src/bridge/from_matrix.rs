@@ -119,7 +119,8 @@ impl Bridge {
             "This room is encrypted and I can't read encrypted messages yet. I have invited you to an unencrypted \
              room; please write to me there: https://matrix.to/#/{fresh}"
         );
-        Ok(self.say(&room, &tell, &event.event_id, "encrypted").await?)
+        self.say(&room, &tell, &event.event_id, "encrypted").await?;
+        Ok(())
     }
 
     async fn said_to_bot(&self, row: &InboxRow, event: &Event) -> Result<(), Halt> {

@@ -7,7 +7,7 @@ use crate::matrix::error::{MatrixError, Result};
 use crate::store::inbox::{InboxRow, Source};
 use crate::whatsapp::LineNews;
 use crate::whatsapp::line::LineState;
-use ruma::{OwnedRoomId, RoomId};
+use ruma::{OwnedEventId, OwnedRoomId, RoomId};
 use serde_json::{Value, json};
 
 impl Bridge {
@@ -100,13 +100,12 @@ impl Bridge {
         Ok(room)
     }
 
-    /// Says something as the bot, once per cause.
+    /// Says something as the bot, once per cause; answers the event.
     ///
     /// # Errors
     /// When the homeserver does not take it.
-    pub async fn say(&self, room: &RoomId, text: &str, cause: &str, which: &str) -> Result<()> {
+    pub async fn say(&self, room: &RoomId, text: &str, cause: &str, which: &str) -> Result<OwnedEventId> {
         let txn = self.store().derive().notice_txn(cause, which);
-        let content = json!({ "msgtype": "m.notice", "body": text, "m.mentions": {} });
-        self.matrix().send(room, self.matrix().bot(), "m.room.message", &txn, &content, None).await.map(drop)
+        self.matrix().send_notice(room, text, &txn).await
     }
 }

@@ -100,6 +100,9 @@ impl Intake {
         }
         store.put_mx_txn(&mut tx, &name, &transaction.hash).await?;
         tx.commit().await?;
+        if !lanes.is_empty() {
+            fail::fail_point!("mx.txn.after_commit", |_| std::process::abort());
+        }
         ring_all(store, lanes);
         Ok(())
     }

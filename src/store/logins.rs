@@ -51,6 +51,14 @@ const PUT: &str = "-- login.put
         state = 'linked', reason = '', since = excluded.since WHERE login.mxid = excluded.mxid";
 const LOG_OUT: &str = "-- login.log_out
     UPDATE login SET state = 'logged_out', reason = $2, since = $3 WHERE login_id = $1 AND state = 'linked'";
+const CLOSE_PORTALS: &str = "-- login.close_portals
+    UPDATE portal SET receiver = $2 WHERE receiver = $1";
+// What waits for a room that exists still goes there; a room that does not exist would be made for the new owner.
+const DROP_WAITING: &str = "-- login.drop_waiting
+    DELETE FROM inbox WHERE login_id = $1
+        AND portal_id IN (SELECT portal_id FROM portal WHERE receiver = $2 AND room_id IS NULL)";
+const DELETE: &str = "-- login.delete
+    DELETE FROM login WHERE login_id = $1";
 const USER_PUT: &str = "-- mx_user.put
     INSERT INTO mx_user (mxid, management_room) VALUES ($1, $2)
     ON CONFLICT (mxid) DO UPDATE SET management_room = excluded.management_room";
@@ -118,13 +126,31 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// The canonical id of a login's own person, inside a transaction.
+    /// One login, inside a transaction.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn find_own_id_in(&self, tx: &mut Tx, id: &LoginId) -> Result<Option<GhostId>> {
+    pub async fn find_login_in(&self, tx: &mut Tx, id: &LoginId) -> Result<Option<Login>> {
         let row = sqlx::query(FIND).bind(id.as_str()).fetch_optional(tx.connection()).await.named("login.find")?;
-        Ok(row.as_ref().map(read_login).transpose()?.map(|login| login.own))
+        row.as_ref().map(read_login).transpose()
+    }
+
+    /// Makes way for another person who links a logged-out account: the former owner's direct chats stay theirs,
+    /// closed, and the account starts without rooms. False when the account is still linked, or unknown.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn release_login_in(&self, tx: &mut Tx, id: &LoginId, new_owner: &str) -> Result<bool> {
+        let Some(old) = self.find_login_in(tx, id).await?.filter(|old| old.mxid != new_owner) else { return Ok(false) };
+        if old.state == LoginState::Linked {
+            return Ok(false);
+        }
+        let closed = format!("{id} of {}", old.mxid);
+        for (name, text) in [("login.close_portals", CLOSE_PORTALS), ("login.drop_waiting", DROP_WAITING)] {
+            sqlx::query(text).bind(id.as_str()).bind(&closed).execute(tx.connection()).await.named(name)?;
+        }
+        sqlx::query(DELETE).bind(id.as_str()).execute(tx.connection()).await.named("login.delete")?;
+        Ok(true)
     }
 
     /// Records that the link is gone; false when it was already.

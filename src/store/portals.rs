@@ -66,7 +66,7 @@ const MEMBERS_FORGET: &str = "-- portal_member.forget
     DELETE FROM portal_member WHERE portal_id = $1";
 
 impl Store {
-    /// The portal of a chat, made when new; answers it and whether it was made. `tx` commits it.
+    /// The portal of a chat, made when new; `owner` is who owns the receiving login. `tx` commits it.
     ///
     /// # Errors
     /// When the database fails.
@@ -75,6 +75,7 @@ impl Store {
         tx: &mut Tx,
         chat: &ChatId,
         receiver: Option<&LoginId>,
+        owner: &str,
         kind: PortalKind,
     ) -> Result<Portal> {
         let receiver_text = receiver.map_or("", LoginId::as_str);
@@ -91,7 +92,7 @@ impl Store {
             .bind(chat.as_str())
             .bind(receiver_text)
             .bind(kind.text())
-            .bind(self.derive().alias(chat, receiver))
+            .bind(self.derive().alias(chat, receiver, owner))
             .bind(self.clock().now_ms())
             .execute(tx.connection())
             .await

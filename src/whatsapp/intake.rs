@@ -257,13 +257,11 @@ impl Intake {
         if let Some(portal) = known {
             return Ok(portal);
         }
-        let own = self.store.find_own_id_in(tx, login).await?;
-        let kind = if own.as_ref().is_some_and(|own| own.as_str() == chat.as_str()) {
-            PortalKind::Own
-        } else {
-            PortalKind::Direct
-        };
-        let portal = self.store.find_or_make_portal_in(tx, chat, Some(login), kind).await?;
+        let record = self.store.find_login_in(tx, login).await?;
+        let own = record.as_ref().map(|record| record.own.as_str());
+        let owner = record.as_ref().map_or("", |record| record.mxid.as_str());
+        let kind = if own == Some(chat.as_str()) { PortalKind::Own } else { PortalKind::Direct };
+        let portal = self.store.find_or_make_portal_in(tx, chat, Some(login), owner, kind).await?;
         self.store.join_portal_in(tx, portal.id, login).await?;
         // A new row may still be rolled back: only what was there before is remembered.
         if portal.room.is_some() && sender.as_str() == chat.as_str() {

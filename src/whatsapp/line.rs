@@ -454,6 +454,7 @@ impl Line {
         let known_lid = (!success.lid.user.is_empty()).then_some(&lid);
         let before = store.find_login(login).await?;
         let mut tx = store.begin("login.bind").await?;
+        store.release_login_in(&mut tx, login, &link.mxid).await?;
         if !store.put_login_in(&mut tx, login, &link.mxid, &self.device, Own { lid: known_lid, pn: &pn }).await? {
             return Ok(false);
         }
