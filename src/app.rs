@@ -7,6 +7,7 @@ use crate::bridge::Bridge;
 use crate::commands;
 use crate::config::Config;
 use crate::http;
+use crate::matrix::intake::Intake;
 use crate::matrix::{Matrix, MatrixSettings};
 use crate::store::Store;
 use crate::store::lock::Lock;
@@ -37,7 +38,8 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         tracing::debug!("a TLS provider was already installed");
     }
     let _kill_points = fail::FailScenario::setup();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime did not start")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime did not start")?;
     runtime.block_on(serve(config))
 }
 
@@ -53,15 +55,16 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let matrix = Matrix::new(matrix_settings(&config), store.clone())?;
     let (whatsapp, news) = Whatsapp::new(whatsapp_settings(&config), store.clone(), sealer)?;
     let address = (config.appservice.hostname.clone(), config.appservice.port);
-    let bridge = Bridge::new(config, store.clone(), matrix, whatsapp, stop.clone());
+    let bridge = Bridge::new(config, store.clone(), Intake::new(matrix), whatsapp, stop.clone());
     let runner = bridge.clone();
     bridge.set_commands(Box::new(move |call| Box::pin(commands::run(runner.clone(), call))));
 
-    let listener = TcpListener::bind((address.0.as_str(), address.1))
-        .await
-        .with_context(|| format!("could not listen on {}:{}: check appservice.hostname and appservice.port", address.0, address.1))?;
+    let listener = TcpListener::bind((address.0.as_str(), address.1)).await.with_context(|| {
+        format!("could not listen on {}:{}: check appservice.hostname and appservice.port", address.0, address.1)
+    })?;
     let answering = stop.clone();
-    let server = axum::serve(listener, http::router(&bridge)).with_graceful_shutdown(async move { answering.cancelled().await });
+    let server =
+        axum::serve(listener, http::router(&bridge)).with_graceful_shutdown(async move { answering.cancelled().await });
     let server = tokio::spawn(server.into_future());
 
     let started = tokio::select! {
@@ -78,6 +81,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if tokio::time::timeout(TASKS_DEADLINE, bridge.wait_for_tasks()).await.is_err() {
         tracing::warn!("some work did not end in time; it goes on with the next start");
     }
+    bridge.intake().finish().await;
     server.abort();
     lock.give_back().await;
     store.close().await;
@@ -95,8 +99,8 @@ async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Resul
     if let Err(error) = matrix.ping().await {
         tracing::warn!(%error, "the homeserver can not reach the bridge: check appservice.address and the registration's url");
     }
-    let (catching_up, stop) = (matrix.clone(), bridge.stop().clone());
-    bridge.spawn(async move { catching_up.run_catch_up(stop).await });
+    let (catching_up, stop) = (bridge.intake().clone(), bridge.stop().clone());
+    bridge.spawn(async move { catching_up.run(stop).await });
     let following = bridge.clone();
     bridge.spawn(async move { following.follow_lines(news).await });
     let keeping = bridge.clone();

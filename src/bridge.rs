@@ -19,6 +19,7 @@ pub mod upkeep;
 
 use crate::config::Config;
 use crate::matrix::Matrix;
+use crate::matrix::intake::Intake;
 use crate::store::Store;
 use crate::whatsapp::Whatsapp;
 use futures_util::future::BoxFuture;
@@ -53,6 +54,7 @@ struct Shared {
     config: Config,
     store: Store,
     matrix: Matrix,
+    intake: Intake,
     whatsapp: Whatsapp,
     lanes: lanes::Lanes,
     people: people::People,
@@ -65,12 +67,14 @@ struct Shared {
 
 impl Bridge {
     /// The core over its parts; nothing runs before [`Bridge::run_lanes`].
-    pub fn new(config: Config, store: Store, matrix: Matrix, whatsapp: Whatsapp, stop: CancellationToken) -> Self {
+    pub fn new(config: Config, store: Store, intake: Intake, whatsapp: Whatsapp, stop: CancellationToken) -> Self {
+        let matrix = intake.matrix().clone();
         Self {
             shared: Arc::new(Shared {
                 config,
                 store,
                 matrix,
+                intake,
                 whatsapp,
                 lanes: lanes::Lanes::default(),
                 people: people::People::default(),
@@ -103,6 +107,11 @@ impl Bridge {
     /// The homeserver.
     pub fn matrix(&self) -> &Matrix {
         &self.shared.matrix
+    }
+
+    /// The way in from the homeserver.
+    pub fn intake(&self) -> &Intake {
+        &self.shared.intake
     }
 
     /// The WhatsApp side.

@@ -43,7 +43,13 @@ const COMMANDS: [Entry; 9] = [
         level: Level::User,
         run: Run::Login,
     },
-    Entry { name: "cancel", usage: "cancel", help: "Stop a login that is going on.", level: Level::Commands, run: Run::Cancel },
+    Entry {
+        name: "cancel",
+        usage: "cancel",
+        help: "Stop a login that is going on.",
+        level: Level::Commands,
+        run: Run::Cancel,
+    },
     Entry {
         name: "list-logins",
         usage: "list-logins",
@@ -58,7 +64,13 @@ const COMMANDS: [Entry; 9] = [
         level: Level::User,
         run: Run::Logout,
     },
-    Entry { name: "ping", usage: "ping", help: "Show whether your accounts are connected.", level: Level::Commands, run: Run::Ping },
+    Entry {
+        name: "ping",
+        usage: "ping",
+        help: "Show whether your accounts are connected.",
+        level: Level::Commands,
+        run: Run::Ping,
+    },
     Entry {
         name: "retry",
         usage: "retry",
@@ -73,7 +85,13 @@ const COMMANDS: [Entry; 9] = [
         level: Level::Commands,
         run: Run::SetManagementRoom,
     },
-    Entry { name: "version", usage: "version", help: "Show the bridge's version.", level: Level::Commands, run: Run::Version },
+    Entry {
+        name: "version",
+        usage: "version",
+        help: "Show the bridge's version.",
+        level: Level::Commands,
+        run: Run::Version,
+    },
 ];
 
 /// A command being run: where answers go and what names them.
@@ -131,7 +149,8 @@ async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
 }
 
 fn help(level: Level) -> String {
-    let lines = COMMANDS.iter().filter(|entry| level >= entry.level).map(|entry| format!("`{}`: {}", entry.usage, entry.help));
+    let lines =
+        COMMANDS.iter().filter(|entry| level >= entry.level).map(|entry| format!("`{}`: {}", entry.usage, entry.help));
     lines.collect::<Vec<_>>().join("\n")
 }
 

@@ -1,6 +1,7 @@
 //! What the process answers over HTTP: the application service endpoints, and how it is doing.
 
 use crate::bridge::Bridge;
+use crate::matrix::intake::appservice_router;
 use axum::Json;
 use axum::Router;
 use axum::http::StatusCode;
@@ -10,9 +11,7 @@ use serde_json::{Value, json};
 /// Every route of the process.
 pub fn router(bridge: &Bridge) -> Router {
     let (live, ready, health) = (bridge.clone(), bridge.clone(), bridge.clone());
-    bridge
-        .matrix()
-        .appservice_router()
+    appservice_router(bridge.intake().clone())
         .route("/_matrix/mau/live", get(move || async move { is_live(&live).await }))
         .route("/_matrix/mau/ready", get(move || async move { is_ready(&ready).await }))
         .route("/health", get(move || async move { tell_health(&health).await }))
@@ -49,7 +48,7 @@ async fn tell_health(bridge: &Bridge) -> (StatusCode, Json<Value>) {
         "components": {
             "database": word(database),
             "homeserver": word(homeserver),
-            "catch_up": if *bridge.matrix().holding().borrow() { "behind" } else { "ok" },
+            "catch_up": if *bridge.intake().holding().borrow() { "behind" } else { "ok" },
             "whatsapp": lines,
         },
     });

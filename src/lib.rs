@@ -4,7 +4,7 @@
 //! instruction may delay a message, it may not lose or double one.
 //!
 //! The house has floors, and imports only go down:
-//! - floor 0, words: [`ids`], [`derive`], [`masked`], [`clock`], [`verdict`], [`config`], [`telemetry`]
+//! - floor 0, words: [`ids`], [`mod@derive`], [`masked`], [`clock`], [`verdict`], [`config`], [`telemetry`]
 //! - floor 1, workshop: `convert` (pure), `store` (the only SQL)
 //! - floor 2, edges: `matrix` and `whatsapp`, who do not know each other
 //! - floor 3, `bridge`: lanes, conversion, delivery, settlement
@@ -12,11 +12,15 @@
 //! - `app` wires everything; `cli` and `main` see `app`.
 #![recursion_limit = "512"]
 
+pub mod app;
+pub mod bridge;
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod convert;
 pub mod derive;
+pub mod http;
 pub mod ids;
 pub mod masked;
 pub mod matrix;

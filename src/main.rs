@@ -2,12 +2,8 @@
 
 use std::process::ExitCode;
 
-use matrix_whatsapp::{cli, config::Config};
+use matrix_whatsapp::{app, cli};
 
 fn main() -> ExitCode {
-    cli::main(run)
-}
-
-fn run(_config: Config) -> anyhow::Result<()> {
-    anyhow::bail!("the bridge is not wired yet")
+    cli::main(app::run)
 }

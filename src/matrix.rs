@@ -6,16 +6,22 @@
 //! happened ([`error::MatrixError`]) and the caller's row decides. Everything may be dropped at any await.
 //!
 //! Parts: [`error`] (answers), `client` (requests), [`reach`] (is it there, is the token good), `users`,
-//! `events`, [`rooms`], `media`.
+//! `events`, [`rooms`], `media`; [`incoming`] (what an event means to us), [`intake`] and `transactions` (what the
+//! homeserver calls), [`catch_up`] and `watch` (what fills the gaps that transactions leave).
 //!
 //! Knows the store and the floors below, neither WhatsApp nor the bridge.
 
 mod client;
 mod events;
 mod media;
+mod transactions;
 mod users;
+mod watch;
 
+pub mod catch_up;
 pub mod error;
+pub mod incoming;
+pub mod intake;
 pub mod reach;
 pub mod rooms;
 

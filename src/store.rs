@@ -15,6 +15,7 @@ pub mod inbox;
 pub mod lock;
 pub mod logins;
 pub mod messages;
+pub mod mx_intake;
 pub mod portals;
 pub mod seal;
 mod wa_appstate;
@@ -303,3 +304,11 @@ async fn load_or_make_key(pool: &AnyPool, dialect: Dialect) -> Result<[u8; 32]> 
 
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod wa_device_tests;
+#[cfg(test)]
+mod wa_differential_tests;
+#[cfg(test)]
+mod wa_safety_tests;
+#[cfg(test)]
+mod wa_tests;

@@ -108,7 +108,11 @@ impl Whatsapp {
     ///
     /// # Errors
     /// When the HTTP client can not be made.
-    pub fn new(settings: WhatsappSettings, store: Store, sealer: Sealer) -> anyhow::Result<(Self, mpsc::Receiver<LineNews>)> {
+    pub fn new(
+        settings: WhatsappSettings,
+        store: Store,
+        sealer: Sealer,
+    ) -> anyhow::Result<(Self, mpsc::Receiver<LineNews>)> {
         let (news, listen) = mpsc::channel(256);
         let settings = Arc::new(settings);
         let http = Arc::new(http::Http::new(&settings)?);
@@ -137,9 +141,10 @@ impl Whatsapp {
     /// one of the last three of [`LinkStep`], or without one when cancelled.
     pub fn link(&self, mxid: &str, method: LinkMethod) -> mpsc::Receiver<LinkStep> {
         let (steps, watch) = mpsc::channel(16);
-        let device = DeviceKey::new(crate::derive::hex(&rand::random::<[u8; 12]>()));
+        let device = self.shared.setup.store.make_device_key();
         let line = Line::new(device, None);
-        let before = self.shared.linking.lock().unwrap_or_else(PoisonError::into_inner).insert(mxid.to_owned(), line.clone());
+        let before =
+            self.shared.linking.lock().unwrap_or_else(PoisonError::into_inner).insert(mxid.to_owned(), line.clone());
         if let Some(before) = before {
             before.stop.cancel();
         }
@@ -181,7 +186,13 @@ impl Whatsapp {
     ///
     /// # Errors
     /// [`SendFailure`].
-    pub async fn send(&self, login: &LoginId, chat: &ChatId, id: &WaMessageId, message: wa::Message) -> std::result::Result<(), SendFailure> {
+    pub async fn send(
+        &self,
+        login: &LoginId,
+        chat: &ChatId,
+        id: &WaMessageId,
+        message: wa::Message,
+    ) -> std::result::Result<(), SendFailure> {
         let line = self.line(login).ok_or(SendFailure::Offline)?;
         let client = line.client().ok_or(SendFailure::Offline)?;
         outgoing::send(&client, &line.acks, chat, id, message).await
@@ -191,7 +202,13 @@ impl Whatsapp {
     ///
     /// # Errors
     /// [`SendFailure::Offline`] when nothing could be written.
-    pub async fn mark_read(&self, login: &LoginId, chat: &ChatId, author: Option<&GhostId>, ids: &[&str]) -> std::result::Result<(), SendFailure> {
+    pub async fn mark_read(
+        &self,
+        login: &LoginId,
+        chat: &ChatId,
+        author: Option<&GhostId>,
+        ids: &[&str],
+    ) -> std::result::Result<(), SendFailure> {
         let client = self.line(login).and_then(|line| line.client()).ok_or(SendFailure::Offline)?;
         outgoing::mark_read(&client, chat, author, ids).await
     }
@@ -201,7 +218,8 @@ impl Whatsapp {
     /// # Errors
     /// When the login is offline or WhatsApp does not answer.
     pub async fn find_picture(&self, login: &LoginId, person: &GhostId) -> anyhow::Result<Option<Picture>> {
-        let client = self.line(login).and_then(|line| line.client()).ok_or_else(|| anyhow::anyhow!("the line is offline"))?;
+        let client =
+            self.line(login).and_then(|line| line.client()).ok_or_else(|| anyhow::anyhow!("the line is offline"))?;
         let jid = person.as_str().parse()?;
         let picture = client.contacts().get_profile_picture(&jid, true).await?;
         Ok(picture.map(|picture| Picture { id: picture.id, url: picture.url }))
@@ -267,4 +285,3 @@ pub struct Picture {
     /// Its address; expires.
     pub url: String,
 }
-

@@ -77,7 +77,13 @@ impl Bridge {
         Ok(())
     }
 
-    async fn look_then_send(&self, known: &Known, delivery: &Delivery<'_>, txn: &str, since: i64) -> Result<OwnedEventId, Halt> {
+    async fn look_then_send(
+        &self,
+        known: &Known,
+        delivery: &Delivery<'_>,
+        txn: &str,
+        since: i64,
+    ) -> Result<OwnedEventId, Halt> {
         match self.matrix().find_sent(&known.room, delivery.user, txn, since).await? {
             Some(event) => Ok(event),
             None => Ok(self.send_once(known, delivery, txn).await?),
@@ -89,7 +95,8 @@ impl Bridge {
             Ok(event) => Ok(event),
             // The device is back, but what it remembered is gone.
             Err(MatrixError::UnknownDevice) => {
-                self.look_then_send(known, delivery, txn, delivery.ts.min(self.store().clock().now_ms()) - CLOCK_SLACK).await
+                self.look_then_send(known, delivery, txn, delivery.ts.min(self.store().clock().now_ms()) - CLOCK_SLACK)
+                    .await
             }
             // Kicked, left, or a homeserver that lost its accounts.
             Err(MatrixError::Forbidden { .. }) => {
@@ -111,7 +118,8 @@ impl Bridge {
     async fn send_once(&self, known: &Known, delivery: &Delivery<'_>, txn: &str) -> Result<OwnedEventId, MatrixError> {
         let mut content = delivery.part.content.clone();
         let key = &delivery.key;
-        content["org.matrix-whatsapp.part"] = self.store().derive().marker(key.portal, &key.sender, &key.wa_id, key.part).into();
+        content["org.matrix-whatsapp.part"] =
+            self.store().derive().marker(key.portal, &key.sender, &key.wa_id, key.part).into();
         self.matrix().send(&known.room, delivery.user, delivery.part.event_type, txn, &content, Some(delivery.ts)).await
     }
 

@@ -67,7 +67,8 @@ impl Bridge {
     }
 
     async fn event(&self, row: &InboxRow) -> Result<(), Halt> {
-        let event: Event = serde_json::from_slice(&row.body).map_err(|_| never("", "a stored event can not be read"))?;
+        let event: Event =
+            serde_json::from_slice(&row.body).map_err(|_| never("", "a stored event can not be read"))?;
         if self.config().bridge.level_of(&event.sender) == Level::Block {
             return Ok(self.store().settle_row(row.seq).await?);
         }
@@ -91,7 +92,7 @@ impl Bridge {
                 return Ok(self.store().settle_row(row.seq).await?);
             }
             self.matrix().join(&room, bot).await?;
-            if self.matrix().is_encrypted(&room).await? {
+            if self.matrix().get_state(&room, "m.room.encryption", "").await?.is_some() {
                 self.move_to_unencrypted(event).await?;
             } else {
                 self.store().set_management_room(&event.sender, room.as_str()).await?;
@@ -100,7 +101,7 @@ impl Bridge {
                     "Hello, I'm the WhatsApp bridge. Say `login qr` to link your WhatsApp account, or `help` for \
                      everything I can do. In other rooms, put `{prefix}` before a command."
                 );
-                self.say(&room, &hello, &event.event_id, "hello").await?;
+                self.say(&room, &hello, &event.room_id, "hello").await?;
             }
         }
         Ok(self.store().settle_row(row.seq).await?)
@@ -123,7 +124,8 @@ impl Bridge {
 
     async fn said_to_bot(&self, row: &InboxRow, event: &Event) -> Result<(), Halt> {
         let level = self.config().bridge.level_of(&event.sender);
-        let managed = self.store().find_management_room(&event.sender).await?.as_deref() == Some(event.room_id.as_str());
+        let managed =
+            self.store().find_management_room(&event.sender).await?.as_deref() == Some(event.room_id.as_str());
         if event.kind == "m.room.encrypted" && level >= Level::Commands {
             self.move_to_unencrypted(event).await?;
         } else if let Some(words) = self.command_words(event, managed) {
@@ -188,7 +190,10 @@ impl Bridge {
         };
         match login {
             Some(login) if login.mxid == sender && self.config().bridge.level_of(sender) >= Level::User => Ok(login),
-            _ => Err(never("Only the owner of this WhatsApp account can write here.", "the sender does not own the chat's login")),
+            _ => Err(never(
+                "Only the owner of this WhatsApp account can write here.",
+                "the sender does not own the chat's login",
+            )),
         }
     }
 
@@ -248,7 +253,8 @@ impl Bridge {
     }
 
     async fn read_mark(&self, row: &InboxRow) -> Result<(), Halt> {
-        let mark: ReadMark = serde_json::from_slice(&row.body).map_err(|_| never("", "a stored read mark can not be read"))?;
+        let mark: ReadMark =
+            serde_json::from_slice(&row.body).map_err(|_| never("", "a stored read mark can not be read"))?;
         let portal = self.store().find_portal_by_room(&mark.room_id).await?;
         if let Some(portal) = portal
             && let Ok(login) = self.speaker(&portal, &mark.user_id).await
@@ -294,7 +300,10 @@ mod tests {
             assert!(matches!(halt, Halt::Verdict(Verdict::Never { tell, .. }) if !tell.is_empty()));
         }
         for code in ["500", "503", "999"] {
-            assert!(matches!(read_failure(SendFailure::Refused(code.into()), &login), Halt::Verdict(Verdict::Later { .. })));
+            assert!(matches!(
+                read_failure(SendFailure::Refused(code.into()), &login),
+                Halt::Verdict(Verdict::Later { .. })
+            ));
         }
         assert!(matches!(read_failure(SendFailure::Unknown("x"), &login), Halt::Verdict(Verdict::Later { .. })));
         assert!(matches!(read_failure(SendFailure::Offline, &login), Halt::Verdict(Verdict::Blocked(Gate::Login(_)))));

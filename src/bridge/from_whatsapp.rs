@@ -25,7 +25,9 @@ impl Bridge {
         let worked = match row.kind.as_str() {
             MESSAGE => self.message_into_room(row, portal, login).await,
             RECEIPT => self.receipt_into_room(row, portal, login).await,
-            other => Err(Halt::Verdict(Verdict::Never { tell: String::new(), why: format!("unknown kind of row {other}") })),
+            other => {
+                Err(Halt::Verdict(Verdict::Never { tell: String::new(), why: format!("unknown kind of row {other}") }))
+            }
         };
         match worked {
             Ok(()) => Ok(Verdict::Done),

@@ -39,7 +39,12 @@ pub struct Lanes {
 
 impl Default for Lanes {
     fn default() -> Self {
-        Self { running: Mutex::default(), parked: Mutex::default(), held: Mutex::default(), workers: Semaphore::new(MAX_WORKERS) }
+        Self {
+            running: Mutex::default(),
+            parked: Mutex::default(),
+            held: Mutex::default(),
+            workers: Semaphore::new(MAX_WORKERS),
+        }
     }
 }
 
@@ -114,7 +119,7 @@ impl Bridge {
             if self.stop().is_cancelled() {
                 return;
             }
-            if lane.is_of_a_person() && *self.matrix().holding().borrow() {
+            if lane.is_of_a_person() && *self.intake().holding().borrow() {
                 self.hold(lane);
                 return;
             }
@@ -137,7 +142,7 @@ impl Bridge {
                     return;
                 }
                 // While events may be missing the order of what is in hand may change: take it anew later.
-                if row.source == Source::Matrix && *self.matrix().holding().borrow() {
+                if row.source == Source::Matrix && *self.intake().holding().borrow() {
                     break;
                 }
                 if let Next::End = self.work_on(&lane, &row).await {
@@ -280,7 +285,7 @@ impl Bridge {
     fn hold(&self, lane: Lane) {
         self.end(&lane);
         self.shared.lanes.held.lock().unwrap_or_else(PoisonError::into_inner).insert(lane);
-        if !*self.matrix().holding().borrow() {
+        if !*self.intake().holding().borrow() {
             self.release_held();
         }
     }
@@ -293,7 +298,7 @@ impl Bridge {
     }
 
     async fn follow_holding(&self) {
-        let mut holding = self.matrix().holding();
+        let mut holding = self.intake().holding();
         loop {
             tokio::select! {
                 () = self.stop().cancelled() => return,

@@ -56,7 +56,8 @@ impl From<StoreError> for Halt {
         // A row that makes no sense will not make more sense later; the rest of the database works.
         match error {
             StoreError::Corrupt { .. } => Self::Verdict(Verdict::Never {
-                tell: "The bridge's database holds something it can't read. Please tell the bridge's administrator.".into(),
+                tell: "The bridge's database holds something it can't read. Please tell the bridge's administrator."
+                    .into(),
                 why: error.to_string(),
             }),
             other => Self::Store(other),
@@ -202,7 +203,7 @@ impl Bridge {
         };
         let bytes = self.whatsapp().fetch_picture(&picture).await?;
         let mime = image::guess_format(&bytes).map(|format| format.to_mime_type())?;
-        let mxc = self.matrix().upload(bytes, mime, "avatar").await?;
+        let mxc = self.matrix().upload(bytes.into(), mime, Some("avatar")).await?;
         let user = self.matrix().ghost_id(&ghost.localpart);
         self.store().set_avatar_state(id, &picture.id, mxc.as_str(), false).await?;
         self.matrix().set_avatar(&user, mxc.clone()).await?;

@@ -15,8 +15,14 @@ use ruma::EventId;
 use std::collections::BTreeMap;
 
 impl Bridge {
-    pub(super) async fn receipt_into_room(&self, row: &InboxRow, portal: PortalId, login: &LoginId) -> Result<(), Halt> {
-        let unreadable = || Halt::Verdict(Verdict::Never { tell: String::new(), why: "a stored receipt can not be read".into() });
+    pub(super) async fn receipt_into_room(
+        &self,
+        row: &InboxRow,
+        portal: PortalId,
+        login: &LoginId,
+    ) -> Result<(), Halt> {
+        let unreadable =
+            || Halt::Verdict(Verdict::Never { tell: String::new(), why: "a stored receipt can not be read".into() });
         let receipt: ReceiptRow = serde_json::from_slice(&row.body).map_err(|_| unreadable())?;
         let mut newest: Option<Message> = None;
         for id in &receipt.ids {
@@ -41,8 +47,16 @@ impl Bridge {
     }
 
     /// Reports everything up to an event as read through a login.
-    pub(super) async fn read_mark_into_whatsapp(&self, row: &InboxRow, portal: &Portal, login: &LoginId, event: &str) -> Result<(), Halt> {
-        if let Some(read) = self.store().find_message_by_event(event).await?.filter(|message| message.key.portal == portal.id) {
+    pub(super) async fn read_mark_into_whatsapp(
+        &self,
+        row: &InboxRow,
+        portal: &Portal,
+        login: &LoginId,
+        event: &str,
+    ) -> Result<(), Halt> {
+        if let Some(read) =
+            self.store().find_message_by_event(event).await?.filter(|message| message.key.portal == portal.id)
+        {
             self.store().advance_read_mark(portal.id, login, read.ts).await?;
             let mut by_author: BTreeMap<GhostId, Vec<WaMessageId>> = BTreeMap::new();
             for unread in self.store().unread_until(portal.id, read.ts).await? {

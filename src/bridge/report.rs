@@ -95,7 +95,7 @@ impl Bridge {
     pub async fn new_management_room(&self, mxid: &str) -> Result<OwnedRoomId> {
         let database = |error: crate::store::StoreError| MatrixError::Unreachable { why: error.to_string() };
         let person = ruma::UserId::parse(mxid).map_err(|_| MatrixError::NotFound)?;
-        let room = self.matrix().create_dm_room("WhatsApp bridge", &person).await?;
+        let room = self.matrix().create_dm_room(&person, Some("WhatsApp bridge")).await?;
         self.store().set_management_room(mxid, room.as_str()).await.map_err(database)?;
         Ok(room)
     }

@@ -7,8 +7,7 @@
 use super::Bridge;
 use super::people::{Facts, Halt};
 use crate::ids::{GhostId, LoginId, PortalId};
-use crate::matrix::error::MatrixError;
-use crate::matrix::rooms::RoomRecipe;
+use crate::matrix::rooms::{BridgedChat, RoomRecipe};
 use crate::store::logins::Login;
 use crate::store::portals::{Portal, PortalKind};
 use crate::verdict::Verdict;
@@ -79,11 +78,18 @@ impl Bridge {
             PortalKind::Own => Some("WhatsApp: notes to yourself".to_owned()),
         };
         let owner_id = user_id(&owner.mxid)?;
-        let mut recipe = RoomRecipe::new(self.matrix().alias_localpart(&portal.alias));
-        recipe.name = name;
-        recipe.is_direct = true;
-        recipe.invite = vec![owner_id, ghost.clone()];
-        recipe.state.extend(self.matrix().bridge_state(&portal.alias, "WhatsApp chat"));
+        // The chat's id holds a phone number or a LID: what anybody in the room can read shows the keyed name.
+        let chat = BridgedChat { key: &portal.alias, channel_id: &portal.alias, channel_name: name.as_deref() };
+        let mut state = self.matrix().bridge_state(&chat);
+        state.push(self.matrix().functional_members());
+        let recipe = RoomRecipe {
+            alias_localpart: Some(self.matrix().alias_localpart(&portal.alias)),
+            name,
+            is_direct: true,
+            invite: vec![owner_id, ghost],
+            state,
+            ..RoomRecipe::default()
+        };
         Ok(self.matrix().create_room(&recipe).await?)
     }
 
@@ -108,15 +114,7 @@ impl Bridge {
     /// # Errors
     /// [`Halt`] when database or homeserver fail.
     pub async fn bring_in(&self, known: &Known, user: &UserId) -> Result<(), Halt> {
-        // "Already in the room" is the goal, and the room's first ghost came with the invitation in its recipe.
-        match self.matrix().join(&known.room, user).await {
-            Ok(()) => {}
-            Err(MatrixError::Forbidden { .. }) => {
-                self.matrix().invite(&known.room, user).await?;
-                self.matrix().join(&known.room, user).await?;
-            }
-            Err(other) => return Err(other.into()),
-        }
+        self.matrix().ensure_joined(&known.room, user).await?;
         Ok(self.store().set_membership(known.portal.id, user.as_str(), "join").await?)
     }
 
@@ -131,7 +129,8 @@ impl Bridge {
 /// # Errors
 /// A final verdict when it is none.
 pub fn room_id(text: &str) -> Result<OwnedRoomId, Halt> {
-    RoomId::parse(text).map_err(|_| Halt::Verdict(Verdict::Never { tell: String::new(), why: "a stored room id is none".into() }))
+    RoomId::parse(text)
+        .map_err(|_| Halt::Verdict(Verdict::Never { tell: String::new(), why: "a stored room id is none".into() }))
 }
 
 /// Parses a stored user id.
@@ -139,5 +138,6 @@ pub fn room_id(text: &str) -> Result<OwnedRoomId, Halt> {
 /// # Errors
 /// A final verdict when it is none.
 pub fn user_id(text: &str) -> Result<OwnedUserId, Halt> {
-    UserId::parse(text).map_err(|_| Halt::Verdict(Verdict::Never { tell: String::new(), why: "a stored user id is none".into() }))
+    UserId::parse(text)
+        .map_err(|_| Halt::Verdict(Verdict::Never { tell: String::new(), why: "a stored user id is none".into() }))
 }

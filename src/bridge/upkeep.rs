@@ -23,9 +23,9 @@ impl Bridge {
         let now = store.clock().now_ms();
         let sweeps = [
             ("failed rows", store.sweep_failed(now - 30 * DAY_MS).await),
-            ("answered transactions", store.sweep_transactions(now - 7 * DAY_MS).await),
+            ("answered transactions", store.sweep_mx_txn(now - 7 * DAY_MS).await),
             ("devices that were never linked", store.sweep_unbound_devices(now - HOUR_MS).await),
-            ("rows of the client library", store.sweep_library(now).await),
+            ("rows of the client library", store.sweep_library().await),
         ];
         for (what, swept) in sweeps {
             match swept {

@@ -72,15 +72,19 @@ pub(super) async fn login(call: Call, usage: &str) -> Result<()> {
             let number: String = number.concat().chars().filter(char::is_ascii_digit).collect();
             // E.164: at most 15 digits; shorter than 7 is no international number.
             if !(7..=15).contains(&number.len()) {
-                return call.answer("That is no complete phone number. Give it with its country code, such as +49 170 0000001.").await;
+                return call
+                    .answer("That is no complete phone number. Give it with its country code, such as +49 170 0000001.")
+                    .await;
             }
             LinkMethod::Code { number }
         }
         _ => return call.answer(&format!("Say `{usage}`.")).await,
     };
-    let people: Vec<_> = call.bridge.matrix().joined_members(&call.room).await?;
+    let people = call.bridge.matrix().joined_members(&call.room).await?;
     if people.iter().any(|person| *person != *call.bridge.matrix().bot() && person.as_str() != call.sender) {
-        return call.answer("Others can read this room, and whoever sees the code could use it. Please write to me alone.").await;
+        return call
+            .answer("Others can read this room, and whoever sees the code could use it. Please write to me alone.")
+            .await;
     }
     let steps = call.bridge.whatsapp().link(&call.sender, method);
     let show = Show { bridge: call.bridge.clone(), room: call.room, cause: call.event_id, image: None, shown: 0 };
@@ -139,7 +143,14 @@ impl Show {
             }
             LinkStep::Linked { login } => self.say_linked(&login).await,
             LinkStep::TimedOut => {
-                self.bridge.say(&self.room, "Nobody scanned the code in time. Say `login qr` for a new one.", &self.cause, "end").await
+                self.bridge
+                    .say(
+                        &self.room,
+                        "Nobody scanned the code in time. Say `login qr` for a new one.",
+                        &self.cause,
+                        "end",
+                    )
+                    .await
             }
             LinkStep::Failed { tell } => self.bridge.say(&self.room, &tell, &self.cause, "end").await,
         }
@@ -152,11 +163,14 @@ impl Show {
 
     async fn show_picture(&mut self, code: &str, valid: Duration) -> Result<()> {
         let Some(picture) = draw(code) else {
-            return self.bridge.say(&self.room, "The code could not be drawn. Use `login phone <number>`.", &self.cause, "end").await;
+            return self
+                .bridge
+                .say(&self.room, "The code could not be drawn. Use `login phone <number>`.", &self.cause, "end")
+                .await;
         };
         let (size, bytes) = picture;
         let length = bytes.len();
-        let url = self.bridge.matrix().upload(bytes, "image/png", "qr.png").await?;
+        let url = self.bridge.matrix().upload(bytes.into(), "image/png", Some("qr.png")).await?;
         let seconds = valid.as_secs();
         let text = format!(
             "Scan this with WhatsApp on your phone (Linked devices, Link a device). It changes in {seconds} seconds; \

@@ -98,10 +98,18 @@ mod tests {
 
     #[test]
     fn stored_form_stays_readable() {
-        let about = About { sender: "1@lid".into(), id: "A".into(), ts_ms: 5, from_me: false, push_name: "N".into(), business_name: None };
+        let about = About {
+            sender: "1@lid".into(),
+            id: "A".into(),
+            ts_ms: 5,
+            from_me: false,
+            push_name: "N".into(),
+            business_name: None,
+        };
         let arrival = WaArrival::new(&wa::Message::text("hi\u{0}"), about);
         // The form version 1 was stored in; never to be edited.
-        let stored = r#"{"v":1,"sender":"1@lid","id":"A","ts_ms":5,"from_me":false,"push_name":"N","proto":"CgNoaQA="}"#;
+        let stored =
+            r#"{"v":1,"sender":"1@lid","id":"A","ts_ms":5,"from_me":false,"push_name":"N","proto":"CgNoaQA="}"#;
         assert_eq!(String::from_utf8(arrival.to_bytes()).unwrap(), stored);
         let back = WaArrival::from_bytes(stored.as_bytes()).unwrap();
         assert_eq!(back, arrival);

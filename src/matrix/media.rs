@@ -1,7 +1,7 @@
 //! Files on the homeserver: a name is reserved first, then filled, so that a repeat fills the same name.
 
 use super::Matrix;
-use super::client::{Pace, Who};
+use super::client::Who;
 use super::error::{MatrixError, Result};
 use bytes::Bytes;
 use ruma::api::client::authenticated_media::get_media_config;
@@ -35,7 +35,7 @@ impl Matrix {
         let mut request = create_content_async::v3::Request::new(id.to_owned(), server.to_owned(), bytes.to_vec());
         request.content_type = Some(mime.to_owned());
         request.filename = filename.map(str::to_owned);
-        match self.client().ask(Who::User(self.bot()), Pace::Slow(UPLOAD_TIME), request).await {
+        match self.ask_slowly(Who::User(self.bot()), UPLOAD_TIME, request).await {
             Ok(_) | Err(MatrixError::AlreadyThere { .. }) => Ok(()),
             Err(error) => Err(error),
         }

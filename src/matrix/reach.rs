@@ -4,9 +4,13 @@ use super::client::{Pace, Who};
 use super::error::{MatrixError, Result};
 use super::{DEVICE, Matrix};
 use crate::verdict::backoff;
+use ruma::api::auth_scheme::{AuthScheme, SendAccessToken};
 use ruma::api::client::account::whoami;
 use ruma::api::client::appservice::request_ping;
 use ruma::api::client::device::get_device;
+use ruma::api::path_builder::PathBuilder;
+use ruma::api::{OutgoingRequest, SupportedVersions};
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -98,13 +102,30 @@ impl Matrix {
     /// An ordinary request; notes what it tells about the homeserver's health.
     pub(crate) async fn ask<R>(&self, who: Who<'_>, request: R) -> Result<R::IncomingResponse>
     where
-        R: ruma::api::OutgoingRequest,
-        for<'a> R::Authentication:
-            ruma::api::auth_scheme::AuthScheme<Input<'a> = ruma::api::auth_scheme::SendAccessToken<'a>>,
-        for<'a> R::PathBuilder:
-            ruma::api::path_builder::PathBuilder<Input<'a> = std::borrow::Cow<'a, ruma::api::SupportedVersions>>,
+        R: OutgoingRequest,
+        for<'a> R::Authentication: AuthScheme<Input<'a> = SendAccessToken<'a>>,
+        for<'a> R::PathBuilder: PathBuilder<Input<'a> = Cow<'a, SupportedVersions>>,
     {
-        match self.client().ask(who, Pace::Ordinary, request).await {
+        self.ask_at(who, Pace::Ordinary, request).await
+    }
+
+    /// A request that may take `limit`: a long poll or a big answer.
+    pub(crate) async fn ask_slowly<R>(&self, who: Who<'_>, limit: Duration, request: R) -> Result<R::IncomingResponse>
+    where
+        R: OutgoingRequest,
+        for<'a> R::Authentication: AuthScheme<Input<'a> = SendAccessToken<'a>>,
+        for<'a> R::PathBuilder: PathBuilder<Input<'a> = Cow<'a, SupportedVersions>>,
+    {
+        self.ask_at(who, Pace::Slow(limit), request).await
+    }
+
+    async fn ask_at<R>(&self, who: Who<'_>, pace: Pace, request: R) -> Result<R::IncomingResponse>
+    where
+        R: OutgoingRequest,
+        for<'a> R::Authentication: AuthScheme<Input<'a> = SendAccessToken<'a>>,
+        for<'a> R::PathBuilder: PathBuilder<Input<'a> = Cow<'a, SupportedVersions>>,
+    {
+        match self.client().ask(who, pace, request).await {
             Ok(answer) => Ok(answer),
             Err(error) => Err(self.weigh(error).await),
         }

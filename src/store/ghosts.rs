@@ -157,7 +157,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn find_lid_in(&self, tx: &mut Tx, pn: &GhostId) -> Result<Option<GhostId>> {
-        let row = sqlx::query(ALIAS_FIND).bind(pn.as_str()).fetch_optional(tx.connection()).await.named("wa_alias.find")?;
+        let row =
+            sqlx::query(ALIAS_FIND).bind(pn.as_str()).fetch_optional(tx.connection()).await.named("wa_alias.find")?;
         row.map(|row| row.try_get::<String, _>("lid").map(GhostId::new)).transpose().named("wa_alias.find")
     }
 

@@ -54,8 +54,7 @@ const CLEAR_MACS: &str = "-- wa.clear_sync_macs
 
 /// Single texts of this file, for the test that prepares them all.
 #[cfg(test)]
-pub(super) const TEXTS: &[&str] =
-    &[PUT_KEY, FIND_KEY, NEWEST_KEY, PUT_VERSION, FIND_VERSION, FIND_MAC, CLEAR_MACS];
+pub(super) const TEXTS: &[&str] = &[PUT_KEY, FIND_KEY, NEWEST_KEY, PUT_VERSION, FIND_VERSION, FIND_MAC, CLEAR_MACS];
 /// Texts over rows of this file.
 #[cfg(test)]
 pub(super) static ROWS: &[&Rows] = &[&PUT_MAC, &LIST_MACS, &DELETE_MACS];

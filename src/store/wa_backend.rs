@@ -30,7 +30,9 @@ use whatsapp_rust::wacore::store::error::{Result as WaResult, StoreError as WaEr
 
 /// Why a Signal write was refused without being tried; cured only by a new client over a new [`LineBackend`].
 #[derive(Debug, thiserror::Error)]
-#[error("refused: a received message could not be stored, so this line's ratchets stay as they are until it is rebuilt")]
+#[error(
+    "refused: a received message could not be stored, so this line's ratchets stay as they are until it is rebuilt"
+)]
 pub struct LinePoisoned;
 
 /// LID and phone number found to be one person, both as bare ids with their server.
@@ -92,6 +94,7 @@ pub struct LineBackend {
     aliases: Mutex<LearntAliases>,
     alias_learnt: Notify,
     pub(super) unknown_noted: Notify,
+    pub(super) tokens: super::wa_people::TokenCache,
     statements: AtomicU64,
     transactions: AtomicU64,
 }
@@ -108,6 +111,7 @@ impl LineBackend {
             aliases: Mutex::default(),
             alias_learnt: Notify::new(),
             unknown_noted: Notify::new(),
+            tokens: super::wa_people::TokenCache::default(),
             statements: AtomicU64::new(0),
             transactions: AtomicU64::new(0),
         })
@@ -288,7 +292,9 @@ impl Drop for PendingTurn<'_> {
     fn drop(&mut self) {
         // Poison first, let Signal writes pass after.
         if !self.settled && !self.backend.poisoned.send_replace(true) {
-            tracing::error!("a received message could not be stored: the line refuses ratchet writes until it is rebuilt");
+            tracing::error!(
+                "a received message could not be stored: the line refuses ratchet writes until it is rebuilt"
+            );
         }
         self.held = None;
     }

@@ -48,7 +48,14 @@ const DELETE_OLD_SENT: &str = "-- wa.delete_old_sent
 /// Single texts of this file, for the test that prepares them all.
 #[cfg(test)]
 pub(super) const TEXTS: &[&str] = &[
-    FIND_PENDING, DELETE_OLD_PENDING, NOTE_UNKNOWN, LIST_UNKNOWN, SETTLE_UNKNOWN, PUT_SENT, TAKE_SENT, DELETE_OLD_SENT,
+    FIND_PENDING,
+    DELETE_OLD_PENDING,
+    NOTE_UNKNOWN,
+    LIST_UNKNOWN,
+    SETTLE_UNKNOWN,
+    PUT_SENT,
+    TAKE_SENT,
+    DELETE_OLD_SENT,
 ];
 /// Texts over rows of this file.
 #[cfg(test)]
@@ -57,7 +64,7 @@ pub(super) static ROWS: &[&Rows] = &[&PUT_PENDING, &DELETE_PENDING];
 /// Ids the library's builder uses to try the pending rows out.
 const PROBE: &str = "__wa_durability_probe_";
 /// Waits before a failed pending write is tried again.
-const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(30), Duration::from_millis(150)];
+const RETRY_AFTER: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1)];
 /// How long a pending write may take altogether before it counts as failed.
 const PENDING_DEADLINE: Duration = Duration::from_secs(10);
 

@@ -9,6 +9,8 @@ use super::{Named, Result as StoreResult, Store};
 use crate::ids::GhostId;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use whatsapp_rust::wacore::store::error::Result;
 use whatsapp_rust::wacore::store::traits::{DeviceListRecord, LidPnMappingEntry, TcTokenEntry};
 
@@ -81,8 +83,22 @@ const RECEIVE_TOKEN: &str = "-- wa.receive_token
 /// Single texts of this file, for the test that prepares them all.
 #[cfg(test)]
 pub(super) const TEXTS: &[&str] = &[
-    FIND_BY_LID, FIND_BY_PN, LIST_LIDS, LIST_UNMERGED, FIND_DEVICES, DELETE_DEVICES, PUT_GROUP, FIND_GROUP,
-    DELETE_GROUP, FIND_TOKEN, PUT_TOKEN, DELETE_TOKEN, LIST_TOKENS, DELETE_OLD_TOKENS, TOUCH_TOKEN, RECEIVE_TOKEN,
+    FIND_BY_LID,
+    FIND_BY_PN,
+    LIST_LIDS,
+    LIST_UNMERGED,
+    FIND_DEVICES,
+    DELETE_DEVICES,
+    PUT_GROUP,
+    FIND_GROUP,
+    DELETE_GROUP,
+    FIND_TOKEN,
+    PUT_TOKEN,
+    DELETE_TOKEN,
+    LIST_TOKENS,
+    DELETE_OLD_TOKENS,
+    TOUCH_TOKEN,
+    RECEIVE_TOKEN,
 ];
 /// Texts over rows of this file.
 #[cfg(test)]
@@ -115,6 +131,55 @@ fn read_mapping(row: &AnyRow) -> Result<LidPnMappingEntry> {
         updated_at: column(row, "updated_at")?,
         learning_source: column(row, "source")?,
     })
+}
+
+fn read_token(row: &AnyRow) -> Result<TcTokenEntry> {
+    Ok(TcTokenEntry {
+        token: column(row, "token")?,
+        token_timestamp: column(row, "token_ts")?,
+        sender_timestamp: column(row, "sender_ts")?,
+    })
+}
+
+/// Tokens looked up lately, absent ones too: the library asks before each direct message it sends. Only this
+/// device's own client changes them, so they hold until one is written.
+#[derive(Default)]
+pub(super) struct TokenCache {
+    known: Mutex<KnownTokens>,
+}
+
+#[derive(Default)]
+struct KnownTokens {
+    /// Counts the times everything was forgotten, so that a look-up begun before a write keeps nothing.
+    generation: u64,
+    by_jid: HashMap<String, Option<TcTokenEntry>>,
+}
+
+impl TokenCache {
+    /// Contacts remembered; when one more comes, all are forgotten.
+    const MOST: usize = 1_024;
+
+    /// What is known of a contact's token; else the generation to hand to [`TokenCache::keep`].
+    fn look(&self, jid: &str) -> std::result::Result<Option<TcTokenEntry>, u64> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.by_jid.get(jid).cloned().ok_or(known.generation)
+    }
+
+    fn keep(&self, generation: u64, jid: &str, entry: Option<TcTokenEntry>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.by_jid.len() >= Self::MOST {
+            known.by_jid.clear();
+        }
+        if known.generation == generation {
+            known.by_jid.insert(jid.to_owned(), entry);
+        }
+    }
+
+    fn forget(&self) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.generation += 1;
+        known.by_jid.clear();
+    }
 }
 
 impl LineBackend {
@@ -205,21 +270,32 @@ impl LineBackend {
     }
 
     pub(super) async fn find_token(&self, jid: &str) -> Result<Option<TcTokenEntry>> {
-        let Some(row) = self.find(self.of(FIND_TOKEN).bind_key(jid)).await? else { return Ok(None) };
-        Ok(Some(TcTokenEntry {
-            token: column(&row, "token")?,
-            token_timestamp: column(&row, "token_ts")?,
-            sender_timestamp: column(&row, "sender_ts")?,
-        }))
+        let generation = match self.tokens.look(jid) {
+            Ok(known) => return Ok(known),
+            Err(generation) => generation,
+        };
+        let row = self.find(self.of(FIND_TOKEN).bind_key(jid)).await?;
+        let entry = row.as_ref().map(read_token).transpose()?;
+        self.tokens.keep(generation, jid, entry.clone());
+        Ok(entry)
     }
 
     pub(super) async fn put_token(&self, jid: &str, entry: &TcTokenEntry) -> Result<()> {
         let statement = self.of(PUT_TOKEN).bind_key(jid).bind(entry.token.as_slice());
-        self.run(statement.bind(entry.token_timestamp).bind(entry.sender_timestamp)).await.map(drop)
+        self.write_tokens(statement.bind(entry.token_timestamp).bind(entry.sender_timestamp)).await.map(drop)
     }
 
     pub(super) async fn forget_token(&self, jid: &str) -> Result<()> {
-        self.run(self.of(DELETE_TOKEN).bind_key(jid)).await.map(drop)
+        self.write_tokens(self.of(DELETE_TOKEN).bind_key(jid)).await.map(drop)
+    }
+
+    /// Runs a statement that changes tokens; what is remembered of them is forgotten, whatever comes of it.
+    async fn write_tokens(&self, statement: Statement) -> Result<u64> {
+        // Before, too: dropped while it waits, it may have happened.
+        self.tokens.forget();
+        let done = self.run(statement).await;
+        self.tokens.forget();
+        done
     }
 
     pub(super) async fn list_token_jids(&self) -> Result<Vec<String>> {
@@ -227,17 +303,17 @@ impl LineBackend {
     }
 
     pub(super) async fn forget_old_tokens(&self, token_cutoff: i64, sender_cutoff: i64) -> Result<u32> {
-        let gone = self.run(self.of(DELETE_OLD_TOKENS).bind(token_cutoff).bind(sender_cutoff)).await?;
+        let gone = self.write_tokens(self.of(DELETE_OLD_TOKENS).bind(token_cutoff).bind(sender_cutoff)).await?;
         Ok(u32::try_from(gone).unwrap_or(u32::MAX))
     }
 
     pub(super) async fn touch_token(&self, jid: &str, sender_timestamp: i64) -> Result<()> {
         let none: &[u8] = &[];
-        self.run(self.of(TOUCH_TOKEN).bind_key(jid).bind(none).bind(sender_timestamp)).await.map(drop)
+        self.write_tokens(self.of(TOUCH_TOKEN).bind_key(jid).bind(none).bind(sender_timestamp)).await.map(drop)
     }
 
     pub(super) async fn receive_token(&self, jid: &str, token: &[u8], received: i64) -> Result<()> {
-        self.run(self.of(RECEIVE_TOKEN).bind_key(jid).bind(token).bind(received)).await.map(drop)
+        self.write_tokens(self.of(RECEIVE_TOKEN).bind_key(jid).bind(token).bind(received)).await.map(drop)
     }
 }
 

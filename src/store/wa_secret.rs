@@ -52,8 +52,7 @@ impl MsgSecretStore for LineBackend {
         // One statement can not touch a row twice, so what comes twice is merged here, by the same rule.
         let mut merged: BTreeMap<[Cow<'_, str>; 3], Secret> = BTreeMap::new();
         for entry in &entries {
-            let new =
-                Secret { secret: entry.secret, expires_at: entry.expires_at, message_ts: entry.message_ts };
+            let new = Secret { secret: entry.secret, expires_at: entry.expires_at, message_ts: entry.message_ts };
             match merged.entry([key_text(&entry.chat), key_text(&entry.sender), key_text(&entry.msg_id)]) {
                 Entry::Vacant(vacant) => drop(vacant.insert(new)),
                 Entry::Occupied(mut occupied) => {

@@ -88,8 +88,20 @@ const DELETE_SENDER_KEY: &str = "-- wa.delete_sender_key
 /// Single texts of this file, for the test that prepares them all.
 #[cfg(test)]
 pub(super) const TEXTS: &[&str] = &[
-    FIND_IDENTITY, DELETE_IDENTITY, FIND_RATCHET, HAS_RATCHET, DELETE_RATCHET, KNOWS_PERSON, DELETE_PREKEY, MAX_PREKEY,
-    PUT_SIGNED_PREKEY, FIND_SIGNED_PREKEY, LIST_SIGNED_PREKEYS, DELETE_SIGNED_PREKEY, FIND_SENDER_KEY, DELETE_SENDER_KEY,
+    FIND_IDENTITY,
+    DELETE_IDENTITY,
+    FIND_RATCHET,
+    HAS_RATCHET,
+    DELETE_RATCHET,
+    KNOWS_PERSON,
+    DELETE_PREKEY,
+    MAX_PREKEY,
+    PUT_SIGNED_PREKEY,
+    FIND_SIGNED_PREKEY,
+    LIST_SIGNED_PREKEYS,
+    DELETE_SIGNED_PREKEY,
+    FIND_SENDER_KEY,
+    DELETE_SENDER_KEY,
 ];
 /// Texts over rows of this file.
 #[cfg(test)]
@@ -172,9 +184,7 @@ impl SignalStore for LineBackend {
             &PUT_IDENTITY,
             &rows,
             |statement| statement,
-            |statement, (address, key)| {
-                statement.bind_key(address).bind_key(person_of(address)).bind(key.as_slice())
-            },
+            |statement, (address, key)| statement.bind_key(address).bind_key(person_of(address)).bind(key.as_slice()),
         )
         .await
     }
@@ -182,7 +192,8 @@ impl SignalStore for LineBackend {
     async fn load_identity(&self, address: &str) -> Result<Option<[u8; 32]>> {
         let Some(row) = self.find(self.of(FIND_IDENTITY).bind_key(address)).await? else { return Ok(None) };
         let key: Vec<u8> = column(&row, "key")?;
-        let key = key.try_into().map_err(|_| StoreError::Validation("a stored identity is not 32 bytes long".into()))?;
+        let key =
+            key.try_into().map_err(|_| StoreError::Validation("a stored identity is not 32 bytes long".into()))?;
         Ok(Some(key))
     }
 

@@ -108,14 +108,22 @@ impl HttpClient for Http {
         let response = runtime.block_on(self.request(&request)?.send())?;
         let status_code = response.status().as_u16();
         let pieces = response.bytes_stream().map(|piece| piece.map_err(io::Error::other)).boxed();
-        Ok(StreamingHttpResponse { status_code, body: Box::new(BlockingBody { runtime, pieces, rest: Bytes::new(), left: MAX_STREAM }) })
+        Ok(StreamingHttpResponse {
+            status_code,
+            body: Box::new(BlockingBody { runtime, pieces, rest: Bytes::new(), left: MAX_STREAM }),
+        })
     }
 
     fn supports_upload_streaming(&self) -> bool {
         true
     }
 
-    fn execute_upload(&self, request: HttpRequest, body: UploadBody, content_length: u64) -> anyhow::Result<HttpResponse> {
+    fn execute_upload(
+        &self,
+        request: HttpRequest,
+        body: UploadBody,
+        content_length: u64,
+    ) -> anyhow::Result<HttpResponse> {
         let runtime = Handle::try_current()?;
         // The body is read on this blocking thread and handed over piece by piece: two pieces in memory at most.
         let (pieces, taken) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(1);
@@ -199,6 +207,9 @@ mod tests {
         let placed = http(true, Some("http://127.0.0.1:9")).place("https://mmg.whatsapp.net/v/t1?auth=x").unwrap();
         assert_eq!(placed.as_str(), "http://127.0.0.1:9/v/t1?auth=x");
         assert!(http(true, None).place("https://web.whatsapp.com/sw.js").is_err());
-        assert_eq!(http(false, None).place("https://web.whatsapp.com/sw.js").unwrap().host_str(), Some("web.whatsapp.com"));
+        assert_eq!(
+            http(false, None).place("https://web.whatsapp.com/sw.js").unwrap().host_str(),
+            Some("web.whatsapp.com")
+        );
     }
 }

@@ -12,6 +12,7 @@ use crate::convert::text::is_silent;
 use crate::ids::{ChatId, GhostId, Lane, LoginId, PortalId, WaMessageId};
 use crate::store::inbox::{Arrival, Source, ring_all};
 use crate::store::portals::PortalKind;
+use crate::store::wa_backend::{LearntAlias, UnknownDuplicate};
 use crate::store::{Result, Store, Tx};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -85,6 +86,39 @@ impl Intake {
         self.store_batch(&login, batch).await
     }
 
+    /// Joins what is kept under both ids of people whose pair the library just learnt.
+    ///
+    /// # Errors
+    /// When the database fails; the pairs themselves are stored.
+    pub async fn join_learnt(&self, pairs: &[LearntAlias]) -> Result<()> {
+        for pair in pairs {
+            let mut tx = self.store.begin_line("intake.join_learnt").await?;
+            self.store.join_ids_in(&mut tx, &pair.pn, &pair.lid).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a message the library has no copy of was ever stored here.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_seen(&self, duplicate: &UnknownDuplicate) -> Result<bool> {
+        let Some(login) = self.login.borrow().clone() else { return Ok(false) };
+        let (Ok(chat), Ok(sender)) = (duplicate.chat.parse::<Jid>(), duplicate.sender.parse::<Jid>()) else {
+            return Ok(true);
+        };
+        if !is_bridged(&chat) {
+            return Ok(true);
+        }
+        let mut tx = self.store.begin_line("intake.has_seen").await?;
+        let chat = ChatId::new(self.canonical(&mut tx, &chat, None).await?.as_str());
+        let sender = self.canonical(&mut tx, &sender, None).await?;
+        tx.commit().await?;
+        let id = WaMessageId::new(duplicate.id.as_str());
+        self.store.was_seen(&self.store.derive().wa_dedup(&login, &chat, &sender, &id, "message")).await
+    }
+
     /// Stores one batch in one transaction and rings its lanes.
     async fn store_batch(&self, login: &LoginId, batch: &[InboundMessage]) -> Result<()> {
         fail::fail_point!("from_wa.before_store", |_| Err(crate::store::StoreError::Corrupt {
@@ -150,7 +184,11 @@ impl Intake {
         let reader = self.canonical(&mut tx, &receipt.source.sender, receipt.source.sender_alt.as_ref()).await?;
         let chat = ChatId::new(self.canonical(&mut tx, &receipt.source.chat, None).await?.as_str());
         let portal = self.portal_of(&mut tx, &login, &chat, &reader).await?;
-        let row = ReceiptRow { reader: reader.as_str().into(), ids: receipt.message_ids.clone(), ts_ms: receipt.timestamp.timestamp_millis() };
+        let row = ReceiptRow {
+            reader: reader.as_str().into(),
+            ids: receipt.message_ids.clone(),
+            ts_ms: receipt.timestamp.timestamp_millis(),
+        };
         let all = WaMessageId::new(row.ids.join(","));
         let arrival = Arrival {
             dedup: self.store.derive().wa_dedup(&login, &chat, &reader, &all, "read"),
@@ -220,7 +258,11 @@ impl Intake {
             return Ok(portal);
         }
         let own = self.store.find_own_id_in(tx, login).await?;
-        let kind = if own.as_ref().is_some_and(|own| own.as_str() == chat.as_str()) { PortalKind::Own } else { PortalKind::Direct };
+        let kind = if own.as_ref().is_some_and(|own| own.as_str() == chat.as_str()) {
+            PortalKind::Own
+        } else {
+            PortalKind::Direct
+        };
         let portal = self.store.find_or_make_portal_in(tx, chat, Some(login), kind).await?;
         self.store.join_portal_in(tx, portal.id, login).await?;
         // A new row may still be rolled back: only what was there before is remembered.

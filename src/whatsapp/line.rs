@@ -16,13 +16,13 @@ use crate::ids::{DeviceKey, LoginId};
 use crate::masked::Masked;
 use crate::store::StoreError;
 use crate::store::logins::Own;
-use crate::store::wa_backend::LineBackend;
+use crate::store::wa_backend::{LineBackend, UnknownDuplicate};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use whatsapp_rust::pair_code::PairCodeOptions;
-use whatsapp_rust::prelude::{Client, Event, EventInterest, TokioRuntime};
+use whatsapp_rust::prelude::{Client, Event, EventInterest, MessageInfo, TokioRuntime};
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::transport::TokioWebSocketTransportFactory;
 use whatsapp_rust::wacore::store::DevicePropsOverride;
@@ -139,7 +139,11 @@ impl Line {
                 Ok(ending) => ending,
                 Err(error) => {
                     tracing::warn!(login = %self.masked(), error = %error, "a connection to WhatsApp could not be set up");
-                    self.set_state(&setup, LineState::Offline { why: "The connection to WhatsApp could not be set up.".into() }).await;
+                    self.set_state(
+                        &setup,
+                        LineState::Offline { why: "The connection to WhatsApp could not be set up.".into() },
+                    )
+                    .await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     Ending::Again(pause)
                 }
@@ -183,8 +187,15 @@ impl Line {
             tokio::select! {
                 () = self.stop.cancelled() => break Ending::Stopped,
                 () = intake.failed() => break Ending::Again(Duration::from_millis(100)),
-                () = backend.poisoned() => break Ending::Again(Duration::from_millis(100)),
+                () = backend.wait_poisoned() => break Ending::Again(Duration::from_millis(100)),
                 _ = &mut run => break self.ending_of_run(&mut received, setup, &client, &intake, link).await,
+                () = backend.wait_unknown_duplicate() => self.ask_for_lost(&backend, &intake, &client).await,
+                () = backend.wait_learnt_alias() => {
+                    let learnt = backend.take_learnt_aliases();
+                    if let Err(error) = intake.join_learnt(&learnt.pairs).await {
+                        tracing::warn!(%error, "two ids of a person were not joined");
+                    }
+                }
                 event = received.recv() => {
                     if let Some(event) = event
                         && let Some(ending) = self.handle(&event, setup, &client, &intake, link).await
@@ -200,6 +211,32 @@ impl Line {
             run.abort();
         }
         Ok(ending)
+    }
+
+    /// Messages WhatsApp delivered again that neither the library nor we have: a kill at the wrong millisecond
+    /// lost them, and the phone is asked for them.
+    async fn ask_for_lost(&self, backend: &LineBackend, intake: &Intake, client: &Arc<Client>) {
+        let noted = match backend.take_unknown_duplicates(100).await {
+            Ok(noted) => noted,
+            Err(error) => return tracing::warn!(%error, "the list of doubtful messages can not be read"),
+        };
+        for duplicate in noted {
+            match intake.has_seen(&duplicate).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::warn!(login = %self.masked(), "a message was lost by a kill; asking the phone for it");
+                    let Some(info) = info_of(&duplicate) else { continue };
+                    if let Err(error) = client.send_pdo_placeholder_resend_request(&info).await {
+                        tracing::warn!(%error, "the phone could not be asked");
+                        continue;
+                    }
+                }
+                Err(error) => return tracing::warn!(%error, "a doubtful message could not be looked up"),
+            }
+            if let Err(error) = backend.settle_unknown_duplicate(&duplicate).await {
+                tracing::warn!(%error, "a doubtful message stays noted");
+            }
+        }
     }
 
     /// What the run task left in the channel decides; a plain end means: connect again.
@@ -219,7 +256,12 @@ impl Line {
         Ending::Again(Duration::from_secs(5))
     }
 
-    async fn build_client(&self, setup: &LineSetup, backend: Arc<LineBackend>, intake: Arc<Intake>) -> anyhow::Result<Arc<Client>> {
+    async fn build_client(
+        &self,
+        setup: &LineSetup,
+        backend: Arc<LineBackend>,
+        intake: Arc<Intake>,
+    ) -> anyhow::Result<Arc<Client>> {
         let persistence = Arc::new(PersistenceManager::new(backend).await?);
         let mut transport = TokioWebSocketTransportFactory::new();
         if let Some(url) = &setup.settings.websocket_url {
@@ -231,7 +273,11 @@ impl Line {
             .with_transport_factory(transport)
             .with_http_client_arc(setup.http.clone())
             .with_version_override(setup.version.current().await)
-            .with_cache_config(CacheConfig { chat_lanes_capacity: 256, sent_message_ttl_secs: 172_800, ..CacheConfig::default() })
+            .with_cache_config(CacheConfig {
+                chat_lanes_capacity: 256,
+                sent_message_ttl_secs: 172_800,
+                ..CacheConfig::default()
+            })
             .with_inbound_durability_hook_arc(intake)
             .with_background_saver_interval(Duration::from_secs(30))
             .with_skip_history_sync(true)
@@ -242,7 +288,9 @@ impl Line {
         if self.login_id().is_none() {
             let platform = waproto::whatsapp::device_props::PlatformType::CHROME;
             client
-                .set_device_props(DevicePropsOverride::new().with_os(setup.settings.os_name.as_str()).with_platform_type(platform))
+                .set_device_props(
+                    DevicePropsOverride::new().with_os(setup.settings.os_name.as_str()).with_platform_type(platform),
+                )
                 .await;
         }
         Ok(client)
@@ -253,7 +301,11 @@ impl Line {
         let options = PairCodeOptions { phone_number: number.clone(), ..PairCodeOptions::default() };
         let ready = client.wait_for_socket(Duration::from_secs(30)).await;
         let asked = match ready {
-            Ok(()) => client.pair_with_code(options).await.map(drop).map_err(|error| error.rejection().is_some_and(|r| r.is_throttled())),
+            Ok(()) => client
+                .pair_with_code(options)
+                .await
+                .map(drop)
+                .map_err(|error| error.rejection().is_some_and(|r| r.is_throttled())),
             Err(_) => Err(false),
         };
         if let Err(throttled) = asked {
@@ -277,20 +329,13 @@ impl Line {
     ) -> Option<Ending> {
         match event {
             Event::Connected(_) => {
-                // Else the phone believes somebody sits at this device and mutes its notifications.
-                if client.presence().set_unavailable().await.is_err() {
-                    tracing::debug!(login = %self.masked(), "presence could not be set to unavailable");
-                }
+                self.look_away(client).await;
                 self.set_state(setup, LineState::Connected).await;
             }
             Event::Disconnected(_) => {
                 self.set_state(setup, LineState::Offline { why: "The connection to WhatsApp was lost.".into() }).await;
             }
-            Event::SelfPushNameUpdated(_) => {
-                if client.presence().set_unavailable().await.is_err() {
-                    tracing::debug!(login = %self.masked(), "presence could not be set to unavailable");
-                }
-            }
+            Event::SelfPushNameUpdated(_) => self.look_away(client).await,
             Event::Receipt(receipt) => {
                 if let Err(error) = intake.store_receipt(receipt).await {
                     tracing::debug!(login = %self.masked(), %error, "a receipt was not stored");
@@ -303,9 +348,15 @@ impl Line {
                 }
             }
             Event::PairSuccess(success) => return self.bind(success, setup, client, link).await,
-            Event::PairError(_) => return self.fail_linking(link, "The phone and the bridge did not agree on keys; please try again.").await,
+            Event::PairError(_) => {
+                return self
+                    .fail_linking(link, "The phone and the bridge did not agree on keys; please try again.")
+                    .await;
+            }
             Event::QrScannedWithoutMultidevice(_) => {
-                return self.fail_linking(link, "This phone's WhatsApp is too old to link devices; please update it.").await;
+                return self
+                    .fail_linking(link, "This phone's WhatsApp is too old to link devices; please update it.")
+                    .await;
             }
             Event::PairingQrCode(qr) => {
                 if let Some(link) = link.filter(|link| link.method == LinkMethod::Qr) {
@@ -355,11 +406,19 @@ impl Line {
 
     /// Records a finished pairing: device, login and owner in one transaction, after the library's keys are
     /// durable (its confirmation may leave before they are).
-    async fn bind(&self, success: &PairSuccess, setup: &LineSetup, client: &Arc<Client>, link: Option<&Link>) -> Option<Ending> {
+    async fn bind(
+        &self,
+        success: &PairSuccess,
+        setup: &LineSetup,
+        client: &Arc<Client>,
+        link: Option<&Link>,
+    ) -> Option<Ending> {
         let link = link?;
         if let Err(error) = client.persistence_manager().flush().await {
             tracing::error!(%error, "the keys of a new device could not be stored");
-            return self.fail_linking(Some(link), "The database did not take the new device's keys; please try again.").await;
+            return self
+                .fail_linking(Some(link), "The database did not take the new device's keys; please try again.")
+                .await;
         }
         let login = LoginId::new(success.id.user.to_string());
         match self.record_login(success, &login, setup, link).await {
@@ -383,7 +442,13 @@ impl Line {
         }
     }
 
-    async fn record_login(&self, success: &PairSuccess, login: &LoginId, setup: &LineSetup, link: &Link) -> Result<bool, StoreError> {
+    async fn record_login(
+        &self,
+        success: &PairSuccess,
+        login: &LoginId,
+        setup: &LineSetup,
+        link: &Link,
+    ) -> Result<bool, StoreError> {
         let store = &setup.store;
         let (pn, lid) = (bare(&success.id), bare(&success.lid));
         let known_lid = (!success.lid.user.is_empty()).then_some(&lid);
@@ -392,7 +457,7 @@ impl Line {
         if !store.put_login_in(&mut tx, login, &link.mxid, &self.device, Own { lid: known_lid, pn: &pn }).await? {
             return Ok(false);
         }
-        store.bind_device_in(&mut tx, &self.device, login).await?;
+        store.bind_device(&mut tx, &self.device, login).await?;
         if let Some(lid) = known_lid {
             store.put_alias_in(&mut tx, &pn, lid).await?;
             store.join_ids_in(&mut tx, &pn, lid).await?;
@@ -417,6 +482,14 @@ impl Line {
         }
         self.set_state(setup, LineState::LoggedOut { why: why.into() }).await;
         Ending::Final
+    }
+
+    /// The library calls itself available at each connect; then the phone believes somebody sits at this device
+    /// and mutes its notifications.
+    async fn look_away(&self, client: &Arc<Client>) {
+        if client.presence().set_unavailable().await.is_err() {
+            tracing::debug!(login = %self.masked(), "presence could not be set to unavailable");
+        }
     }
 
     async fn fail_linking(&self, link: Option<&Link>, tell: &str) -> Option<Ending> {
@@ -445,7 +518,15 @@ impl Line {
     fn masked(&self) -> Masked {
         Masked::phone(self.login_id().as_ref().map_or("", LoginId::as_str))
     }
+}
 
+/// The little that is known of a message nobody has.
+fn info_of(duplicate: &UnknownDuplicate) -> Option<Arc<MessageInfo>> {
+    let mut info = MessageInfo::default();
+    info.id.clone_from(&duplicate.id);
+    info.source.chat = duplicate.chat.parse().ok()?;
+    info.source.sender = duplicate.sender.parse().ok()?;
+    Some(Arc::new(info))
 }
 
 /// Takes the library's events on its receive path: acknowledgements at once, the rest into the line's channel.

@@ -89,7 +89,13 @@ impl Acks {
 ///
 /// # Errors
 /// [`SendFailure`]; after [`SendFailure::Unknown`] send the same again under the same id.
-pub async fn send(client: &Arc<Client>, acks: &Acks, chat: &ChatId, id: &WaMessageId, message: wa::Message) -> Result<(), SendFailure> {
+pub async fn send(
+    client: &Arc<Client>,
+    acks: &Acks,
+    chat: &ChatId,
+    id: &WaMessageId,
+    message: wa::Message,
+) -> Result<(), SendFailure> {
     let to: Jid = chat.as_str().parse().map_err(|_| SendFailure::Impossible)?;
     if let Some(word) = acks.take_late(id) {
         return word.map_err(SendFailure::Refused);
@@ -135,7 +141,12 @@ fn read_send_error(client: &Client, error: &whatsapp_rust::prelude::SendError) -
 ///
 /// # Errors
 /// [`SendFailure::Offline`] when nothing could be written.
-pub async fn mark_read(client: &Arc<Client>, chat: &ChatId, author: Option<&GhostId>, ids: &[&str]) -> Result<(), SendFailure> {
+pub async fn mark_read(
+    client: &Arc<Client>,
+    chat: &ChatId,
+    author: Option<&GhostId>,
+    ids: &[&str],
+) -> Result<(), SendFailure> {
     let chat: Jid = chat.as_str().parse().map_err(|_| SendFailure::Impossible)?;
     let author: Option<Jid> = author.and_then(|author| author.as_str().parse().ok());
     if !client.is_logged_in() {

@@ -4,7 +4,8 @@ use std::{collections::HashMap, str::FromStr};
 
 use anyhow::{Result, bail};
 
-/// What can be made to go wrong. Counted ones are used up one by one.
+/// What can be made to go wrong. Counted ones are used up one by one; peer
+/// messages, between devices of one account, never use one up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultKind {
     /// The next message of a companion is taken and forwarded, but the
@@ -32,6 +33,9 @@ pub enum FaultKind {
     /// The ciphertext of the next messages to companions is broken by one
     /// byte, such that its authentication fails.
     CorruptCiphertext,
+    /// As [`FaultKind::CorruptCiphertext`], for the next messages of others to
+    /// this account's phone.
+    CorruptToPhone,
     /// The next retry receipts of companions are swallowed.
     DropRetry,
     /// A stanza no client knows is sent to the connected companions, at once.
@@ -62,6 +66,7 @@ impl FromStr for FaultKind {
             "drop_ack" => Self::DropAck,
             "drop" => Self::Drop,
             "corrupt" => Self::CorruptCiphertext,
+            "corrupt_to_phone" => Self::CorruptToPhone,
             "drop_retry" => Self::DropRetry,
             "unknown" => Self::UnknownStanza,
             other => match other.strip_prefix("nack:").map(str::parse) {

@@ -3,10 +3,10 @@
 use wacore_binary::{Jid, Node, Server, builder::NodeBuilder};
 
 use crate::{
-    faults::Intake,
+    faults::{FaultKind, Intake},
     ids::{Address, ConnId, Number},
     phone,
-    queue::Class,
+    queue::{Class, corrupt},
     stanza::{attr, attr_or_empty, children, copy_attrs, jid, unix_now},
     state::State,
 };
@@ -19,7 +19,9 @@ pub fn handle(state: &mut State, conn: ConnId, sender: &Address, node: &Node) {
     let Ok(account) = state.account_mut(&sender.number) else {
         return;
     };
-    let intake = account.faults.next_intake();
+    // Faults are for messages to people, not for those between own devices.
+    let intake =
+        if attr(node, "category").as_deref() == Some("peer") { Intake::Normal } else { account.faults.next_intake() };
     if intake == Intake::CutUnseen {
         return state.cut(&sender.number);
     }
@@ -103,10 +105,16 @@ fn deliver_copy(state: &mut State, sender: &Address, node: &Node, device: &Jid, 
     let Some(target) = state.resolve_device(device) else {
         return tracing::debug!("{device} does not exist");
     };
-    let Some(copy) = build_copy(state, sender, node, device, &target, encs) else {
+    let Some(mut copy) = build_copy(state, sender, node, device, &target, encs) else {
         return;
     };
     if target.device == 0 {
+        let Ok(account) = state.account_mut(&target.number) else {
+            return;
+        };
+        if target.number != sender.number && account.faults.take(FaultKind::CorruptToPhone) {
+            corrupt(&mut copy);
+        }
         phone::receive(state, &target.number, sender, &copy);
     } else {
         state.deliver(&target, Class::Message, Some(&sender.number), copy);

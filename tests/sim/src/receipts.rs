@@ -24,7 +24,7 @@ pub fn named_ids(node: &Node) -> Vec<String> {
 /// Handles a receipt of a linked device.
 pub fn handle(state: &mut State, conn: ConnId, actor: &Address, node: &Node) {
     let Some(to) = jid(node, "to") else {
-        return state.record_unknown(node);
+        return handle_bare_sender(state, conn, actor, node);
     };
     let peer = state.resolve(&to);
     if let Some(companion) = state.companion_mut(actor) {
@@ -36,6 +36,20 @@ pub fn handle(state: &mut State, conn: ConnId, actor: &Address, node: &Node) {
     let ack = copy_attrs(ack, node, &["type", "participant"]).build();
     state.send(conn, ack);
     route(state, actor, node);
+}
+
+/// Baileys confirms copies of own messages without `to` when they came by phone
+/// number: there is nobody but the own account to mean.
+fn handle_bare_sender(state: &mut State, conn: ConnId, actor: &Address, node: &Node) {
+    let Ok(account) = state.account(&actor.number) else {
+        return;
+    };
+    if attr(node, "type").as_deref() != Some("sender") {
+        return state.record_unknown(node);
+    }
+    let mut complete = node.clone();
+    complete.attrs.insert("to", account.jid(Server::Pn, 0));
+    handle(state, conn, actor, &complete);
 }
 
 /// Relays a receipt of a client or a phone to those it concerns.

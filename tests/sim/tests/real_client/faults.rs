@@ -167,6 +167,40 @@ async fn a_corrupted_message_is_asked_for_and_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_sends_again_what_another_client_could_not_read() {
+    let (sim, mut alice, device) = alice_online().await;
+    let (mut bob, _) = TestClient::pair(&sim, BOB).await;
+    sim.fault(ALICE, FaultKind::CorruptCiphertext, 1).unwrap();
+    let id = bob.send(&pn(ALICE), "fragile").await;
+    assert_eq!(bob.ack(&id).await, None);
+    let got = alice.message().await;
+    assert_eq!(got.info.id, id);
+    assert_eq!(text(&got), "fragile");
+    sim.wait_receipt(BOB, |r| r.ids.contains(&id) && r.device == device, STEP).await.unwrap();
+    sim.wait_settled(ALICE, device, STEP).await.unwrap();
+    alice.stop().await;
+    bob.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_asks_again_for_what_it_cannot_read() {
+    let (sim, mut alice, _) = alice_online().await;
+    sim.fault(BOB, FaultKind::CorruptToPhone, 1).unwrap();
+    let id = alice.send(&pn(BOB), "fragile").await;
+    assert_eq!(alice.ack(&id).await, None);
+    let item = sim.wait_inbox(BOB, |m| m.id == id, STEP).await.unwrap();
+    assert_eq!(item.text.as_deref(), Some("fragile"));
+    assert_eq!(item.arrivals, 1, "the broken one does not count");
+    let outcomes: Vec<ArrivalOutcome> = sim.arrival_log().iter().filter(|a| a.to == BOB).map(|a| a.outcome).collect();
+    assert_eq!(outcomes, [ArrivalOutcome::Undecryptable, ArrivalOutcome::Shown]);
+    let id = alice.send(&pn(BOB), "next").await;
+    sim.wait_inbox(BOB, |m| m.id == id, STEP).await.unwrap();
+    alice.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_retry_the_own_phone_helps_out() {
     let (sim, mut alice, _) = alice_online().await;
     sim.fault(ALICE, FaultKind::CorruptCiphertext, 1).unwrap();

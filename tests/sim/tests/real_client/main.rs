@@ -10,4 +10,5 @@ mod media;
 mod messages;
 mod offline;
 mod pairing;
+mod process;
 mod sessions;
