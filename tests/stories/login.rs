@@ -149,16 +149,17 @@ async fn an_encrypted_room_is_not_met_with_silence(world: &mut World) -> Result<
         })
         .await?;
     // And it opens a room in which it can.
-    let greeting = alice
-        .wait_event("a fresh management room", wait::STEP, |event| {
-            event.room != room && event.sender == bot && event.is_message("m.notice")
+    let fresh = alice
+        .wait_event("a fresh room with the bot", wait::STEP, |event| {
+            event.room != room
+                && event.kind == "m.room.member"
+                && event.state_key.as_deref() == Some(alice.id())
+                && event.content["membership"] == "join"
         })
-        .await?;
-    ensure!(
-        alice.find_state(&greeting.room, "m.room.encryption", "").await?.is_none(),
-        "the new room is not encrypted"
-    );
-    let management = matrix_bed::management::Management::at(&alice, &bot, &greeting.room);
+        .await?
+        .room;
+    ensure!(alice.find_state(&fresh, "m.room.encryption", "").await?.is_none(), "the new room is not encrypted");
+    let management = matrix_bed::management::Management::at(&alice, &bot, &fresh);
     management.ask("help", "login qr").await?;
     Ok(())
 }

@@ -84,7 +84,7 @@ async fn a_send_is_refused(world: &mut World) -> Result<()> {
     let chat = world.begin().await?;
     let room = chat.room()?;
     let alice = chat.person().clone();
-    world.phones.fault(&chat.login().number, FaultKind::Nack(406), 1)?;
+    world.phones.fault(&chat.login().number, FaultKind::Nack(463), 1)?;
     alice.send_text(&room, "refused").await?;
     alice
         .wait_event("a word that it was not delivered", wait::STEP, |event| {

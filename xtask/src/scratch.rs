@@ -20,6 +20,7 @@ static SWEEP: Once = Once::new();
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    kept: bool,
 }
 
 impl Folder {
@@ -32,7 +33,7 @@ impl Folder {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("{PREFIX}{}-{count}-{name}", std::process::id()));
         std::fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
-        Ok(Self { path })
+        Ok(Self { path, kept: false })
     }
 
     /// Lets every user of this machine make files in the folder (for a server that refuses to run as root).
@@ -44,6 +45,11 @@ impl Folder {
             .with_context(|| format!("opening {}", self.path.display()))
     }
 
+    /// Leaves the folder where it is, for a look at what went wrong; the next run sweeps it.
+    pub fn keep(&mut self) {
+        self.kept = true;
+    }
+
     /// Returns where the folder is.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -53,7 +59,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if self.kept || std::thread::panicking() {
             eprintln!("kept for a look, until the next run: {}", self.path.display());
             return;
         }

@@ -238,6 +238,26 @@ impl Bridge {
         Ok((answer.status().as_u16(), answer.text().await?))
     }
 
+    /// Announces a transaction of that many bytes, sends none of them, and returns the status of the answer.
+    ///
+    /// # Errors
+    /// The bridge can't be reached, or waits for the body.
+    pub async fn announce_transaction(&self, token: &str, id: &str, bytes: usize) -> Result<u16> {
+        use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", self.slot.port())).await?;
+        let head = format!(
+            "PUT /_matrix/app/v1/transactions/{} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: {bytes}\r\n\r\n",
+            id.replace(' ', "%20")
+        );
+        stream.write_all(head.as_bytes()).await?;
+        let mut line = String::new();
+        let answered = tokio::time::timeout(wait::STEP, BufReader::new(stream).read_line(&mut line)).await;
+        answered.context("the bridge waits for a body it should refuse")??;
+        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+        status.with_context(|| format!("no status line: {line:?}"))
+    }
+
     /// Returns the last lines of its output over all its runs.
     #[must_use]
     pub fn log_tail(&self, lines: usize) -> String {

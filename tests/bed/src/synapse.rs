@@ -24,8 +24,9 @@ use crate::{client, wait};
 pub use settings::SERVER_NAME;
 pub use slot::Slot;
 
-/// How many slots a server shared by many stories has.
-const SHARED_SLOTS: usize = 12;
+/// How many slots a server shared by many stories has. Each costs every event a transaction (its registration for
+/// double puppets is interested in everybody), so not too many; a further server is up in two seconds.
+const SHARED_SLOTS: usize = 6;
 
 /// A homeserver; gone, with its data, when dropped.
 pub struct Synapse {
