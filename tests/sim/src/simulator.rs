@@ -18,7 +18,7 @@ use wacore_binary::{Node, builder::NodeBuilder};
 use waproto::whatsapp::Message;
 
 use crate::{
-    account::{AccountInfo, AccountOptions},
+    account::{AccountInfo, AccountOptions, Addressing},
     admin, connection,
     faults::FaultKind,
     history::{Arrival, PresenceItem, ReceiptItem},
@@ -329,6 +329,16 @@ impl Simulator {
         })
     }
 
+    /// Changes how the network addresses direct chats with `number` from now on,
+    /// as the migration to LIDs does.
+    pub fn set_addressing(&self, number: &str, addressing: Addressing) -> Result<()> {
+        let number = Number::parse(number)?;
+        self.shared.with(|state| {
+            state.account_mut(&number)?.addressing = addressing;
+            Ok(())
+        })
+    }
+
     /// Sets the profile picture (JPEG bytes), or removes it.
     pub fn set_picture(&self, number: &str, image: Option<Vec<u8>>) -> Result<()> {
         let number = Number::parse(number)?;
@@ -392,7 +402,7 @@ impl Simulator {
         })
     }
 
-    /// Closes all sockets of the companions of `number`, silently.
+    /// Drops all sockets of the companions of `number` without a word.
     pub fn disconnect(&self, number: &str) -> Result<()> {
         let number = Number::parse(number)?;
         self.shared.with(|state| {
