@@ -19,7 +19,7 @@ use waproto::whatsapp::Message;
 
 use crate::{
     account::{AccountInfo, AccountOptions, Addressing},
-    admin, connection,
+    admin, appstate, connection,
     faults::FaultKind,
     history::{Arrival, PresenceItem, ReceiptItem},
     ids::{Address, ConnId, Number},
@@ -346,6 +346,16 @@ impl Simulator {
             state.account(&number)?;
             iq::set_picture(state, &number, image);
             Ok(())
+        })
+    }
+
+    /// Saves `contact` (a number or a JID) in the address book of the phone of
+    /// `number`, which its companions share.
+    pub fn save_contact(&self, number: &str, contact: &str, full_name: &str) -> Result<()> {
+        let number = Number::parse(number)?;
+        self.shared.with(|state| {
+            let contact = state.resolve_text(contact)?;
+            appstate::save_contact(state, &number, &contact, full_name)
         })
     }
 
