@@ -12,16 +12,16 @@ use wacore_appstate::{
     encode_record, expand_app_state_keys,
     hash::{HashState, generate_patch_mac},
 };
-use wacore_binary::{Node, builder::NodeBuilder};
+use wacore_binary::{Node, Server, builder::NodeBuilder};
 use waproto::whatsapp::{
     KeyId, SyncActionValue, SyncdMutation, SyncdPatch, SyncdVersion,
     message::{AppStateSyncKey, AppStateSyncKeyData, AppStateSyncKeyFingerprint, AppStateSyncKeyId},
-    sync_action_value::PushNameSetting,
+    sync_action_value::{ContactAction, PushNameSetting},
     syncd_mutation::SyncdOperation,
 };
 
 use crate::{
-    ids::Address,
+    ids::{Address, Number},
     queue::Class,
     stanza::{attr, attr_or_empty, bytes, children, error_node, iq_error, iq_result, leaf, server_jid, unix_now},
     state::State,
@@ -97,16 +97,24 @@ impl AppState {
             push_name_setting: MessageField::some(PushNameSetting { name: Some(push_name.to_owned()) }),
             ..Default::default()
         };
-        app_state.write("critical_block", &["setting_pushName"], &value)?;
+        app_state.write("critical_block", &["setting_pushName"], 1, &value)?;
         Ok(app_state)
     }
 
-    /// Writes one entry as the phone.
-    pub fn write(&mut self, name: &str, index: &[&str], value: &SyncActionValue) -> Result<()> {
+    /// Writes one entry as the phone and returns the collection's new version.
+    /// `action_version` is that of the kind of entry.
+    pub fn write(&mut self, name: &str, index: &[&str], action_version: i32, value: &SyncActionValue) -> Result<u64> {
         let keys = expand_app_state_keys(&self.key);
         let iv: [u8; 16] = rand::rng().random();
-        let (mutation, _) =
-            encode_record(SyncdOperation::SET, &serde_json::to_vec(index)?, value, &keys, &self.key_id, &iv, 1);
+        let (mutation, _) = encode_record(
+            SyncdOperation::SET,
+            &serde_json::to_vec(index)?,
+            value,
+            &keys,
+            &self.key_id,
+            &iv,
+            action_version,
+        );
         let collection = self.collections.entry(name.to_owned()).or_default();
         let version = collection.version() + 1;
         // The MACs are over the hash after this patch.
@@ -121,7 +129,7 @@ impl AppState {
         };
         patch.patch_mac = Some(generate_patch_mac(&patch, name, &keys.patch_mac, version));
         collection.patches.push(patch.encode_to_vec());
-        Ok(())
+        Ok(version)
     }
 
     /// The key as the phone gives it to companions.
@@ -190,8 +198,28 @@ fn newer_patches(reply: NodeBuilder, collection: &Collection, known: u64) -> Nod
     reply.children([NodeBuilder::new("patches").children(patches).build()]).build()
 }
 
+/// Writes a contact into the address book of a phone.
+pub fn save_contact(state: &mut State, number: &Number, contact: &Number, full_name: &str) -> Result<()> {
+    let other = state.account(contact)?;
+    let (jid, lid) = (other.jid(Server::Pn, 0).to_string(), other.jid(Server::Lid, 0).to_string());
+    let value = SyncActionValue {
+        timestamp: Some(unix_now() as i64 * 1000),
+        contact_action: MessageField::some(ContactAction {
+            full_name: Some(full_name.to_owned()),
+            first_name: full_name.split_whitespace().next().map(str::to_owned),
+            lid_jid: Some(lid),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let name = "critical_unblock_low";
+    let version = state.account_mut(number)?.app_state.write(name, &["contact", &jid], 2, &value)?;
+    announce(state, &Address::new(number, 0), name, version);
+    Ok(())
+}
+
 /// Tells the other companions that a collection changed.
-pub fn announce(state: &mut State, author: &Address, name: &str, version: u64) {
+fn announce(state: &mut State, author: &Address, name: &str, version: u64) {
     let devices: Vec<u16> =
         state.accounts.get(&author.number).map_or_else(Vec::new, |a| a.companions.keys().copied().collect());
     for device in devices {

@@ -1,6 +1,6 @@
 //! One WebSocket: header, handshake, frames, ciphers.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use axum::extract::ws::{Message, WebSocket};
@@ -26,6 +26,8 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(20);
 /// transport keys later than they send their last handshake frame, and fail on
 /// a stanza that is faster than any real network.
 const FIRST_STANZA_PAUSE: Duration = Duration::from_millis(30);
+/// How long a client gets to close its side of a socket that was closed.
+const CLOSING_TIME: Duration = Duration::from_secs(5);
 /// Most stanzas joined into one WebSocket message.
 const WRITE_BATCH: usize = 64;
 
@@ -49,11 +51,23 @@ async fn run(shared: &Arc<Shared>, socket: WebSocket) -> Result<()> {
         state.handshakes.push((conn, kind));
         conn
     });
-    let writer = tokio::spawn(write(sink, send, outgoing));
-    let result = read(shared, conn, frames, receive).await;
+    let mut writer = tokio::spawn(write(sink, send, outgoing));
+    let result = {
+        let mut reading = pin!(read(shared, conn, frames, receive));
+        tokio::select! {
+            result = &mut reading => result,
+            ended = &mut writer => match ended.context("writer task")? {
+                // A socket dropped with bytes unread takes the last stanzas
+                // sent with it: give the client time to close its side.
+                Ok(Ended::Closed) => tokio::time::timeout(CLOSING_TIME, reading)
+                    .await
+                    .unwrap_or(Ok(())),
+                Ok(Ended::Aborted) => Ok(()),
+                Err(error) => Err(error),
+            },
+        }
+    };
     shared.with(|state| state.connection_lost(conn));
-    // The writer ends by itself: its channel went with the connection.
-    writer.await.context("writer task")??;
     result
 }
 
@@ -82,37 +96,46 @@ fn frame(payload: &[u8]) -> Result<Message> {
     Ok(Message::Binary(Bytes::from(encode_frame(payload, None)?)))
 }
 
+/// How a writer ended.
+enum Ended {
+    Closed,
+    Aborted,
+}
+
 async fn write(
     mut sink: SplitSink<WebSocket, Message>,
     cipher: NoiseCipher,
     mut outgoing: UnboundedReceiver<Outgoing>,
-) -> Result<()> {
+) -> Result<Ended> {
     tokio::time::sleep(FIRST_STANZA_PAUSE).await;
     let mut counter = 0u32;
     let mut batch = Vec::new();
     while outgoing.recv_many(&mut batch, WRITE_BATCH).await > 0 {
         let mut wire = Vec::new();
-        let mut close = false;
+        let mut ended = None;
         for item in batch.drain(..) {
             match item {
-                Outgoing::Stanza(node) if !close => {
+                Outgoing::Stanza(node) if ended.is_none() => {
                     let sealed = cipher.encrypt_with_counter(counter, &marshal(&node)?)?;
                     counter += 1;
                     append_frame_into(&sealed, None, &mut wire)?;
                 }
                 Outgoing::Stanza(_) => {}
-                Outgoing::Close => close = true,
+                Outgoing::Close => ended = ended.or(Some(Ended::Closed)),
+                Outgoing::Abort => ended = ended.or(Some(Ended::Aborted)),
             }
         }
         if !wire.is_empty() {
             sink.send(Message::Binary(Bytes::from(wire))).await?;
         }
-        if close {
-            break;
+        match ended {
+            None => {}
+            Some(Ended::Aborted) => return Ok(Ended::Aborted),
+            Some(Ended::Closed) => break,
         }
     }
     sink.close().await?;
-    Ok(())
+    Ok(Ended::Closed)
 }
 
 async fn read(shared: &Arc<Shared>, conn: crate::ids::ConnId, mut frames: Frames, cipher: NoiseCipher) -> Result<()> {

@@ -9,12 +9,12 @@ use anyhow::{Result, bail};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultKind {
     /// The next message of a companion is taken and forwarded, but the
-    /// account's sockets are closed before it is acked.
+    /// account's sockets are dropped before it is acked.
     Cut,
     /// The next message of a companion is lost with the account's sockets: it
     /// is neither forwarded nor acked.
     CutUnseen,
-    /// The next message is forwarded and acked, then the sockets are closed.
+    /// The next message is forwarded and acked, then the sockets are dropped.
     CutAfterAck,
     /// From now on companions get no messages and no message acks, until
     /// [`FaultKind::Release`]. Not counted.

@@ -8,6 +8,7 @@ mod store;
 use std::collections::HashMap;
 
 use anyhow::Result;
+use wacore_binary::Server;
 use wacore_libsignal::protocol::IdentityKeyPair;
 use waproto::whatsapp::Message;
 
@@ -34,6 +35,8 @@ pub enum Answering {
 struct Known {
     chat: Number,
     from: Number,
+    /// The address family it travelled in.
+    family: Server,
     ts: u64,
     message: Message,
 }

@@ -15,6 +15,9 @@ pub fn handle_presence(state: &mut State, conn: ConnId, address: &Address, node:
     match (attr(node, "type").as_deref().unwrap_or("available"), target) {
         (kind @ ("available" | "unavailable"), _) => {
             let kind = kind.to_owned();
+            if let (Some(name), Some(account)) = (attr(node, "name"), state.accounts.get_mut(&address.number)) {
+                account.push_name = name.into_owned();
+            }
             set_presence(state, &address.number, &kind);
         }
         ("subscribe", Some(target)) => {

@@ -18,8 +18,8 @@ use wacore_binary::{Node, builder::NodeBuilder};
 use waproto::whatsapp::Message;
 
 use crate::{
-    account::{AccountInfo, AccountOptions},
-    admin, connection,
+    account::{AccountInfo, AccountOptions, Addressing},
+    admin, appstate, connection,
     faults::FaultKind,
     history::{Arrival, PresenceItem, ReceiptItem},
     ids::{Address, ConnId, Number},
@@ -329,6 +329,16 @@ impl Simulator {
         })
     }
 
+    /// Changes how the network addresses direct chats with `number` from now on,
+    /// as the migration to LIDs does.
+    pub fn set_addressing(&self, number: &str, addressing: Addressing) -> Result<()> {
+        let number = Number::parse(number)?;
+        self.shared.with(|state| {
+            state.account_mut(&number)?.addressing = addressing;
+            Ok(())
+        })
+    }
+
     /// Sets the profile picture (JPEG bytes), or removes it.
     pub fn set_picture(&self, number: &str, image: Option<Vec<u8>>) -> Result<()> {
         let number = Number::parse(number)?;
@@ -336,6 +346,16 @@ impl Simulator {
             state.account(&number)?;
             iq::set_picture(state, &number, image);
             Ok(())
+        })
+    }
+
+    /// Saves `contact` (a number or a JID) in the address book of the phone of
+    /// `number`, which its companions share.
+    pub fn save_contact(&self, number: &str, contact: &str, full_name: &str) -> Result<()> {
+        let number = Number::parse(number)?;
+        self.shared.with(|state| {
+            let contact = state.resolve_text(contact)?;
+            appstate::save_contact(state, &number, &contact, full_name)
         })
     }
 
@@ -392,7 +412,7 @@ impl Simulator {
         })
     }
 
-    /// Closes all sockets of the companions of `number`, silently.
+    /// Drops all sockets of the companions of `number` without a word.
     pub fn disconnect(&self, number: &str) -> Result<()> {
         let number = Number::parse(number)?;
         self.shared.with(|state| {

@@ -27,8 +27,10 @@ use crate::{
 pub enum Outgoing {
     /// Send this stanza.
     Stanza(Node),
-    /// Close the socket after what was queued before.
+    /// Close the socket properly after what was queued before.
     Close,
+    /// Drop the connection, as a network does.
+    Abort,
 }
 
 /// Who is at the other end.
@@ -183,9 +185,13 @@ impl State {
 
     /// Closes a connection after what was queued, and drops what it still sends.
     pub fn close(&mut self, conn: ConnId) {
+        self.end(conn, Outgoing::Close);
+    }
+
+    fn end(&mut self, conn: ConnId, how: Outgoing) {
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.peer = Peer::Dead;
-            if connection.out.send(Outgoing::Close).is_err() {
+            if connection.out.send(how).is_err() {
                 tracing::debug!(conn = conn.0, "writer is gone");
             }
         }
@@ -215,14 +221,14 @@ impl State {
         }
     }
 
-    /// Closes all sockets of an account's companions.
+    /// Drops all sockets of an account's companions without a word.
     pub fn cut(&mut self, number: &Number) {
         let conns: Vec<ConnId> = self
             .accounts
             .get(number)
             .map_or_else(Vec::new, |account| account.companions.values().filter_map(|c| c.link.conn()).collect());
         for conn in conns {
-            self.close(conn);
+            self.end(conn, Outgoing::Abort);
         }
     }
 

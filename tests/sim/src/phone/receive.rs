@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use wacore::messages::decode_plaintext;
-use wacore_binary::{Node, builder::NodeBuilder};
+use wacore_binary::{Node, Server, builder::NodeBuilder};
 use waproto::whatsapp::{Message, message::protocol_message};
 
 use super::{Answering, Known, Outbound, send, signal::Failure};
@@ -71,7 +71,7 @@ pub fn receive(state: &mut State, number: &Number, sender: &Address, node: &Node
     match outcome {
         ArrivalOutcome::Undecryptable => ask_again(state, number, sender, node, &id),
         ArrivalOutcome::Internal => {}
-        _ => acknowledge(state, number, sender, &id),
+        _ => acknowledge(state, number, sender, node, &id),
     }
 }
 
@@ -123,7 +123,8 @@ fn take(
         message: serde_json::to_value(&message).unwrap_or(Value::Null),
         arrivals: 1,
     });
-    let known = Known { chat, from: sender.number.clone(), ts, message };
+    let family = jid(node, "from").map_or(Server::Pn, |from| from.server);
+    let known = Known { chat, from: sender.number.clone(), family, ts, message };
     phone.known.insert(id.to_owned(), known);
     ArrivalOutcome::Shown
 }
@@ -151,19 +152,19 @@ fn answer_peer(state: &mut State, number: &Number, companion: &Address, message:
 }
 
 /// Sends a delivery receipt, unless the phone is silent or it is an own copy.
-fn acknowledge(state: &mut State, number: &Number, sender: &Address, id: &str) {
+/// It goes to where the message came from, in the same address family.
+fn acknowledge(state: &mut State, number: &Number, sender: &Address, node: &Node, id: &str) {
     if sender.number == *number {
         return;
     }
     let silent = state.account(number).is_ok_and(|a| a.phone.answering == Answering::Silent);
-    let Some(author) = state.accounts.get(&sender.number) else {
+    let Some(from) = jid(node, "from") else {
         return;
     };
     if silent {
         return;
     }
-    let receipt =
-        NodeBuilder::new("receipt").attr("to", author.jid(author.family(), sender.device)).attr("id", id).build();
+    let receipt = NodeBuilder::new("receipt").attr("to", from).attr("id", id).build();
     receipts::route(state, &Address::new(number, 0), &receipt);
 }
 
@@ -195,13 +196,10 @@ fn ask_again(state: &mut State, number: &Number, sender: &Address, node: &Node, 
     if count > 1 {
         content.push(send::keys_node(&bundle));
     }
-    let Some(author) = state.accounts.get(&sender.number) else {
+    let Some(from) = jid(node, "from") else {
         return;
     };
-    let mut receipt = NodeBuilder::new("receipt")
-        .attr("to", author.jid(author.family(), sender.device))
-        .attr("id", id)
-        .attr("type", "retry");
+    let mut receipt = NodeBuilder::new("receipt").attr("to", from).attr("id", id).attr("type", "retry");
     if sender.number == *number {
         receipt = match jid(node, "recipient") {
             Some(chat) => receipt.attr("recipient", chat),

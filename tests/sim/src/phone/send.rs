@@ -71,7 +71,7 @@ pub fn send(state: &mut State, from: &Number, to: &Number, message: Message, id:
         .attr("type", stanza_type(&message))
         .children([NodeBuilder::new("participants").children(copies).build()])
         .build();
-    let known = Known { chat: to.clone(), from: from.clone(), ts: unix_now(), message };
+    let known = Known { chat: to.clone(), from: from.clone(), family: chat.server, ts: unix_now(), message };
     let phone = &mut state.account_mut(from)?.phone;
     phone.known.insert(id.clone(), known);
     messages::route(state, &Address::new(from, 0), &node);
@@ -150,10 +150,14 @@ fn try_resend(state: &mut State, number: &Number, asker: &Address, id: &str) -> 
     phone.endpoint.forget(asker);
     let known = phone.known.get(id).context("it never sent that")?;
     let (chat, message) = (known.chat.clone(), known.message.clone());
-    let peer = state.account(&chat)?;
-    let chat_jid = peer.jid(peer.family(), 0);
+    let family = known.family;
+    let chat_jid = state.account(&chat)?.jid(family, 0);
     let account = state.account(&asker.number)?;
-    let to = account.jid(account.family(), asker.device);
+    let to = if asker.number == *number {
+        account.jid(account.family(), asker.device)
+    } else {
+        account.jid(family, asker.device)
+    };
     let plain = if asker.number == *number {
         MessageUtils::encode_and_pad(&wrap_sent(&message, &chat_jid))
     } else {
@@ -268,10 +272,11 @@ fn placeholder_result(number: &Number, id: &str, known: &Known, push_name: &str)
 pub fn mark_read(state: &mut State, number: &Number, chat: &Number, ids: &[String]) -> Result<()> {
     let (first, rest) = ids.split_first().context("no message ids given")?;
     let author = state.account(chat)?;
-    let mut receipt = NodeBuilder::new("receipt")
-        .attr("to", author.jid(author.family(), 0))
-        .attr("id", first.as_str())
-        .attr("type", "read");
+    // As the message came, if the phone has it.
+    let known = state.account(number)?.phone.known.get(first);
+    let family = known.map_or(author.family(), |known| known.family);
+    let mut receipt =
+        NodeBuilder::new("receipt").attr("to", author.jid(family, 0)).attr("id", first.as_str()).attr("type", "read");
     if !rest.is_empty() {
         let items = rest.iter().map(|id| NodeBuilder::new("item").attr("id", id.as_str()).build());
         receipt = receipt.children([NodeBuilder::new("list").children(items).build()]);

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
 mod admin;
+mod appstate;
 mod client;
 mod faults;
 mod media;

@@ -206,3 +206,52 @@ async fn the_same_id_twice_arrives_twice_and_shows_once() {
     alice.stop().await;
     assert_understood(&sim);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_changes_the_address_of_a_person_not_the_session() {
+    let sim = start_simulator().await;
+    create(&sim, Addressing::Pn);
+    let (mut alice, device) = TestClient::pair(&sim, ALICE).await;
+    sim.send_text(BOB, ALICE, "by number").await.unwrap();
+    let before = alice.message().await;
+    assert_eq!(before.info.source.sender.user, BOB);
+    let id = alice.send(&before.info.source.chat, "answer").await;
+    sim.wait_inbox(BOB, |m| m.id == id, STEP).await.unwrap();
+
+    sim.set_addressing(ALICE, Addressing::Lid).unwrap();
+    sim.set_addressing(BOB, Addressing::Lid).unwrap();
+    sim.send_text(BOB, ALICE, "by LID").await.unwrap();
+    let after = alice.message().await;
+    assert_eq!(text(&after), "by LID");
+    assert!(after.info.source.sender.is_lid());
+    let alt = after.info.source.sender_alt.as_ref().unwrap();
+    assert_eq!(alt.user, BOB);
+    let id = alice.send(&after.info.source.chat, "answer by LID").await;
+    sim.wait_inbox(BOB, |m| m.id == id, STEP).await.unwrap();
+    sim.wait_settled(ALICE, device, STEP).await.unwrap();
+    assert!(sim.receipts(BOB).iter().all(|r| r.kind != "retry"));
+    alice.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migrated_and_an_unmigrated_account_understand_each_other() {
+    let sim = start_simulator().await;
+    create(&sim, Addressing::Lid);
+    sim.set_addressing(BOB, Addressing::Pn).unwrap();
+    let (mut alice, _) = TestClient::pair(&sim, ALICE).await;
+    let (mut bob, _) = TestClient::pair(&sim, BOB).await;
+    alice.send(&pn(BOB), "one").await;
+    let got = bob.message().await;
+    assert_eq!(text(&got), "one");
+    bob.send(&got.info.source.chat, "two").await;
+    assert_eq!(text(&alice.message().await), "two");
+    for (from, to, words) in [(BOB, ALICE, "three"), (ALICE, BOB, "four")] {
+        sim.send_text(from, to, words).await.unwrap();
+        assert_eq!(text(&alice.message().await), words);
+        assert_eq!(text(&bob.message().await), words);
+    }
+    alice.stop().await;
+    bob.stop().await;
+    assert_understood(&sim);
+}
