@@ -74,7 +74,7 @@ pub struct RoomRecipe {
     pub is_direct: bool,
     /// Who is invited by the bot.
     pub invite: Vec<OwnedUserId>,
-    /// More state, such as [`bridge_state`] and [`functional_members`].
+    /// More state, such as [`Matrix::bridge_state`] and [`Matrix::functional_members`].
     pub state: Vec<StateEvent>,
     /// Power of others than the bot; at most 99, so that nobody outranks it.
     pub powers: Vec<(OwnedUserId, i64)>,
