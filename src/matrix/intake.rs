@@ -5,7 +5,7 @@
 //! Without a database it is answered with 503, and the homeserver keeps it. A process that dies before the
 //! answer gets the same transaction again, and what is stored is known by its event ids.
 //!
-//! There is one writer at a time ([`Intake::writer`]), so that transactions and [`super::catch_up`] do not mix
+//! There is one writer at a time (`Intake::writer`), so that transactions and [`super::catch_up`] do not mix
 //! their orders.
 
 use super::Matrix;
