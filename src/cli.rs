@@ -183,7 +183,6 @@ fn say_wrong(text: &str) {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failing test may panic")]
 mod tests {
     use clap::CommandFactory as _;
 

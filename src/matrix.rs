@@ -140,6 +140,18 @@ impl Matrix {
         localpart == settings.bot_localpart || inside.is_some_and(|tail| !tail.is_empty())
     }
 
+    /// The variable part of a ghost's user id; none when it is no ghost's.
+    pub fn ghost_tail<'a>(&self, user: &'a UserId) -> Option<&'a str> {
+        let settings = &self.shared.settings;
+        let inside = user.localpart().strip_prefix(settings.ghost_prefix.as_str())?;
+        inside.strip_suffix(settings.ghost_suffix.as_str()).filter(|tail| !tail.is_empty())
+    }
+
+    /// The variable part of an alias localpart of ours.
+    pub fn alias_tail<'a>(&self, localpart: &'a str) -> Option<&'a str> {
+        localpart.strip_prefix(self.shared.settings.alias_prefix.as_str())
+    }
+
     /// Localpart of the alias with `tail` behind the namespace's prefix; see [`crate::derive::Derive::alias`].
     pub fn alias_localpart(&self, tail: &str) -> String {
         format!("{}{tail}", self.shared.settings.alias_prefix)

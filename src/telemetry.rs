@@ -128,7 +128,6 @@ fn what_was_said(payload: &dyn Any) -> &'static str {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failing test may panic")]
 mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};

@@ -51,6 +51,7 @@ impl Default for Lanes {
 /// What a worker does after a row.
 enum Next {
     Row,
+    Reread,
     End,
 }
 
@@ -145,8 +146,10 @@ impl Bridge {
                 if row.source == Source::Matrix && *self.intake().holding().borrow() {
                     break;
                 }
-                if let Next::End = self.work_on(&lane, &row).await {
-                    return;
+                match self.work_on(&lane, &row).await {
+                    Next::Row => {}
+                    Next::Reread => break,
+                    Next::End => return,
                 }
             }
         }
@@ -155,7 +158,8 @@ impl Bridge {
     /// Works on one row and does what its verdict says.
     async fn work_on(&self, lane: &Lane, row: &InboxRow) -> Next {
         let verdict = match self.try_row(row).await {
-            Ok(verdict) => verdict,
+            Ok(Some(verdict)) => verdict,
+            Ok(None) => return Next::Reread,
             Err(error) => {
                 tracing::error!(%error, "the database failed under a row");
                 self.pause(lane.clone(), DATABASE_PAUSE);
@@ -183,18 +187,21 @@ impl Bridge {
         }
     }
 
-    async fn try_row(&self, row: &InboxRow) -> crate::store::Result<Verdict> {
+    /// The row's verdict; none when the row moved to another number since it was taken.
+    async fn try_row(&self, row: &InboxRow) -> crate::store::Result<Option<Verdict>> {
         if row.attempts >= MAX_ATTEMPTS {
             let tell = "It did not work in several tries. Say `retry` here to try again.";
-            return Ok(Verdict::Never { tell: tell.into(), why: "too many attempts".into() });
+            return Ok(Some(Verdict::Never { tell: tell.into(), why: "too many attempts".into() }));
         }
-        self.store().count_attempt(row.seq).await?;
+        if !self.store().count_attempt(row.seq).await? {
+            return Ok(None);
+        }
         let worked = match row.source {
             Source::Whatsapp => AssertUnwindSafe(self.from_whatsapp(row)).catch_unwind().await,
             Source::Matrix => AssertUnwindSafe(self.from_matrix(row)).catch_unwind().await,
         };
         // The panic hook has logged where; the row is counted and comes again.
-        worked.unwrap_or_else(|_| Ok(Verdict::Later { why: "a panic".into() }))
+        worked.unwrap_or_else(|_| Ok(Verdict::Later { why: "a panic".into() })).map(Some)
     }
 
     /// Tells the person, then settles the row as failed. The telling has a fixed transaction id: repeated, it is

@@ -62,7 +62,6 @@ fn write_over(target: &Path, text: &str) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failing test may panic")]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 

@@ -113,7 +113,6 @@ fn random_hex(bytes: usize) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failing test may panic")]
 mod tests {
     use std::fs;
 

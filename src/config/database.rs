@@ -62,7 +62,6 @@ fn percent_decode(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failing test may panic")]
 mod tests {
     use std::path::Path;
 

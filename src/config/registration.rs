@@ -184,7 +184,6 @@ fn escape_regex(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failing test may panic")]
 mod tests {
     use super::super::{Environment, example_config, fill_secrets};
     use super::*;

@@ -34,7 +34,6 @@ pub fn fill_secrets(
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failing test may panic")]
 mod tests {
     use super::super::{Config, example_config};
     use super::*;

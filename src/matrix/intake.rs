@@ -263,7 +263,7 @@ async fn answer_user(State(intake): State<Intake>, Path(user): Path<String>) -> 
         return unknown();
     }
     let known = user == matrix.bot() || {
-        match matrix.store().ghost_is_known(user.localpart()).await {
+        match matrix.store().ghost_is_known(matrix.ghost_tail(&user).unwrap_or_default()).await {
             Ok(known) => known,
             Err(_) => return broken(),
         }
@@ -284,8 +284,8 @@ async fn answer_user(State(intake): State<Intake>, Path(user): Path<String>) -> 
 /// Whether a room alias exists: those of rooms the bridge has made.
 async fn answer_room(State(intake): State<Intake>, Path(alias): Path<String>) -> Response {
     let localpart = alias.strip_prefix('#').and_then(|rest| rest.split_once(':')).map(|(localpart, _)| localpart);
-    let known = match localpart {
-        Some(localpart) if !localpart.contains('\0') => intake.matrix().store().alias_is_known(localpart).await,
+    let known = match localpart.and_then(|localpart| intake.matrix().alias_tail(localpart)) {
+        Some(tail) if !tail.contains('\0') => intake.matrix().store().alias_is_known(tail).await,
         _ => Ok(false),
     };
     match known {

@@ -154,12 +154,14 @@ impl Store {
         rows.iter().map(read_row).collect::<std::result::Result<_, _>>().named("inbox.take")
     }
 
-    /// Counts an attempt, committed before it is made, so that a row that kills the process is caught too.
+    /// Counts an attempt, committed before it is made, so that a row that kills the process is caught too. False
+    /// when the row is not there any more: a catch-up gave it another number, so the lane has to be read again.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn count_attempt(&self, seq: i64) -> Result<()> {
-        sqlx::query(COUNT_ATTEMPT).bind(seq).execute(self.pool()).await.named("inbox.count_attempt").map(drop)
+    pub async fn count_attempt(&self, seq: i64) -> Result<bool> {
+        let done = sqlx::query(COUNT_ATTEMPT).bind(seq).execute(self.pool()).await.named("inbox.count_attempt")?;
+        Ok(done.rows_affected() > 0)
     }
 
     /// Takes a counted attempt back: the other side was down, which says nothing against the row.

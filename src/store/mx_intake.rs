@@ -169,7 +169,7 @@ impl Store {
         Ok(row.named("mx_intake.ghost_known")?.is_some())
     }
 
-    /// Whether a room with this alias localpart was made.
+    /// Whether a room with this alias was made; `localpart` is the alias localpart without the namespace's prefix.
     ///
     /// # Errors
     /// When the database fails.
