@@ -62,4 +62,16 @@ impl Simulator {
         })
         .await
     }
+
+    /// Waits until a companion has at least `count` one-time prekeys on the
+    /// server.
+    pub async fn wait_prekeys(&self, number: &str, device: u16, count: usize, timeout: Duration) -> Result<()> {
+        let parsed = Number::parse(number)?;
+        self.wait(&format!("{count} prekeys of device {device} of {number}"), timeout, |state| {
+            let account = state.accounts.get(&parsed)?;
+            let left = account.companions.get(&device)?.prekeys.len();
+            (left >= count).then_some(())
+        })
+        .await
+    }
 }
