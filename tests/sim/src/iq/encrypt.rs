@@ -7,9 +7,13 @@ use crate::{
     account::SignedPrekey,
     ids::Address,
     login::read_id,
-    stanza::{attr_or_empty, child_bytes, children, error_node, iq_error, iq_result, jid, leaf, unix_now},
+    queue::Class,
+    stanza::{attr_or_empty, child_bytes, children, error_node, iq_error, iq_result, jid, leaf, server_jid, unix_now},
     state::State,
 };
+
+/// With how many one-time prekeys left a companion is asked for more.
+const LOW_POOL: usize = 10;
 
 /// A bundle somebody else can start a session with.
 pub struct Bundle {
@@ -168,13 +172,31 @@ pub fn take_bundle_of(state: &mut State, address: &Address) -> Option<Bundle> {
         return account.phone.make_bundle().ok();
     }
     let companion = state.companion_mut(address)?;
-    Some(Bundle {
+    let bundle = Bundle {
         registration_id: companion.registration.registration_id,
         identity: companion.registration.identity,
         signed_prekey: companion.registration.signed_prekey.clone(),
         prekey: companion.prekeys.pop_front(),
         identity_proof: Some(companion.identity_proof.clone()),
-    })
+    };
+    let left = companion.prekeys.len();
+    if bundle.prekey.is_some() && left == LOW_POOL {
+        warn_of_low_pool(state, address, left);
+    }
+    Some(bundle)
+}
+
+/// Asks a companion for more one-time prekeys.
+fn warn_of_low_pool(state: &mut State, address: &Address, left: usize) {
+    let count = NodeBuilder::new("count").attr("value", left).build();
+    let notification = NodeBuilder::new("notification")
+        .attr("type", "encrypt")
+        .attr("from", server_jid())
+        .attr("id", state.next_stanza_id())
+        .attr("t", unix_now())
+        .children([count])
+        .build();
+    state.deliver(address, Class::Notification, None, notification);
 }
 
 fn identity_node(state: &mut State, request: &Node) -> Node {

@@ -68,3 +68,20 @@ async fn a_number_without_account_has_no_devices() {
     alice.stop().await;
     assert_understood(&sim);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_uploads_more_prekeys_when_the_pool_runs_low() {
+    let (sim, mut alice, device) = alice_online().await;
+    sim.wait_prekeys(ALICE, device, 30, STEP).await.unwrap();
+    // Each new contact takes one of the thirty.
+    for n in 0..25 {
+        let number = format!("1555100{n:02}");
+        sim.create_account(&number, "Somebody").unwrap();
+        sim.send_text(&number, ALICE, "hello").await.unwrap();
+    }
+    alice.messages(25).await;
+    sim.wait_prekeys(ALICE, device, 30, STEP).await.unwrap();
+    sim.wait_settled(ALICE, device, STEP).await.unwrap();
+    alice.stop().await;
+    assert_understood(&sim);
+}
