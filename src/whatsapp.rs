@@ -4,6 +4,7 @@
 //! WhatsApp hears of it; every send ends in a known outcome or in *unknown*. News of lines go up through one
 //! bounded channel; floor 3 listens.
 
+mod dial;
 pub mod http;
 pub mod intake;
 pub mod line;

@@ -20,6 +20,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 
 /// Rows taken at once.
 const BATCH: i64 = 32;
@@ -35,6 +36,7 @@ pub struct Lanes {
     parked: Mutex<HashMap<Gate, HashSet<Lane>>>,
     held: Mutex<HashSet<Lane>>,
     workers: Semaphore,
+    began: Instant,
 }
 
 impl Default for Lanes {
@@ -44,6 +46,7 @@ impl Default for Lanes {
             parked: Mutex::default(),
             held: Mutex::default(),
             workers: Semaphore::new(MAX_WORKERS),
+            began: Instant::now(),
         }
     }
 }
@@ -157,6 +160,16 @@ impl Bridge {
 
     /// Works on one row and does what its verdict says.
     async fn work_on(&self, lane: &Lane, row: &InboxRow) -> Next {
+        let wait = quarantine(row.attempts).saturating_sub(self.shared.lanes.began.elapsed());
+        if !wait.is_zero() && row.attempts < MAX_ATTEMPTS {
+            tracing::info!(
+                row = row.seq,
+                attempts = row.attempts,
+                "a row that may have ended the process waits before its next try"
+            );
+            self.pause(lane.clone(), wait);
+            return Next::End;
+        }
         let verdict = match self.try_row(row).await {
             Ok(Some(verdict)) => verdict,
             Ok(None) => return Next::Reread,
@@ -315,5 +328,29 @@ impl Bridge {
                 self.release_held();
             }
         }
+    }
+}
+
+/// How old the process must be before a row with so many attempts is tried.
+///
+/// An attempt that ended neither way was cut off: by a row that kills the process, or by somebody else killing it
+/// while the row was in hand. The head of a lane is in hand at every start, so without this a few quick kills in a
+/// row would settle an innocent row as failed; with it, only a row that is tried alone in a process that has lived
+/// for a while can use up its attempts.
+fn quarantine(attempts: i64) -> Duration {
+    match attempts {
+        ..=1 => Duration::ZERO,
+        more => Duration::from_secs(1 << more.min(4)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suspect_waits_longer_each_time_and_an_innocent_row_does_not() {
+        let waits: Vec<u64> = (0..6).map(|attempts| quarantine(attempts).as_secs()).collect();
+        assert_eq!(waits, [0, 0, 4, 8, 16, 16]);
     }
 }

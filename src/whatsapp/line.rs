@@ -8,6 +8,7 @@
 //! States: `Connecting` → `Connected` ⇄ `Offline`; `LoggedOut` ends it. A kill at any point loses nothing: the
 //! rows of the client are in the database, and what was not acknowledged comes again.
 
+use super::dial::Dial;
 use super::intake::{Intake, bare};
 use super::linking::{LinkMethod, LinkStep};
 use super::outgoing::Acks;
@@ -24,7 +25,6 @@ use tokio_util::sync::CancellationToken;
 use whatsapp_rust::pair_code::PairCodeOptions;
 use whatsapp_rust::prelude::{Client, Event, EventInterest, MessageInfo, TokioRuntime};
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
-use whatsapp_rust::transport::TokioWebSocketTransportFactory;
 use whatsapp_rust::wacore::store::DevicePropsOverride;
 use whatsapp_rust::wacore::types::events::{EventHandler, PairSuccess};
 use whatsapp_rust::{CacheConfig, waproto};
@@ -263,14 +263,10 @@ impl Line {
         intake: Arc<Intake>,
     ) -> anyhow::Result<Arc<Client>> {
         let persistence = Arc::new(PersistenceManager::new(backend).await?);
-        let mut transport = TokioWebSocketTransportFactory::new();
-        if let Some(url) = &setup.settings.websocket_url {
-            transport = transport.with_url(url.as_str());
-        }
         let client = Client::builder()
             .with_runtime(TokioRuntime)
             .with_persistence_manager(persistence)
-            .with_transport_factory(transport)
+            .with_transport_factory(Dial::new(setup.settings.websocket_url.as_deref()))
             .with_http_client_arc(setup.http.clone())
             .with_version_override(setup.version.current().await)
             .with_cache_config(CacheConfig {
@@ -345,6 +341,12 @@ impl Line {
                 // Recovered through the phone, outside the hook: stored here, late but once.
                 if let Err(error) = intake.store_outside_hook(&batch.messages).await {
                     tracing::warn!(login = %self.masked(), %error, "messages recovered through the phone were not stored");
+                }
+            }
+            Event::UndecryptableMessage(lost) if lost.info.source.is_from_me => {
+                // The library asks the sender of others' messages again, and nobody for our own other devices'.
+                if let Err(error) = client.send_pdo_placeholder_resend_request(&lost.info).await {
+                    tracing::warn!(login = %self.masked(), %error, "the phone could not be asked for a message");
                 }
             }
             Event::PairSuccess(success) => return self.bind(success, setup, client, link).await,
