@@ -8,6 +8,9 @@ use crate::ids::{ChatId, GhostId, LoginId, PortalId, WaMessageId};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
+/// What the identity of an arrival begins with that no network repeats after 30 days.
+pub const SWEPT: &str = "s";
+
 /// Makes names; holds the installation's key. Cheap to clone.
 #[derive(Clone)]
 pub struct Derive {
@@ -100,13 +103,16 @@ impl Derive {
                 kind.as_bytes(),
             ],
         );
-        hex(&hash[..20])
+        format!("{SWEPT}{}", hex(&hash[..20]))
     }
 
-    /// What makes two arrivals from Matrix the same one: an event id, or a receipt's (room, user, event).
+    /// What makes two arrivals from Matrix the same one: an event's id, or a receipt's (room, user, event), behind
+    /// the word `event` or `receipt`. The homeserver may repeat an event hours and days later, so those are kept
+    /// for good; the others begin with [`SWEPT`].
     pub fn mx_dedup(&self, what: &[&str]) -> String {
         let fields: Vec<&[u8]> = what.iter().map(|field| field.as_bytes()).collect();
-        hex(&self.hash("mx-dedup", &fields)[..20])
+        let kept = what.first() == Some(&"event");
+        format!("{}{}", if kept { "k" } else { SWEPT }, hex(&self.hash("mx-dedup", &fields)[..20]))
     }
 }
 

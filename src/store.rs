@@ -303,6 +303,8 @@ async fn load_or_make_key(pool: &AnyPool, dialect: Dialect) -> Result<[u8; 32]> 
 }
 
 #[cfg(test)]
+mod chat_tests;
+#[cfg(test)]
 pub(crate) mod tests;
 #[cfg(test)]
 mod wa_device_tests;

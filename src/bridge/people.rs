@@ -107,6 +107,18 @@ impl Bridge {
         Ok(user)
     }
 
+    /// The person's LID when it is known by now; a row may have been stored under the number before the pair was.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn canonical(&self, id: &str) -> Result<GhostId, StoreError> {
+        let id = GhostId::new(id);
+        if !id.as_str().ends_with("@s.whatsapp.net") {
+            return Ok(id);
+        }
+        Ok(self.store().find_lid(&id).await?.unwrap_or(id))
+    }
+
     async fn settle_name(
         &self,
         mut ghost: Ghost,

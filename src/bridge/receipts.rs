@@ -37,7 +37,7 @@ impl Bridge {
         if let Some(event) = newest.and_then(|message| message.event_id)
             && let Ok(event) = EventId::parse(event)
         {
-            let reader = GhostId::new(receipt.reader.as_str());
+            let reader = self.canonical(&receipt.reader).await?;
             let user = self.ready_ghost(&reader, Facts::default()).await?;
             let known = self.ready_room(portal, login).await?;
             self.ready_member(&known, &user).await?;

@@ -7,6 +7,7 @@
 //! A row is `waiting` (to be worked on, attempts counted before each) or `failed` (kept 30 days for `retry`).
 
 use super::{Named, Result, Store, Tx};
+use crate::derive::SWEPT;
 use crate::ids::{Lane, LoginId, PortalId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -114,6 +115,8 @@ const SEEN: &str = "-- inbox.seen
     SELECT dedup FROM seen WHERE dedup = $1";
 const SWEEP_FAILED: &str = "-- inbox.sweep_failed
     DELETE FROM inbox WHERE state = 'failed' AND received_at < $1";
+const SWEEP_SEEN: &str = "-- inbox.sweep_seen
+    DELETE FROM seen WHERE at < $1 AND SUBSTR(dedup, 1, 1) = $2";
 const RETRY_FAILED: &str = "-- inbox.retry_failed
     UPDATE inbox SET state = 'waiting', attempts = 0 WHERE state = 'failed' AND lane = $1";
 
@@ -251,6 +254,15 @@ impl Store {
     /// When the database fails.
     pub async fn was_seen(&self, dedup: &str) -> Result<bool> {
         Ok(sqlx::query(SEEN).bind(dedup).fetch_optional(self.line_pool()).await.named("inbox.seen")?.is_some())
+    }
+
+    /// Deletes the identities of arrivals before `before_ms` that no network repeats any more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sweep_seen(&self, before_ms: i64) -> Result<u64> {
+        let done = sqlx::query(SWEEP_SEEN).bind(before_ms).bind(SWEPT).execute(self.pool()).await;
+        Ok(done.named("inbox.sweep_seen")?.rows_affected())
     }
 
     /// Deletes failed rows that arrived before `before_ms`.

@@ -1,0 +1,189 @@
+//! Tests of logins, portals, ghosts and messages, on both databases.
+
+use super::logins::Own;
+use super::messages::{MessageState, PartKey, Reservation};
+use super::portals::PortalKind;
+use super::tests::on_both;
+use super::*;
+use crate::ids::{ChatId, DeviceKey, GhostId, LoginId, WaMessageId};
+use crate::store::ghosts::NameRank;
+use crate::store::inbox::{Arrival, Source};
+use crate::store::logins::LoginState;
+
+on_both! {
+    an_account_is_one_persons_until_it_is_logged_out => one_owner;
+    a_closed_chat_is_never_the_new_owners => closed_chats;
+    two_ids_of_a_person_become_one => join_ids;
+    a_message_is_reserved_once_and_settled => reserve_once;
+    reading_goes_forward_only => read_marks;
+    a_worse_name_never_replaces_a_better_one => names;
+    identities_of_events_are_kept_and_the_others_are_swept => sweep_seen;
+}
+
+const ALICE: &str = "@alice:test.local";
+const BOB: &str = "@bob:test.local";
+
+fn login() -> LoginId {
+    LoginId::new("491700000001")
+}
+
+fn pn() -> GhostId {
+    GhostId::new("491700000002@s.whatsapp.net")
+}
+
+fn lid() -> GhostId {
+    GhostId::new("100@lid")
+}
+
+async fn link(store: &Store, mxid: &str, device: &str) -> bool {
+    let mut tx = store.begin("test").await.unwrap();
+    store.release_login_in(&mut tx, &login(), mxid).await.unwrap();
+    let own = GhostId::new("491700000001@s.whatsapp.net");
+    let done = store
+        .put_login_in(&mut tx, &login(), mxid, &DeviceKey::new(device), Own { lid: None, pn: &own })
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    done
+}
+
+async fn portal(store: &Store, chat: &str, owner: &str) -> super::portals::Portal {
+    let mut tx = store.begin("test").await.unwrap();
+    let chat = ChatId::new(chat);
+    let found = store.find_or_make_portal_in(&mut tx, &chat, Some(&login()), owner, PortalKind::Direct).await.unwrap();
+    tx.commit().await.unwrap();
+    found
+}
+
+async fn one_owner(store: Store) {
+    assert!(link(&store, ALICE, "d1").await);
+    assert!(link(&store, ALICE, "d2").await, "a new pairing of one's own account");
+    assert!(!link(&store, BOB, "d3").await, "linked by somebody else");
+    assert_eq!(store.find_login(&login()).await.unwrap().unwrap().device, DeviceKey::new("d2"));
+    assert!(store.log_out(&login(), "gone").await.unwrap());
+    assert!(!store.log_out(&login(), "again").await.unwrap());
+    let out = store.find_login(&login()).await.unwrap().unwrap();
+    assert_eq!(out.state, LoginState::LoggedOut { reason: "gone".into() });
+    assert!(link(&store, BOB, "d4").await);
+    assert!(store.logins_of(ALICE).await.unwrap().is_empty());
+    assert_eq!(store.logins_of(BOB).await.unwrap()[0].state, LoginState::Linked);
+}
+
+async fn closed_chats(store: Store) {
+    link(&store, ALICE, "d1").await;
+    let hers = portal(&store, "100@lid", ALICE).await;
+    store.set_portal_room(hers.id, "!hers:test.local").await.unwrap();
+    assert_eq!(portal(&store, "100@lid", ALICE).await.id, hers.id);
+    store.log_out(&login(), "gone").await.unwrap();
+    link(&store, BOB, "d2").await;
+    let his = portal(&store, "100@lid", BOB).await;
+    assert_ne!(his.id, hers.id);
+    assert_ne!(his.alias, hers.alias, "else her room would be adopted for him");
+    assert_eq!(his.room, None);
+    let closed = store.find_portal_by_room("!hers:test.local").await.unwrap().unwrap();
+    assert!(store.find_login(closed.receiver.as_ref().unwrap()).await.unwrap().is_none());
+}
+
+async fn join_ids(store: Store) {
+    link(&store, ALICE, "d1").await;
+    let before = portal(&store, pn().as_str(), ALICE).await;
+    let ghost = store.find_or_make_ghost(&pn(), "491700000002").await.unwrap();
+    let key = PartKey { portal: before.id, sender: pn(), wa_id: WaMessageId::new("A"), part: 0 };
+    assert!(store.reserve(&reservation(&key)).await.unwrap());
+    let mut tx = store.begin("test").await.unwrap();
+    assert!(store.put_alias_in(&mut tx, &pn(), &lid()).await.unwrap());
+    assert!(!store.put_alias_in(&mut tx, &pn(), &lid()).await.unwrap(), "it is no news any more");
+    store.join_ids_in(&mut tx, &pn(), &lid()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(portal(&store, lid().as_str(), ALICE).await.id, before.id, "one room");
+    let joined = store.find_ghost(&lid()).await.unwrap().unwrap();
+    assert_eq!(joined.localpart, ghost.localpart, "one ghost, and its name on the homeserver stays");
+    assert!(store.find_ghost(&pn()).await.unwrap().is_none());
+    let moved = PartKey { sender: lid(), ..key };
+    assert!(!store.reserve(&reservation(&moved)).await.unwrap(), "one message under both ids is one message");
+    assert_eq!(store.find_pn(&lid()).await.unwrap(), Some(pn()));
+}
+
+fn reservation(key: &PartKey) -> Reservation<'_> {
+    const TXN: &str = "wa-1";
+    static LOGIN: std::sync::LazyLock<LoginId> = std::sync::LazyLock::new(login);
+    Reservation {
+        key,
+        event_id: None,
+        txn_id: Some(TXN),
+        mx_sender: "@ghost:test.local",
+        login: &LOGIN,
+        ts: 1000,
+        kind: "new",
+        body: None,
+    }
+}
+
+async fn reserve_once(store: Store) {
+    link(&store, ALICE, "d1").await;
+    let portal = portal(&store, "100@lid", ALICE).await;
+    let key = PartKey { portal: portal.id, sender: lid(), wa_id: WaMessageId::new("A"), part: 0 };
+    assert!(store.reserve(&reservation(&key)).await.unwrap());
+    assert!(!store.reserve(&reservation(&key)).await.unwrap());
+    assert_eq!(store.find_message(&key).await.unwrap().unwrap().state, MessageState::Reserved);
+    let mut tx = store.begin("test").await.unwrap();
+    store.message_was_sent_in(&mut tx, &key, Some("$e")).await.unwrap();
+    tx.commit().await.unwrap();
+    store.message_has_failed(&key).await.unwrap();
+    let sent = store.find_message_by_event("$e").await.unwrap().unwrap();
+    assert_eq!(sent.state, MessageState::Sent, "what arrived can not fail any more");
+    assert!(!sent.from_matrix);
+    assert_eq!(store.find_message_by_wa_id(portal.id, &key.wa_id).await.unwrap().unwrap().key, key);
+}
+
+async fn read_marks(store: Store) {
+    link(&store, ALICE, "d1").await;
+    let portal = portal(&store, "100@lid", ALICE).await;
+    let mut tx = store.begin("test").await.unwrap();
+    store.join_portal_in(&mut tx, portal.id, &login()).await.unwrap();
+    let key = PartKey { portal: portal.id, sender: lid(), wa_id: WaMessageId::new("A"), part: 0 };
+    tx.commit().await.unwrap();
+    store.reserve(&reservation(&key)).await.unwrap();
+    let mut tx = store.begin("test").await.unwrap();
+    store.message_was_sent_in(&mut tx, &key, Some("$e")).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(store.advance_read_mark(portal.id, &login(), 1000).await.unwrap());
+    assert!(!store.advance_read_mark(portal.id, &login(), 1000).await.unwrap());
+    assert!(!store.advance_read_mark(portal.id, &login(), 900).await.unwrap());
+    assert!(store.unread_until(portal.id, 999).await.unwrap().is_empty());
+    assert_eq!(store.unread_until(portal.id, 1000).await.unwrap().len(), 1);
+    store.mark_read_until(portal.id, 1000).await.unwrap();
+    assert!(store.unread_until(portal.id, 1000).await.unwrap().is_empty());
+}
+
+async fn names(store: Store) {
+    store.find_or_make_ghost(&lid(), "lid-100").await.unwrap();
+    assert!(store.want_name(&lid(), "+49 (WA)", NameRank::Number).await.unwrap());
+    assert!(store.want_name(&lid(), "Ann (WA)", NameRank::Push).await.unwrap());
+    assert!(!store.want_name(&lid(), "+49 (WA)", NameRank::Number).await.unwrap());
+    assert!(!store.want_name(&lid(), "Ann (WA)", NameRank::Push).await.unwrap());
+    assert!(store.want_name(&lid(), "Anne (WA)", NameRank::Push).await.unwrap(), "people rename themselves");
+    store.name_was_set(&lid(), "Ann (WA)").await.unwrap();
+    assert!(!store.find_ghost(&lid()).await.unwrap().unwrap().name_set, "an older name was set meanwhile");
+}
+
+async fn sweep_seen(store: Store) {
+    let events = [store.derive().mx_dedup(&["event", "$1"]), store.derive().mx_dedup(&["receipt", "!r", "@a", "$1"])];
+    let mut tx = store.begin("test").await.unwrap();
+    for dedup in &events {
+        let arrival = Arrival {
+            dedup: dedup.clone(),
+            lane: crate::ids::Lane::new("x"),
+            source: Source::Matrix,
+            login: None,
+            portal: None,
+            kind: "event",
+            body: vec![],
+        };
+        assert!(store.put_arrival(&mut tx, &arrival).await.unwrap());
+    }
+    tx.commit().await.unwrap();
+    assert_eq!(store.sweep_seen(store.clock().now_ms() + 1).await.unwrap(), 1);
+    assert!(store.was_seen(&events[0]).await.unwrap());
+    assert!(!store.was_seen(&events[1]).await.unwrap());
+}
