@@ -58,7 +58,8 @@ CREATE TABLE login (
     push_name TEXT NOT NULL,
     state TEXT NOT NULL,              -- 'linked' or 'logged_out'
     reason TEXT NOT NULL,             -- why it is logged out, for the person
-    since BIGINT NOT NULL             -- when the state was entered
+    since BIGINT NOT NULL,            -- when the state was entered
+    told BIGINT NOT NULL              -- 1 once the owner knows of the logout
 );
 CREATE INDEX login_mxid ON login (mxid);
 
@@ -137,3 +138,4 @@ CREATE TABLE message (
 CREATE UNIQUE INDEX message_event ON message (event_id, part);
 CREATE UNIQUE INDEX message_txn ON message (txn_id);
 CREATE INDEX message_time ON message (portal_id, ts);
+CREATE INDEX message_sender ON message (sender);

@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 const LINES_DEADLINE: Duration = Duration::from_secs(6);
 /// How long rows in hand may take to reach their end.
 const TASKS_DEADLINE: Duration = Duration::from_secs(3);
+/// How long the intake and the database may take to close.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
 /// Pause between the starts of two lines: a dozen requests go out with each.
 const STAGGER: Duration = Duration::from_millis(50);
 
@@ -49,7 +51,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let store = Store::open(&config.database.sqlx_url(), crate::clock::Clock::system())
         .await
         .context("the database could not be opened: check database.type and database.uri")?;
-    let lock = Lock::take(&store, config.database.sqlite_path().as_deref()).await?;
+    let mut lock = Lock::take(&store, config.database.sqlite_path().as_deref()).await?;
     let sealer = Sealer::new(config.encryption.pickle_key.reveal());
     sealer.prove(&store).await?;
     let matrix = Matrix::new(matrix_settings(&config), store.clone())?;
@@ -71,9 +73,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         () = stop.cancelled() => Ok(()),
         started = start(&bridge, news) => started,
     };
-    if started.is_ok() && !stop.is_cancelled() {
+    let mut ended = started;
+    if ended.is_ok() && !stop.is_cancelled() {
         tracing::info!("the bridge is running");
-        stop.cancelled().await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = lock.lost() => ended = Err(anyhow::anyhow!("the lock of the database was lost with its connection")),
+        }
     }
     tracing::info!("stopping");
     stop.cancel();
@@ -81,11 +87,16 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if tokio::time::timeout(TASKS_DEADLINE, bridge.wait_for_tasks()).await.is_err() {
         tracing::warn!("some work did not end in time; it goes on with the next start");
     }
-    bridge.intake().finish().await;
-    server.abort();
-    lock.give_back().await;
-    store.close().await;
-    started
+    let closing = async {
+        bridge.intake().finish().await;
+        server.abort();
+        lock.give_back().await;
+        store.close().await;
+    };
+    if tokio::time::timeout(CLOSE_DEADLINE, closing).await.is_err() {
+        tracing::warn!("the database did not close in time");
+    }
+    ended
 }
 
 async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Result<()> {
@@ -112,6 +123,8 @@ async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Resul
             working.stop().cancel();
         }
     });
+    let telling = bridge.clone();
+    bridge.spawn(async move { telling.tell_logouts().await });
     let logins = bridge.store().all_logins().await?;
     let starting = bridge.clone();
     bridge.spawn(async move {

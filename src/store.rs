@@ -49,7 +49,7 @@ pub enum Dialect {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database did not answer or refused; a retry may help.
-    #[error("the database failed in {what}")]
+    #[error("the database failed in {what}: {source}")]
     Database {
         /// The statement's or transaction's name.
         what: &'static str,

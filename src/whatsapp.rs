@@ -4,15 +4,19 @@
 //! WhatsApp hears of it; every send ends in a known outcome or in *unknown*. News of lines go up through one
 //! bounded channel; floor 3 listens.
 
+mod binding;
 mod dial;
 pub mod http;
 pub mod intake;
 pub mod line;
 pub mod linking;
+mod lost;
 pub mod outgoing;
+mod sink;
 pub mod version;
 
 use crate::ids::{ChatId, DeviceKey, GhostId, LoginId, WaMessageId};
+use crate::store::logins::{Login, LoginState, Owner};
 use crate::store::seal::Sealer;
 use crate::store::{Result, Store};
 use line::{Line, LineState, Link};
@@ -21,7 +25,7 @@ use outgoing::SendFailure;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use version::WebVersion;
 use whatsapp_rust::prelude::wa;
@@ -80,8 +84,9 @@ impl LineSetup {
         }
     }
 
-    /// Makes a line that just finished linking the login's line.
-    async fn adopt(&self, login: &LoginId, device: &DeviceKey) {
+    /// Makes a line that just finished linking the login's line. One that was cancelled in that moment is gone
+    /// already; its end starts another (see [`Whatsapp::link`]).
+    fn adopt(&self, login: &LoginId, device: &DeviceKey) {
         let Some(shared) = self.registry.upgrade() else { return };
         let mut linking = shared.linking.lock().unwrap_or_else(PoisonError::into_inner);
         let owner = linking.iter().find(|(_, line)| line.device() == device).map(|(mxid, _)| mxid.clone());
@@ -150,12 +155,24 @@ impl Whatsapp {
             before.stop.cancel();
         }
         let link = Link { mxid: mxid.to_owned(), method, steps };
-        let (shared, owner) = (self.shared.clone(), mxid.to_owned());
+        let (this, owner) = (self.clone(), mxid.to_owned());
         self.shared.tasks.spawn(async move {
-            line.clone().run(shared.setup.clone(), Some(link)).await;
-            let mut linking = shared.linking.lock().unwrap_or_else(PoisonError::into_inner);
-            if linking.get(&owner).is_some_and(|other| Arc::ptr_eq(other, &line)) {
-                linking.remove(&owner);
+            line.clone().run(this.shared.setup.clone(), Some(link)).await;
+            {
+                let mut linking = this.shared.linking.lock().unwrap_or_else(PoisonError::into_inner);
+                if linking.get(&owner).is_some_and(|other| Arc::ptr_eq(other, &line)) {
+                    linking.remove(&owner);
+                }
+            }
+            // Cancelled in the moment it succeeded: the account is linked, so it gets a line.
+            if let (Some(login), false) = (line.login_id(), this.shared.tasks.is_closed()) {
+                match this.shared.setup.store.find_login(&login).await {
+                    Ok(Some(record)) if record.device == *line.device() && record.state == LoginState::Linked => {
+                        this.start(&login, line.device());
+                    }
+                    Ok(_) => {}
+                    Err(error) => tracing::error!(%error, "a login stays without its connection until a restart"),
+                }
             }
         });
         watch
@@ -167,7 +184,7 @@ impl Whatsapp {
         line.inspect(|line| line.stop.cancel()).is_some()
     }
 
-    /// Where a login's line stands; none when it has none (logged out, or never started).
+    /// Where a login's line stands; none when it never had one in this process.
     pub fn state(&self, login: &LoginId) -> Option<LineState> {
         self.line(login).map(|line| line.state.borrow().clone())
     }
@@ -176,11 +193,6 @@ impl Whatsapp {
     pub fn states(&self) -> Vec<(LoginId, LineState)> {
         let lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().map(|(login, line)| (login.clone(), line.state.borrow().clone())).collect()
-    }
-
-    /// Follows a login's line.
-    pub fn watch(&self, login: &LoginId) -> Option<watch::Receiver<LineState>> {
-        self.line(login).map(|line| line.state.subscribe())
     }
 
     /// Sends a message through a login under a fixed id and waits for the server's word.
@@ -234,27 +246,28 @@ impl Whatsapp {
         self.shared.setup.http.fetch(&picture.url, 5 << 20).await
     }
 
-    /// Unlinks a login's device on WhatsApp (best effort), stops its line and deletes the library's rows.
+    /// Unlinks a login's device as its owner wishes: recorded first, then told to WhatsApp (best effort), then the
+    /// library's rows are deleted.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn log_out(&self, login: &LoginId, reason: &str) -> Result<()> {
-        let line = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner).remove(login);
+    pub async fn log_out(&self, login: &Login, reason: &str) -> Result<()> {
+        let store = &self.shared.setup.store;
+        store.log_out(&login.id, &login.device, reason, Owner::Knows).await?;
+        let line = {
+            let mut lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_its = lines.get(&login.id).is_some_and(|line| *line.device() == login.device);
+            if is_its { lines.remove(&login.id) } else { None }
+        };
         if let Some(line) = line {
-            if let Some(client) = line.client() {
-                let told = tokio::time::timeout(Duration::from_secs(10), client.logout()).await;
-                if told.is_err() {
-                    tracing::warn!("WhatsApp did not confirm a logout in time");
-                }
+            if let Some(client) = line.client()
+                && tokio::time::timeout(Duration::from_secs(10), client.logout()).await.is_err()
+            {
+                tracing::warn!("WhatsApp did not confirm a logout in time");
             }
             line.stop_and_wait().await;
         }
-        let store = &self.shared.setup.store;
-        store.log_out(login, reason).await?;
-        if let Some(record) = store.find_login(login).await? {
-            store.delete_device(&record.device).await?;
-        }
-        Ok(())
+        store.delete_device(&login.device).await
     }
 
     /// Stops every line and waits until their clients have written what they hold.

@@ -57,19 +57,27 @@ impl Bridge {
         };
         let is_new = self.store().reserve(&reservation).await?;
         fail::fail_point!("from_wa.after_reserve", |_| std::process::abort());
-        let mut look_since = None;
+        let (mut txn, mut look_since) = (txn, None);
         if !is_new && let Some(before) = self.store().find_message(key).await? {
             if before.state == MessageState::Sent {
                 return self.settle_delivery(delivery, None).await;
             }
+            // As it was reserved: the facts may have changed since, and another id would send it twice.
+            txn = before.txn_id.unwrap_or(txn);
             if self.store().clock().now_ms() - before.tried_at > HOMESERVER_MEMORY {
-                look_since = Some(before.tried_at - CLOCK_SLACK);
+                look_since = Some(before.tried_at.min(delivery.ts) - CLOCK_SLACK);
             }
         }
-        self.ready_member(known, delivery.user).await?;
-        let event = match look_since {
-            Some(since) => self.look_then_send(known, delivery, &txn, since).await?,
-            None => self.send_part(known, delivery, &txn).await?,
+        let sent = async {
+            self.ready_member(known, delivery.user).await?;
+            match look_since {
+                Some(since) => self.look_then_send(known, delivery, &txn, since).await,
+                None => self.send_part(known, delivery, &txn).await,
+            }
+        };
+        let event = match sent.await {
+            Ok(event) => event,
+            Err(halt) => return Err(self.leave_dead_room(known, halt).await),
         };
         fail::fail_point!("from_wa.after_send", |_| std::process::abort());
         self.settle_delivery(delivery, Some(event.as_str())).await?;
@@ -112,6 +120,26 @@ impl Bridge {
                 }
             }
             Err(other) => Err(other.into()),
+        }
+    }
+
+    /// A room the bot is no longer in can not be used any more: forgotten, so that the next try makes another.
+    async fn leave_dead_room(&self, known: &Known, halt: Halt) -> Halt {
+        let Halt::Verdict(Verdict::Later { .. } | Verdict::Never { .. }) = halt else { return halt };
+        let gone = match self.matrix().membership(&known.room, self.matrix().bot()).await {
+            Ok(membership) => membership.as_deref() != Some("join"),
+            Err(MatrixError::Forbidden { .. } | MatrixError::NotFound) => true,
+            Err(_) => false,
+        };
+        if !gone {
+            return halt;
+        }
+        let alias =
+            self.store().derive().alias(&known.portal.chat, known.portal.receiver.as_ref(), known.room.as_str());
+        self.forget_room(known.portal.id);
+        match self.store().forget_portal_room(known.portal.id, known.room.as_str(), &alias).await {
+            Ok(()) => Halt::Verdict(Verdict::Later { why: "the room is gone; the next try makes another".into() }),
+            Err(error) => error.into(),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::store::logins::{Login, LoginState};
 use crate::store::messages::{MessageState, PartKey, Reservation};
 use crate::store::portals::Portal;
 use crate::verdict::{Gate, Verdict};
+use crate::whatsapp::line::LineState;
 use crate::whatsapp::outgoing::SendFailure;
 use ruma::RoomId;
 use serde::Deserialize;
@@ -83,7 +84,11 @@ impl Bridge {
 
     /// Somebody invited one of our users: the bot joins and its room becomes the inviter's management room.
     async fn membership(&self, row: &InboxRow, event: &Event) -> Result<(), Halt> {
-        let invites = event.content.get("membership").and_then(Value::as_str) == Some("invite");
+        let membership = event.content.get("membership").and_then(Value::as_str);
+        let invites = membership == Some("invite");
+        if membership == Some("leave") && event.state_key.as_deref() == Some(event.sender.as_str()) {
+            self.left(event).await?;
+        }
         let bot = self.matrix().bot();
         if invites && event.state_key.as_deref() == Some(bot.as_str()) {
             let room = RoomId::parse(&event.room_id).map_err(|_| never("", "an event's room id is none"))?;
@@ -94,6 +99,13 @@ impl Bridge {
             self.matrix().join(&room, bot).await?;
             if self.matrix().get_state(&room, "m.room.encryption", "").await?.is_some() {
                 self.move_to_unencrypted(event).await?;
+            } else if self.matrix().joined_members(&room).await?.len() > 2 {
+                // What is said in a management room is for one person alone.
+                let prefix = &self.config().bridge.command_prefix;
+                let hello = format!(
+                    "Hello, I'm the WhatsApp bridge. Others are in this room, so put `{prefix}` before a command."
+                );
+                self.say(&room, &hello, &event.room_id, "hello").await?;
             } else {
                 self.store().set_management_room(&event.sender, room.as_str()).await?;
                 let prefix = &self.config().bridge.command_prefix;
@@ -105,6 +117,18 @@ impl Bridge {
             }
         }
         Ok(self.store().settle_row(row.seq).await?)
+    }
+
+    /// Somebody left a room: messages of their chat invite them again, and what the bot has to say needs a new room.
+    async fn left(&self, event: &Event) -> Result<(), Halt> {
+        if self.store().find_management_room(&event.sender).await?.as_deref() == Some(event.room_id.as_str()) {
+            self.store().set_management_room(&event.sender, "").await?;
+        }
+        if let Some(portal) = self.store().find_portal_by_room(&event.room_id).await? {
+            self.store().set_membership(portal.id, &event.sender, "leave").await?;
+            self.forget_room(portal.id);
+        }
+        Ok(())
     }
 
     /// An encrypted room can not be read yet: say so there, and go on in a fresh unencrypted one.
@@ -238,7 +262,13 @@ impl Bridge {
             }
         }
         if let Err(failure) = self.whatsapp().send(&login.id, &portal.chat, &wa_id, message).await {
-            let halt = read_failure(failure, &login.id);
+            let mut halt = read_failure(failure, &login.id);
+            // The connection went away under the send: that says nothing against the row.
+            if matches!(halt, Halt::Verdict(Verdict::Later { .. }))
+                && self.whatsapp().state(&login.id) != Some(LineState::Connected)
+            {
+                halt = Halt::Verdict(Verdict::Blocked(Gate::Login(login.id.clone())));
+            }
             if let Halt::Verdict(Verdict::Never { .. }) = &halt {
                 self.store().message_has_failed(&key).await?;
             }

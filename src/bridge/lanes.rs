@@ -24,8 +24,14 @@ use tokio::time::Instant;
 
 /// Rows taken at once.
 const BATCH: i64 = 32;
-/// Lanes worked on at the same time; the others wait for a free place.
-const MAX_WORKERS: usize = 64;
+/// Lanes into Matrix worked on at the same time: more would only add delay at the homeserver.
+const INTO_MATRIX: usize = 32;
+/// Lanes into WhatsApp worked on at the same time; each may wait for an acknowledgement.
+const INTO_WHATSAPP: usize = 256;
+/// Blocks in a row after which a lane pauses with growing steps instead of trying whenever the homeserver answers.
+const BLOCKS_BEFORE_PAUSE: u32 = 3;
+/// Blocks in a row after which they count as the row's own trouble.
+const BLOCKS_BEFORE_BLAME: u32 = 12;
 /// Pause after the database failed under a worker.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -35,7 +41,13 @@ pub struct Lanes {
     running: Mutex<HashMap<Lane, bool>>,
     parked: Mutex<HashMap<Gate, HashSet<Lane>>>,
     held: Mutex<HashSet<Lane>>,
-    workers: Semaphore,
+    /// Lanes that pause after a failure: their own timer wakes them, new rows do not.
+    pausing: Mutex<HashSet<Lane>>,
+    /// How often in a row the homeserver was away for a lane's first row while it was there for others.
+    blocked: Mutex<HashMap<i64, u32>>,
+    /// Places for lanes into Matrix, and for those into WhatsApp: neither side's silence stops the other.
+    into_matrix: Semaphore,
+    into_whatsapp: Semaphore,
     began: Instant,
 }
 
@@ -45,7 +57,10 @@ impl Default for Lanes {
             running: Mutex::default(),
             parked: Mutex::default(),
             held: Mutex::default(),
-            workers: Semaphore::new(MAX_WORKERS),
+            pausing: Mutex::default(),
+            blocked: Mutex::default(),
+            into_matrix: Semaphore::new(INTO_MATRIX),
+            into_whatsapp: Semaphore::new(INTO_WHATSAPP),
             began: Instant::now(),
         }
     }
@@ -96,7 +111,7 @@ impl Bridge {
                     // What waits for it is told now, not when it comes back.
                     self.open(&Gate::Login(news.login.clone()));
                     let bridge = self.clone();
-                    self.spawn(async move { bridge.tell_logged_out(&news).await });
+                    self.spawn(async move { bridge.tell_logouts().await });
                 }
                 LineState::Connecting | LineState::Offline { .. } => {}
             }
@@ -105,6 +120,9 @@ impl Bridge {
 
     /// Sees to it that a lane is looked at.
     pub fn wake(&self, lane: Lane) {
+        if self.shared.lanes.pausing.lock().unwrap_or_else(PoisonError::into_inner).contains(&lane) {
+            return;
+        }
         {
             let mut running = self.shared.lanes.running.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(woken) = running.get_mut(&lane) {
@@ -118,7 +136,9 @@ impl Bridge {
     }
 
     async fn work(&self, lane: Lane) {
-        let Ok(_place) = self.shared.lanes.workers.acquire().await else { return };
+        let lanes = &self.shared.lanes;
+        let places = if lane.is_of_a_person() { &lanes.into_whatsapp } else { &lanes.into_matrix };
+        let Ok(_place) = places.acquire().await else { return };
         loop {
             if self.stop().is_cancelled() {
                 return;
@@ -175,17 +195,27 @@ impl Bridge {
             Ok(None) => return Next::Reread,
             Err(error) => {
                 tracing::error!(%error, "the database failed under a row");
+                self.forgive(row).await;
                 self.pause(lane.clone(), DATABASE_PAUSE);
                 return Next::End;
             }
         };
+        let blocks = self.count_blocks(row.seq, verdict == Verdict::Blocked(Gate::Homeserver));
+        let verdict = match verdict {
+            Verdict::Blocked(Gate::Homeserver) if blocks > BLOCKS_BEFORE_BLAME => {
+                Verdict::Later { why: "the homeserver answers others, and never this row".into() }
+            }
+            other => other,
+        };
         match verdict {
             Verdict::Done => Next::Row,
             Verdict::Blocked(gate) => {
-                if let Err(error) = self.store().forgive_attempt(row.seq).await {
-                    tracing::warn!(%error, "an attempt was not taken back");
+                self.forgive(row).await;
+                if blocks > BLOCKS_BEFORE_PAUSE {
+                    self.pause(lane.clone(), backoff(i64::from(blocks), rand::random()));
+                } else {
+                    self.park(lane.clone(), gate);
                 }
-                self.park(lane.clone(), gate);
                 Next::End
             }
             Verdict::Later { why } => {
@@ -217,16 +247,25 @@ impl Bridge {
         worked.unwrap_or_else(|_| Ok(Verdict::Later { why: "a panic".into() })).map(Some)
     }
 
+    /// Takes the counted attempt back: the trouble was not the row's.
+    async fn forgive(&self, row: &InboxRow) {
+        if let Err(error) = self.store().forgive_attempt(row.seq).await {
+            tracing::warn!(%error, "an attempt was not taken back");
+        }
+    }
+
     /// Tells the person, then settles the row as failed. The telling has a fixed transaction id: repeated, it is
     /// said once.
     async fn give_up(&self, lane: &Lane, row: &InboxRow, tell: &str, why: &str) -> Next {
         tracing::warn!(row = row.seq, why, "a row is settled as failed");
         if !tell.is_empty()
             && let Err(error) = self.tell_failure(row, tell).await
-            && let Verdict::Blocked(gate) = error.verdict()
         {
-            self.park(lane.clone(), gate);
-            return Next::End;
+            if let Verdict::Blocked(gate) = error.verdict() {
+                self.park(lane.clone(), gate);
+                return Next::End;
+            }
+            tracing::error!(%error, row = row.seq, "nobody could be told of a failed row");
         }
         if let Err(error) = self.store().fail_row(row.seq, why).await {
             tracing::error!(%error, "a failed row could not be settled");
@@ -253,14 +292,30 @@ impl Bridge {
 
     /// Ends the worker and wakes its lane later.
     fn pause(&self, lane: Lane, pause: Duration) {
+        self.shared.lanes.pausing.lock().unwrap_or_else(PoisonError::into_inner).insert(lane.clone());
         self.end(&lane);
         let bridge = self.clone();
         self.spawn(async move {
             tokio::select! {
                 () = bridge.stop().cancelled() => {}
-                () = tokio::time::sleep(pause) => bridge.wake(lane),
+                () = tokio::time::sleep(pause) => {
+                    bridge.shared.lanes.pausing.lock().unwrap_or_else(PoisonError::into_inner).remove(&lane);
+                    bridge.wake(lane);
+                }
             }
         });
+    }
+
+    /// Counts how often in a row a row found the homeserver away; forgets it when `blocked` is false.
+    fn count_blocks(&self, row: i64, blocked: bool) -> u32 {
+        let mut counts = self.shared.lanes.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !blocked {
+            counts.remove(&row);
+            return 0;
+        }
+        let count = counts.entry(row).or_default();
+        *count += 1;
+        *count
     }
 
     /// Ends the worker; its lane is woken when the gate opens.

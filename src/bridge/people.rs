@@ -136,8 +136,14 @@ impl Bridge {
             ghost.name_set = false;
         }
         if !ghost.name_set {
-            self.matrix().set_display_name(user, &ghost.name).await?;
-            self.store().name_was_set(id, &ghost.name).await?;
+            match self.matrix().set_display_name(user, &ghost.name).await {
+                Ok(()) => self.store().name_was_set(id, &ghost.name).await?,
+                Err(error) => match error.verdict() {
+                    blocked @ Verdict::Blocked(_) => return Err(Halt::Verdict(blocked)),
+                    // Names may be forbidden to change on this homeserver; the message is worth more.
+                    _ => tracing::warn!(%error, "a ghost's name was not set"),
+                },
+            }
             ghost.name_set = true;
         }
         Ok(ghost)

@@ -5,14 +5,13 @@
 
 use super::Bridge;
 use super::people::{Facts, Halt};
-use crate::ids::{GhostId, LoginId, PortalId, WaMessageId};
+use crate::ids::{LoginId, PortalId, WaMessageId};
 use crate::store::inbox::InboxRow;
 use crate::store::messages::Message;
 use crate::store::portals::Portal;
 use crate::verdict::{Gate, Verdict};
 use crate::whatsapp::intake::ReceiptRow;
 use ruma::EventId;
-use std::collections::BTreeMap;
 
 impl Bridge {
     pub(super) async fn receipt_into_room(
@@ -41,7 +40,14 @@ impl Bridge {
             let user = self.ready_ghost(&reader, Facts::default()).await?;
             let known = self.ready_room(portal, login).await?;
             self.ready_member(&known, &user).await?;
-            self.matrix().mark_read(&known.room, &user, &event).await?;
+            match self.matrix().mark_read(&known.room, &user, &event).await {
+                Ok(()) => {}
+                Err(error) => match error.verdict() {
+                    blocked @ Verdict::Blocked(_) => return Err(Halt::Verdict(blocked)),
+                    // A read mark is not worth holding the room's messages for.
+                    _ => tracing::debug!(%error, "a read mark was not set"),
+                },
+            }
         }
         Ok(self.store().settle_row(row.seq).await?)
     }
@@ -58,20 +64,22 @@ impl Bridge {
             self.store().find_message_by_event(event).await?.filter(|message| message.key.portal == portal.id)
         {
             self.store().advance_read_mark(portal.id, login, read.ts).await?;
-            let mut by_author: BTreeMap<GhostId, Vec<WaMessageId>> = BTreeMap::new();
-            for unread in self.store().unread_until(portal.id, read.ts).await? {
-                by_author.entry(unread.sender).or_default().push(unread.wa_id);
-            }
-            for (author, ids) in by_author {
-                // In a direct chat the author is the chat; only our own copies have another one, and they need none.
-                if author.as_str() != portal.chat.as_str() {
-                    continue;
+            loop {
+                let unread = self.store().unread_until(portal.id, read.ts).await?;
+                if unread.is_empty() {
+                    break;
                 }
-                let ids: Vec<&str> = ids.iter().map(WaMessageId::as_str).collect();
-                let sent = self.whatsapp().mark_read(login, &portal.chat, None, &ids).await;
-                sent.map_err(|_| Halt::Verdict(Verdict::Blocked(Gate::Login(login.clone()))))?;
+                // In a direct chat the author is the chat; only our own copies have another one, and they need none.
+                let theirs = unread.iter().filter(|message| message.sender.as_str() == portal.chat.as_str());
+                let ids: Vec<&str> = theirs.map(|message| message.wa_id.as_str()).collect();
+                if !ids.is_empty() {
+                    let sent = self.whatsapp().mark_read(login, &portal.chat, None, &ids).await;
+                    sent.map_err(|_| Halt::Verdict(Verdict::Blocked(Gate::Login(login.clone()))))?;
+                }
+                for message in &unread {
+                    self.store().message_was_read(portal.id, message).await?;
+                }
             }
-            self.store().mark_read_until(portal.id, read.ts).await?;
         }
         Ok(self.store().settle_row(row.seq).await?)
     }

@@ -5,10 +5,10 @@
 use super::Bridge;
 use crate::matrix::error::{MatrixError, Result};
 use crate::store::inbox::{InboxRow, Source};
-use crate::whatsapp::LineNews;
-use crate::whatsapp::line::LineState;
+use crate::store::logins::LoginState;
 use ruma::{OwnedEventId, OwnedRoomId, RoomId};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 impl Bridge {
     /// Tells the person a row concerns that it failed: in its room when there is one, else where they talk to the
@@ -31,7 +31,26 @@ impl Bridge {
         if let (Source::Matrix, Some(event_id)) = (row.source, event.get("event_id").and_then(Value::as_str)) {
             content["m.relates_to"] = json!({ "m.in_reply_to": { "event_id": event_id } });
         }
-        self.matrix().send(&room, self.matrix().bot(), "m.room.message", &txn, &content, None).await.map(drop)
+        match self.matrix().send(&room, self.matrix().bot(), "m.room.message", &txn, &content, None).await {
+            Err(MatrixError::Forbidden { .. } | MatrixError::NotFound) => self.tell_elsewhere(row, tell, &txn).await,
+            told => told.map(drop),
+        }
+    }
+
+    /// The room a failure belongs to is gone: its owner hears of it where they talk to the bot.
+    async fn tell_elsewhere(&self, row: &InboxRow, tell: &str, txn: &str) -> Result<()> {
+        let database = |error: crate::store::StoreError| MatrixError::Unreachable { why: error.to_string() };
+        let owner = match (&row.login, row.source) {
+            (Some(login), _) => self.store().find_login(login).await.map_err(database)?.map(|login| login.mxid),
+            (None, _) => {
+                let event: Value = serde_json::from_slice(&row.body).unwrap_or_default();
+                event.get("sender").and_then(Value::as_str).map(str::to_owned)
+            }
+        };
+        let Some(owner) = owner else { return Ok(()) };
+        let room = self.management_room(&owner).await?;
+        let text = format!("⚠ A message could not be bridged, and its room can't be written to. {tell}");
+        self.matrix().send_notice(&room, &text, &format!("{txn}-else")).await.map(drop)
     }
 
     async fn room_of_row(&self, row: &InboxRow) -> Option<OwnedRoomId> {
@@ -54,24 +73,41 @@ impl Bridge {
         RoomId::parse(text?).ok()
     }
 
-    /// Tells a login's owner that it was logged out.
-    pub async fn tell_logged_out(&self, news: &LineNews) {
-        let LineState::LoggedOut { why } = &news.state else { return };
-        let told = async {
-            let Some(login) = self.store().find_login(&news.login).await.ok().flatten() else { return Ok(()) };
+    /// Tells the owners of logged-out logins who were not told yet, until all are; noted in the database, so a
+    /// logout is told even when the process died in between.
+    pub async fn tell_logouts(&self) {
+        let mut pause = Duration::from_secs(1);
+        while let Err(why) = self.try_tell_logouts().await {
+            tracing::warn!(%why, "the owner of a login was not told of its logout yet");
+            tokio::select! {
+                () = self.stop().cancelled() => return,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(300)),
+            }
+            self.matrix().wait_until_reachable().await;
+        }
+    }
+
+    async fn try_tell_logouts(&self) -> anyhow::Result<()> {
+        for login in self.store().untold_logouts().await? {
+            let LoginState::LoggedOut { reason } = &login.state else { continue };
             let room = self.management_room(&login.mxid).await?;
             let cause = format!("{}:{}", login.id, login.since);
             let txn = self.store().derive().notice_txn(&cause, "logged-out");
             let body = format!(
-                "{}: your WhatsApp account +{} is logged out. {why} Your rooms stay; say `login qr` to link it again.",
+                "{}: your WhatsApp account +{} is logged out. {reason} Your rooms stay; say `login qr` to link it again.",
                 login.mxid, login.id
             );
             let content = json!({ "msgtype": "m.notice", "body": body, "m.mentions": { "user_ids": [login.mxid] } });
-            self.matrix().send(&room, self.matrix().bot(), "m.room.message", &txn, &content, None).await.map(drop)
-        };
-        if let Err(error) = told.await {
-            tracing::warn!(%error, "the owner of a login was not told of its logout");
+            match self.matrix().send(&room, self.matrix().bot(), "m.room.message", &txn, &content, None).await {
+                Ok(_) => self.store().owner_was_told(&login).await?,
+                Err(MatrixError::Forbidden { .. } | MatrixError::NotFound) => {
+                    self.store().set_management_room(&login.mxid, "").await?;
+                    anyhow::bail!("the management room is gone; the next try makes another");
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(())
     }
 
     /// Where a person talks to the bot; made when there is none.

@@ -48,6 +48,10 @@ impl Bridge {
             Some(room) => room_id(room)?,
             None => {
                 let owner = self.owner_of(login).await?;
+                if portal.receiver.as_ref().is_some_and(|receiver| receiver != login) {
+                    let why = "the chat belongs to a former owner of this account and has no room";
+                    return Err(Halt::Verdict(Verdict::Never { tell: String::new(), why: why.into() }));
+                }
                 let room = self.make_room(&portal, &owner).await?;
                 fail::fail_point!("from_wa.after_room", |_| std::process::abort());
                 self.store().set_portal_room(id, room.as_str()).await?;
@@ -55,6 +59,7 @@ impl Bridge {
                 room
             }
         };
+        self.call_back(&portal, &room, login).await?;
         let known = Arc::new(Known { portal, room, joined: Mutex::default() });
         let mut rooms = self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner);
         if rooms.len() >= MEMORY {
@@ -62,6 +67,18 @@ impl Bridge {
         }
         rooms.insert(id, known.clone());
         Ok(known)
+    }
+
+    /// Invites the owner again who left: a message for them is worth it, and they may have left by mistake.
+    async fn call_back(&self, portal: &Portal, room: &RoomId, login: &LoginId) -> Result<(), Halt> {
+        let owner = self.owner_of(login).await?;
+        let has_left = self.store().find_membership(portal.id, &owner.mxid).await?.as_deref() == Some("leave");
+        let is_theirs = portal.receiver.as_ref() == Some(login);
+        if has_left && is_theirs {
+            self.matrix().invite(room, &user_id(&owner.mxid)?).await?;
+            self.store().set_membership(portal.id, &owner.mxid, "invite").await?;
+        }
+        Ok(())
     }
 
     async fn owner_of(&self, login: &LoginId) -> Result<Login, Halt> {

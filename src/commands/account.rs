@@ -5,6 +5,7 @@ use super::{Call, database};
 use crate::bridge::Bridge;
 use crate::matrix::error::Result;
 use crate::store::logins::{Login, LoginState};
+use crate::verdict::Gate;
 use crate::whatsapp::line::LineState;
 use crate::whatsapp::linking::LinkMethod;
 
@@ -47,7 +48,9 @@ pub(super) async fn logout(call: &Call, usage: &str) -> Result<()> {
             }
         }
     };
-    call.bridge.whatsapp().log_out(&login.id, "You logged out here.").await.map_err(database)?;
+    call.bridge.whatsapp().log_out(login, "You logged out here.").await.map_err(database)?;
+    // What still waits for this login is told now.
+    call.bridge.open(&Gate::Login(login.id.clone()));
     call.answer(&format!("+{} is logged out. Its rooms stay; say `login qr` to link it again.", login.id)).await
 }
 

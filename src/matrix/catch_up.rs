@@ -65,7 +65,20 @@ impl Intake {
     pub async fn catch_up(&self) -> Result<(), CatchUpError> {
         let epoch = self.epoch();
         let place = self.matrix().store().find_sync_place().await?;
-        let answer = self.sync(place.as_ref()).await?;
+        let answer = match (self.sync(place.as_ref()).await, &place) {
+            // The homeserver does not know its own token any more: its database is another one. Holding the lanes
+            // until somebody repairs that would hold them for ever.
+            (Err(error @ MatrixError::Refused { status: 400, .. }), Some(_)) => {
+                tracing::error!(%error, "the homeserver refuses the stored place in /sync; going on from the present");
+                let writer = self.writer().await;
+                let mut tx = self.matrix().store().begin("mx.forget_place").await?;
+                self.matrix().store().forget_sync_place(&mut tx).await?;
+                tx.commit().await?;
+                drop(writer);
+                return Err(error.into());
+            }
+            (answer, _) => answer?,
+        };
         let since = place.as_ref().map_or("", |place| place.token.as_str());
         for (room, invited) in &answer.rooms.invite {
             let stripped: Vec<&RawValue> = invited.invite_state.events.iter().map(|raw| raw.json()).collect();

@@ -8,7 +8,7 @@ use super::*;
 use crate::ids::{ChatId, DeviceKey, GhostId, LoginId, WaMessageId};
 use crate::store::ghosts::NameRank;
 use crate::store::inbox::{Arrival, Source};
-use crate::store::logins::LoginState;
+use crate::store::logins::{LoginState, Owner};
 
 on_both! {
     an_account_is_one_persons_until_it_is_logged_out => one_owner;
@@ -60,8 +60,14 @@ async fn one_owner(store: Store) {
     assert!(link(&store, ALICE, "d2").await, "a new pairing of one's own account");
     assert!(!link(&store, BOB, "d3").await, "linked by somebody else");
     assert_eq!(store.find_login(&login()).await.unwrap().unwrap().device, DeviceKey::new("d2"));
-    assert!(store.log_out(&login(), "gone").await.unwrap());
-    assert!(!store.log_out(&login(), "again").await.unwrap());
+    let (old, new) = (DeviceKey::new("d1"), DeviceKey::new("d2"));
+    assert!(!store.log_out(&login(), &old, "late", Owner::MustHear).await.unwrap(), "an old device's late word");
+    assert!(store.log_out(&login(), &new, "gone", Owner::MustHear).await.unwrap());
+    assert!(!store.log_out(&login(), &new, "again", Owner::MustHear).await.unwrap());
+    let untold = store.untold_logouts().await.unwrap();
+    assert_eq!(untold.len(), 1);
+    store.owner_was_told(&untold[0]).await.unwrap();
+    assert!(store.untold_logouts().await.unwrap().is_empty());
     let out = store.find_login(&login()).await.unwrap().unwrap();
     assert_eq!(out.state, LoginState::LoggedOut { reason: "gone".into() });
     assert!(link(&store, BOB, "d4").await);
@@ -74,7 +80,7 @@ async fn closed_chats(store: Store) {
     let hers = portal(&store, "100@lid", ALICE).await;
     store.set_portal_room(hers.id, "!hers:test.local").await.unwrap();
     assert_eq!(portal(&store, "100@lid", ALICE).await.id, hers.id);
-    store.log_out(&login(), "gone").await.unwrap();
+    store.log_out(&login(), &DeviceKey::new("d1"), "gone", Owner::Knows).await.unwrap();
     link(&store, BOB, "d2").await;
     let his = portal(&store, "100@lid", BOB).await;
     assert_ne!(his.id, hers.id);
@@ -82,6 +88,13 @@ async fn closed_chats(store: Store) {
     assert_eq!(his.room, None);
     let closed = store.find_portal_by_room("!hers:test.local").await.unwrap().unwrap();
     assert!(store.find_login(closed.receiver.as_ref().unwrap()).await.unwrap().is_none());
+    // And back, and over again: everybody finds their own room.
+    for (round, (owner, expected)) in [(ALICE, &hers), (BOB, &his), (ALICE, &hers)].into_iter().enumerate() {
+        let device = store.find_login(&login()).await.unwrap().unwrap().device;
+        assert!(store.log_out(&login(), &device, "gone", Owner::Knows).await.unwrap());
+        assert!(link(&store, owner, &format!("again{round}")).await);
+        assert_eq!(portal(&store, "100@lid", owner).await.id, expected.id);
+    }
 }
 
 async fn join_ids(store: Store) {
@@ -152,7 +165,9 @@ async fn read_marks(store: Store) {
     assert!(!store.advance_read_mark(portal.id, &login(), 900).await.unwrap());
     assert!(store.unread_until(portal.id, 999).await.unwrap().is_empty());
     assert_eq!(store.unread_until(portal.id, 1000).await.unwrap().len(), 1);
-    store.mark_read_until(portal.id, 1000).await.unwrap();
+    for unread in store.unread_until(portal.id, 1000).await.unwrap() {
+        store.message_was_read(portal.id, &unread).await.unwrap();
+    }
     assert!(store.unread_until(portal.id, 1000).await.unwrap().is_empty());
 }
 

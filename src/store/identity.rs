@@ -1,8 +1,8 @@
 //! Two ids that turn out to be one person: rows kept under the phone number move to the LID.
 //!
 //! Runs in the transaction that learns the pair, so nobody ever sees half of it. Localparts never change. Where
-//! both ids already had a room, the LID's room stays the chat's room and the other portal is closed by giving its
-//! rows to the first (crash window 11 of docs/architecture.md).
+//! both ids already had a room of their own (two stanzas in a row that named only one id each), both rooms stay
+//! and new messages go to the LID's: merging two rooms is not done yet.
 
 use super::{Named, Result, Store, Tx};
 use crate::ids::GhostId;

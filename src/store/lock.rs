@@ -9,6 +9,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Any, Row};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why the lock was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +76,19 @@ impl Lock {
             Ok(true) => Ok(Self::File(file)),
             Ok(false) => Err(LockError::Taken),
             Err(source) => Err(failed(source)),
+        }
+    }
+
+    /// Ends when the lock is lost: its connection to the server broke, so another process may take it.
+    pub async fn lost(&mut self) {
+        let Self::Connection(connection) = self else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let alive =
+                tokio::time::timeout(Duration::from_secs(20), sqlx::query("SELECT 1").execute(&mut ***connection));
+            if !matches!(alive.await, Ok(Ok(_))) {
+                return;
+            }
         }
     }
 

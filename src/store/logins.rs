@@ -45,13 +45,20 @@ const FIND: &str = "-- login.find
 const OF_USER: &str = "-- login.of_user
     SELECT login_id, mxid, device_key, lid, pn, push_name, state, reason, since FROM login WHERE mxid = $1 ORDER BY login_id";
 const PUT: &str = "-- login.put
-    INSERT INTO login (login_id, mxid, device_key, lid, pn, push_name, state, reason, since)
-    VALUES ($1, $2, $3, $4, $5, '', 'linked', '', $6)
+    INSERT INTO login (login_id, mxid, device_key, lid, pn, push_name, state, reason, since, told)
+    VALUES ($1, $2, $3, $4, $5, '', 'linked', '', $6, 1)
     ON CONFLICT (login_id) DO UPDATE SET device_key = excluded.device_key, lid = excluded.lid, pn = excluded.pn,
         state = 'linked', reason = '', since = excluded.since WHERE login.mxid = excluded.mxid";
 const LOG_OUT: &str = "-- login.log_out
-    UPDATE login SET state = 'logged_out', reason = $2, since = $3 WHERE login_id = $1 AND state = 'linked'";
-const CLOSE_PORTALS: &str = "-- login.close_portals
+    UPDATE login SET state = 'logged_out', reason = $2, since = $3, told = $4
+    WHERE login_id = $1 AND state = 'linked' AND device_key = $5";
+const UNTOLD: &str = "-- login.untold
+    SELECT login_id, mxid, device_key, lid, pn, push_name, state, reason, since FROM login
+    WHERE state = 'logged_out' AND told = 0 ORDER BY login_id";
+const TOLD: &str = "-- login.told
+    UPDATE login SET told = 1 WHERE login_id = $1 AND since = $2";
+// Used for closing (from the login to its former owner) and for opening again (from a former owner to the login).
+const GIVE_PORTALS: &str = "-- login.give_portals
     UPDATE portal SET receiver = $2 WHERE receiver = $1";
 // What waits for a room that exists still goes there; a room that does not exist would be made for the new owner.
 const DROP_WAITING: &str = "-- login.drop_waiting
@@ -146,21 +153,58 @@ impl Store {
             return Ok(false);
         }
         let closed = format!("{id} of {}", old.mxid);
-        for (name, text) in [("login.close_portals", CLOSE_PORTALS), ("login.drop_waiting", DROP_WAITING)] {
-            sqlx::query(text).bind(id.as_str()).bind(&closed).execute(tx.connection()).await.named(name)?;
+        let reopened = format!("{id} of {new_owner}");
+        // Rooms the new owner had with this account before are theirs again.
+        let steps = [
+            (GIVE_PORTALS, id.as_str(), closed.as_str()),
+            (DROP_WAITING, id.as_str(), closed.as_str()),
+            (GIVE_PORTALS, reopened.as_str(), id.as_str()),
+        ];
+        for (text, from, to) in steps {
+            sqlx::query(text).bind(from).bind(to).execute(tx.connection()).await.named("login.release")?;
         }
         sqlx::query(DELETE).bind(id.as_str()).execute(tx.connection()).await.named("login.delete")?;
         Ok(true)
     }
 
-    /// Records that the link is gone; false when it was already.
+    /// Records that the link of this device is gone; false when it was already, or the login has another device by
+    /// now. `owner` says whether the owner still has to be told.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn log_out(&self, id: &LoginId, reason: &str) -> Result<bool> {
-        let done =
-            sqlx::query(LOG_OUT).bind(id.as_str()).bind(reason).bind(self.clock().now_ms()).execute(self.pool()).await;
+    pub async fn log_out(&self, id: &LoginId, device: &DeviceKey, reason: &str, owner: Owner) -> Result<bool> {
+        let done = sqlx::query(LOG_OUT)
+            .bind(id.as_str())
+            .bind(reason)
+            .bind(self.clock().now_ms())
+            .bind(i64::from(owner == Owner::Knows))
+            .bind(device.as_str())
+            .execute(self.pool())
+            .await;
         Ok(done.named("login.log_out")?.rows_affected() > 0)
+    }
+
+    /// Logged-out logins whose owners were not told yet.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn untold_logouts(&self) -> Result<Vec<Login>> {
+        let rows = sqlx::query(UNTOLD).fetch_all(self.pool()).await.named("login.untold")?;
+        rows.iter().map(read_login).collect()
+    }
+
+    /// Notes that the owner of a login was told of this logout.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn owner_was_told(&self, login: &Login) -> Result<()> {
+        sqlx::query(TOLD)
+            .bind(login.id.as_str())
+            .bind(login.since)
+            .execute(self.pool())
+            .await
+            .named("login.told")
+            .map(drop)
     }
 
     /// Remembers where a person talks to the bot.
@@ -207,6 +251,15 @@ impl Store {
         let done = sqlx::query(READ_TO).bind(portal.get()).bind(login.as_str()).bind(ts).execute(self.pool()).await;
         Ok(done.named("portal_login.read_to")?.rows_affected() > 0)
     }
+}
+
+/// Whether a login's owner knows of its logout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// They asked for it.
+    Knows,
+    /// They have to be told.
+    MustHear,
 }
 
 /// The two ids of a login's own person.

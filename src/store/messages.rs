@@ -32,6 +32,9 @@ pub struct Message {
     pub state: MessageState,
     /// The Matrix event, once known.
     pub event_id: Option<String>,
+    /// The transaction id it is sent with, for messages into Matrix. Never made anew: the facts it was made from may
+    /// have changed since (an id learnt late).
+    pub txn_id: Option<String>,
     /// User who sends or sent the event.
     pub mx_sender: String,
     /// WhatsApp time, milliseconds since 1970.
@@ -84,13 +87,13 @@ pub struct Unread {
 }
 
 const COLUMNS: &str = "-- message.find
-    SELECT portal_id, sender, wa_id, part, origin, state, event_id, mx_sender, ts, tried_at, body FROM message
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body FROM message
     WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND part = $4";
 const BY_EVENT: &str = "-- message.by_event
-    SELECT portal_id, sender, wa_id, part, origin, state, event_id, mx_sender, ts, tried_at, body FROM message
-    WHERE event_id = $1 AND part = 0";
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body FROM message
+    WHERE event_id = $1 ORDER BY part LIMIT 1";
 const BY_WA_ID: &str = "-- message.by_wa_id
-    SELECT portal_id, sender, wa_id, part, origin, state, event_id, mx_sender, ts, tried_at, body FROM message
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body FROM message
     WHERE portal_id = $1 AND wa_id = $2 AND state = 'sent' AND event_id IS NOT NULL ORDER BY part DESC LIMIT 1";
 const RESERVE: &str = "-- message.reserve
     INSERT INTO message (portal_id, sender, wa_id, part, origin, kind, state, event_id, txn_id, mx_sender, login_id, ts, tried_at, read_at, body)
@@ -104,7 +107,8 @@ const UNREAD: &str = "-- message.unread
     SELECT sender, wa_id FROM message
     WHERE portal_id = $1 AND ts <= $2 AND origin = 'wa' AND kind = 'new' AND read_at = 0 AND part = 0 AND state = 'sent' ORDER BY ts LIMIT 500";
 const MARK_READ: &str = "-- message.mark_read
-    UPDATE message SET read_at = $3 WHERE portal_id = $1 AND ts <= $2 AND origin = 'wa' AND read_at = 0";
+    UPDATE message SET read_at = $4
+    WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND origin = 'wa' AND read_at = 0";
 
 impl Store {
     /// Fixes a message's names before anything is sent; false when they already are.
@@ -147,7 +151,7 @@ impl Store {
         row.as_ref().map(read_message).transpose()
     }
 
-    /// The message behind a Matrix event (its first part).
+    /// The message behind a Matrix event.
     ///
     /// # Errors
     /// When the database fails.
@@ -214,20 +218,19 @@ impl Store {
         rows.iter().map(read).collect::<std::result::Result<_, _>>().named("message.unread")
     }
 
-    /// Records that messages up to `ts` were reported as read.
+    /// Records that a message was reported as read.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn mark_read_until(&self, portal: PortalId, ts: i64) -> Result<()> {
-        let now = self.clock().now_ms();
-        sqlx::query(MARK_READ)
+    pub async fn message_was_read(&self, portal: PortalId, message: &Unread) -> Result<()> {
+        let done = sqlx::query(MARK_READ)
             .bind(portal.get())
-            .bind(ts)
-            .bind(now)
+            .bind(message.sender.as_str())
+            .bind(message.wa_id.as_str())
+            .bind(self.clock().now_ms())
             .execute(self.pool())
-            .await
-            .named("message.mark_read")
-            .map(drop)
+            .await;
+        done.named("message.mark_read").map(drop)
     }
 }
 
@@ -250,6 +253,7 @@ fn read_message(row: &AnyRow) -> Result<Message> {
         from_matrix: text("origin")? == "mx",
         state,
         event_id: row.try_get("event_id").named("message.read")?,
+        txn_id: row.try_get("txn_id").named("message.read")?,
         mx_sender: text("mx_sender")?,
         ts: number("ts")?,
         tried_at: number("tried_at")?,

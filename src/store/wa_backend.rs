@@ -20,11 +20,11 @@
 use super::seal::{Purpose, SealError, Sealer};
 use super::wa_rows::{Rows, Statement};
 use super::{Store, StoreError, Tx};
-use crate::ids::{ChatId, DeviceKey, GhostId};
+use crate::ids::DeviceKey;
 use sqlx::any::AnyRow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, RwLock, RwLockReadGuard, watch};
 use whatsapp_rust::wacore::store::error::{Result as WaResult, StoreError as WaError};
 
@@ -34,24 +34,6 @@ use whatsapp_rust::wacore::store::error::{Result as WaResult, StoreError as WaEr
     "refused: a received message could not be stored, so this line's ratchets stay as they are until it is rebuilt"
 )]
 pub struct LinePoisoned;
-
-/// LID and phone number found to be one person, both as bare ids with their server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LearntAlias {
-    /// `digits@s.whatsapp.net`.
-    pub pn: GhostId,
-    /// `digits@lid`.
-    pub lid: GhostId,
-}
-
-/// What [`LineBackend::take_learnt_aliases`] answers.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LearntAliases {
-    /// New and changed pairs, oldest first.
-    pub pairs: Vec<LearntAlias>,
-    /// More came than are kept here: look at the whole table (`Store::list_unmerged_aliases`).
-    pub overflowed: bool,
-}
 
 /// A redelivered message the library takes for known although it has no stored copy.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -64,13 +46,6 @@ pub struct UnknownDuplicate {
     pub id: String,
 }
 
-impl UnknownDuplicate {
-    /// The chat's id; not yet the canonical one.
-    pub fn chat_id(&self) -> ChatId {
-        ChatId::new(self.chat.as_str())
-    }
-}
-
 /// What a line has asked of the database so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cost {
@@ -80,9 +55,6 @@ pub struct Cost {
     pub transactions: u64,
 }
 
-/// Learnt pairs kept in memory until they are taken.
-const ALIASES_KEPT: usize = 4_096;
-
 /// The library's storage for one client of one linked device.
 pub struct LineBackend {
     pub(super) store: Store,
@@ -91,8 +63,6 @@ pub struct LineBackend {
     /// Pending writes hold it for reading until they are settled; a Signal write passes through it.
     gate: RwLock<()>,
     poisoned: watch::Sender<bool>,
-    aliases: Mutex<LearntAliases>,
-    alias_learnt: Notify,
     pub(super) unknown_noted: Notify,
     pub(super) tokens: super::wa_people::TokenCache,
     statements: AtomicU64,
@@ -108,8 +78,6 @@ impl LineBackend {
             device,
             gate: RwLock::new(()),
             poisoned: watch::Sender::new(false),
-            aliases: Mutex::default(),
-            alias_learnt: Notify::new(),
             unknown_noted: Notify::new(),
             tokens: super::wa_people::TokenCache::default(),
             statements: AtomicU64::new(0),
@@ -133,37 +101,12 @@ impl LineBackend {
         self.poisoned.subscribe().wait_for(|poisoned| *poisoned).await.map(drop).unwrap_or_default();
     }
 
-    /// Takes the pairs of LID and number learnt since the last call. They are in `wa_alias` already.
-    pub fn take_learnt_aliases(&self) -> LearntAliases {
-        std::mem::take(&mut self.aliases.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Waits until there may be something for [`LineBackend::take_learnt_aliases`]. For one listener.
-    pub async fn wait_learnt_alias(&self) {
-        self.alias_learnt.notified().await;
-    }
-
     /// What this line's client has asked of the database since the value was made.
     pub fn cost(&self) -> Cost {
         Cost {
             statements: self.statements.load(Ordering::Relaxed),
             transactions: self.transactions.load(Ordering::Relaxed),
         }
-    }
-
-    pub(super) fn note_aliases(&self, new: Vec<LearntAlias>) {
-        if new.is_empty() {
-            return;
-        }
-        let mut aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
-        if aliases.pairs.len() + new.len() > ALIASES_KEPT {
-            aliases.pairs.clear();
-            aliases.overflowed = true;
-        } else {
-            aliases.pairs.extend(new);
-        }
-        drop(aliases);
-        self.alias_learnt.notify_one();
     }
 
     /// Lets a Signal write pass: waits for the pending writes in hand, then refuses when one of them failed.

@@ -3,9 +3,9 @@
 //! A pair of LID and number is also written to the bridge's own `wa_alias`, in the same transaction, and told to the
 //! line. The newest pair wins; a pair from a stale source (the library dates it 0) replaces none.
 
-use super::wa_backend::{LearntAlias, LineBackend, column, json_error, last_of_each, store_error};
+use super::Named;
+use super::wa_backend::{LineBackend, column, json_error, last_of_each, store_error};
 use super::wa_rows::{Rows, Statement, key_text};
-use super::{Named, Result as StoreResult, Store};
 use crate::ids::GhostId;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -37,9 +37,6 @@ const FIND_BY_PN: &str = "-- wa.find_lid_by_pn
     ORDER BY created_at DESC, stored_seq DESC LIMIT 1";
 const LIST_LIDS: &str = "-- wa.list_lids
     SELECT lid, pn, created_at, updated_at, source FROM wa_lid_map WHERE device_key = $1 ORDER BY stored_seq";
-const LIST_UNMERGED: &str = "-- wa.list_unmerged_aliases
-    SELECT pn, lid FROM wa_alias
-    WHERE pn IN (SELECT ghost_id FROM ghost) OR pn IN (SELECT chat FROM portal) ORDER BY pn";
 static PUT_DEVICES: Rows = Rows::new(
     "-- wa.put_devices
     INSERT INTO wa_device_list (device_key, person, record) VALUES ",
@@ -86,7 +83,6 @@ pub(super) const TEXTS: &[&str] = &[
     FIND_BY_LID,
     FIND_BY_PN,
     LIST_LIDS,
-    LIST_UNMERGED,
     FIND_DEVICES,
     DELETE_DEVICES,
     PUT_GROUP,
@@ -104,23 +100,8 @@ pub(super) const TEXTS: &[&str] = &[
 #[cfg(test)]
 pub(super) static ROWS: &[&Rows] = &[&PUT_LID, &PUT_ALIAS, &PUT_DEVICES];
 
-impl Store {
-    /// Pairs whose number is still the id of a ghost or of a chat: learnt, and not merged yet. To be looked at once
-    /// at start (a process may die between learning and merging) and after an overflow.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn list_unmerged_aliases(&self) -> StoreResult<Vec<LearntAlias>> {
-        let rows = sqlx::query(LIST_UNMERGED).fetch_all(self.pool()).await.named("wa.list_unmerged_aliases")?;
-        rows.iter().map(read_alias).collect::<std::result::Result<_, _>>().named("wa.list_unmerged_aliases")
-    }
-}
-
-fn read_alias(row: &AnyRow) -> std::result::Result<LearntAlias, sqlx::Error> {
-    Ok(LearntAlias {
-        pn: GhostId::new(row.try_get::<String, _>("pn")?),
-        lid: GhostId::new(row.try_get::<String, _>("lid")?),
-    })
+fn read_alias(row: &AnyRow) -> std::result::Result<(GhostId, GhostId), sqlx::Error> {
+    Ok((GhostId::new(row.try_get::<String, _>("pn")?), GhostId::new(row.try_get::<String, _>("lid")?)))
 }
 
 fn read_mapping(row: &AnyRow) -> Result<LidPnMappingEntry> {
@@ -215,9 +196,11 @@ impl LineBackend {
             let read: std::result::Result<Vec<_>, _> = rows.iter().map(read_alias).collect();
             learnt.extend(read.named("wa.put_alias").map_err(store_error)?);
         }
-        tx.commit().await.map_err(store_error)?;
-        self.note_aliases(learnt);
-        Ok(())
+        // With the pairs, not after them: nobody may ever find a person under both ids.
+        for (pn, lid) in learnt {
+            self.store.join_ids_in(&mut tx, &pn, &lid).await.map_err(store_error)?;
+        }
+        tx.commit().await.map_err(store_error)
     }
 
     pub(super) async fn find_lid(&self, lid: &str) -> Result<Option<LidPnMappingEntry>> {

@@ -1,7 +1,7 @@
 //! What keeps a message from being lost between ratchet and inbox: poison, unknown duplicates, marked sends, aliases.
 
 use super::tests::on_both;
-use super::wa_backend::{LearntAlias, LineBackend, UnknownDuplicate};
+use super::wa_backend::{LineBackend, UnknownDuplicate};
 use super::wa_tests::{line, mapping};
 use super::*;
 use crate::ids::{DeviceKey, GhostId};
@@ -17,8 +17,7 @@ on_both! {
     pending_rows_come_and_go => pending;
     a_duplicate_nobody_knows_is_noted => unknown;
     a_sent_message_can_be_taken_twice => sent;
-    aliases_are_told_once => aliases;
-    too_many_aliases_say_so => overflow;
+    aliases_join_what_was_kept_under_both_ids => aliases;
     ids_of_strangers_can_not_stop_a_line => strangers;
 }
 
@@ -202,46 +201,28 @@ async fn sent(store: Store) {
     assert_eq!(line.take_sent_message("c", "m").await.unwrap(), None);
 }
 
-fn alias(lid: &str, pn: &str) -> LearntAlias {
-    LearntAlias { pn: GhostId::new(format!("{pn}@s.whatsapp.net")), lid: GhostId::new(format!("{lid}@lid")) }
-}
-
 async fn aliases(store: Store) {
     let one = line(&store, "one").await;
     let two = line(&store, "two").await;
-    one.put_lid_mappings(&[mapping("100", "15551", 10), mapping("101", "15552", 0)]).await.unwrap();
-    one.wait_learnt_alias().await;
-    assert_eq!(one.take_learnt_aliases().pairs, [alias("100", "15551"), alias("101", "15552")]);
-    two.put_lid_mapping(&mapping("100", "15551", 20)).await.unwrap();
-    assert!(two.take_learnt_aliases().pairs.is_empty(), "what the bridge knows already is no news");
-    two.put_lid_mapping(&mapping("900", "15551", 0)).await.unwrap();
-    assert!(two.take_learnt_aliases().pairs.is_empty(), "a stale source replaces nothing");
-    two.put_lid_mappings(&[mapping("200", "15551", 30), mapping("201", "15551", 29)]).await.unwrap();
-    assert_eq!(two.take_learnt_aliases().pairs, [alias("200", "15551")]);
-    let row = sqlx::query("SELECT lid, learnt_at FROM wa_alias WHERE pn = '15551@s.whatsapp.net'")
-        .fetch_one(store.pool())
-        .await
-        .unwrap();
-    assert_eq!(row.try_get::<String, _>("lid").unwrap(), "200@lid");
-    assert_eq!(row.try_get::<i64, _>("learnt_at").unwrap(), 30_000);
-
-    assert!(store.list_unmerged_aliases().await.unwrap().is_empty());
     let ghost = "INSERT INTO ghost (ghost_id, localpart, name, name_rank, name_set, avatar_id, avatar_mxc, avatar_set,
         avatar_checked_at, registered) VALUES ('15552@s.whatsapp.net', 'l', '', 0, 0, '', '', 0, 0, 0)";
     run(&store, ghost).await;
-    assert_eq!(store.list_unmerged_aliases().await.unwrap(), [alias("101", "15552")], "found again after a kill");
+    one.put_lid_mappings(&[mapping("100", "15551", 10), mapping("101", "15552", 0)]).await.unwrap();
+    let joined = store.find_ghost(&GhostId::new("101@lid")).await.unwrap();
+    assert_eq!(joined.unwrap().localpart, "l", "joined in the same transaction");
+    two.put_lid_mapping(&mapping("900", "15551", 0)).await.unwrap();
+    assert_eq!(alias_of(&store, "15551").await, ("100@lid".into(), 10_000), "a stale source replaces nothing");
+    two.put_lid_mappings(&[mapping("200", "15551", 30), mapping("201", "15551", 29)]).await.unwrap();
+    assert_eq!(alias_of(&store, "15551").await, ("200@lid".into(), 30_000));
 }
 
-async fn overflow(store: Store) {
-    let line = line(&store, "d").await;
-    for round in 0..9 {
-        let pairs: Vec<_> =
-            (0..500).map(|n| mapping(&format!("1{round}{n:03}"), &format!("2{round}{n:03}"), 1)).collect();
-        line.put_lid_mappings(&pairs).await.unwrap();
-    }
-    let learnt = line.take_learnt_aliases();
-    assert!(learnt.overflowed);
-    assert!(!line.take_learnt_aliases().overflowed);
+async fn alias_of(store: &Store, number: &str) -> (String, i64) {
+    let row = sqlx::query("SELECT lid, learnt_at FROM wa_alias WHERE pn = $1")
+        .bind(format!("{number}@s.whatsapp.net"))
+        .fetch_one(store.pool())
+        .await
+        .unwrap();
+    (row.try_get("lid").unwrap(), row.try_get("learnt_at").unwrap())
 }
 
 async fn strangers(store: Store) {

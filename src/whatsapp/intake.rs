@@ -12,7 +12,7 @@ use crate::convert::text::is_silent;
 use crate::ids::{ChatId, GhostId, Lane, LoginId, PortalId, WaMessageId};
 use crate::store::inbox::{Arrival, Source, ring_all};
 use crate::store::portals::PortalKind;
-use crate::store::wa_backend::{LearntAlias, UnknownDuplicate};
+use crate::store::wa_backend::UnknownDuplicate;
 use crate::store::{Result, Store, Tx};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -46,6 +46,12 @@ pub struct ReceiptRow {
     pub ids: Vec<String>,
     /// When, milliseconds since 1970.
     pub ts_ms: i64,
+}
+
+/// One transaction of the intake and the pairs of ids it has taught; what did not commit is not known.
+struct Batch {
+    tx: Tx,
+    learnt: Vec<(GhostId, GhostId)>,
 }
 
 /// One line's way into the inbox.
@@ -86,19 +92,6 @@ impl Intake {
         self.store_batch(&login, batch).await
     }
 
-    /// Joins what is kept under both ids of people whose pair the library just learnt.
-    ///
-    /// # Errors
-    /// When the database fails; the pairs themselves are stored.
-    pub async fn join_learnt(&self, pairs: &[LearntAlias]) -> Result<()> {
-        for pair in pairs {
-            let mut tx = self.store.begin_line("intake.join_learnt").await?;
-            self.store.join_ids_in(&mut tx, &pair.pn, &pair.lid).await?;
-            tx.commit().await?;
-        }
-        Ok(())
-    }
-
     /// Whether a message the library has no copy of was ever stored here.
     ///
     /// # Errors
@@ -111,51 +104,54 @@ impl Intake {
         if !is_bridged(&chat) {
             return Ok(true);
         }
-        let mut tx = self.store.begin_line("intake.has_seen").await?;
-        let chat = ChatId::new(self.canonical(&mut tx, &chat, None).await?.as_str());
-        let sender = self.canonical(&mut tx, &sender, None).await?;
-        tx.commit().await?;
+        let mut batch = self.begin("intake.has_seen").await?;
+        let chat = ChatId::new(self.canonical(&mut batch, &chat, None).await?.as_str());
+        let sender = self.canonical(&mut batch, &sender, None).await?;
+        self.commit(batch).await?;
         let id = WaMessageId::new(duplicate.id.as_str());
         self.store.was_seen(&self.store.derive().wa_dedup(&login, &chat, &sender, &id, "message")).await
     }
 
     /// Stores one batch in one transaction and rings its lanes.
-    async fn store_batch(&self, login: &LoginId, batch: &[InboundMessage]) -> Result<()> {
+    async fn store_batch(&self, login: &LoginId, messages: &[InboundMessage]) -> Result<()> {
         fail::fail_point!("from_wa.before_store", |_| Err(crate::store::StoreError::Corrupt {
             table: "inbox",
             why: "fault injected".into()
         }));
-        let mut tx = self.store.begin_line("intake.messages").await?;
+        let mut batch = self.begin("intake.messages").await?;
         let mut lanes = Vec::new();
-        for inbound in batch {
+        for inbound in messages {
             if is_silent(&inbound.message) || !is_bridged(&inbound.info.source.chat) {
                 continue;
             }
-            let arrival = self.arrival_of(&mut tx, login, inbound).await?;
-            if self.store.put_arrival(&mut tx, &arrival).await? {
+            let arrival = self.arrival_of(&mut batch, login, inbound).await?;
+            if self.store.put_arrival(&mut batch.tx, &arrival).await? {
                 lanes.push(arrival.lane);
             }
         }
-        tx.commit().await?;
+        self.commit(batch).await?;
         fail::fail_point!("from_wa.after_store", |_| std::process::abort());
         ring_all(&self.store, lanes);
         Ok(())
     }
 
-    async fn arrival_of(&self, tx: &mut Tx, login: &LoginId, inbound: &InboundMessage) -> Result<Arrival> {
+    async fn arrival_of(&self, batch: &mut Batch, login: &LoginId, inbound: &InboundMessage) -> Result<Arrival> {
         let info = &inbound.info;
         let source = &info.source;
-        let sender = self.canonical(tx, &source.sender, source.sender_alt.as_ref()).await?;
+        let sender = self.canonical(batch, &source.sender, source.sender_alt.as_ref()).await?;
         // In a direct chat the stanza's other id names the peer only when the peer wrote; our own copies name them
         // as the recipient.
         let chat_alt = if source.is_from_me { source.recipient_alt.as_ref() } else { source.sender_alt.as_ref() };
-        let chat = ChatId::new(self.canonical(tx, &source.chat, chat_alt).await?.as_str());
-        let portal = self.portal_of(tx, login, &chat, &sender).await?;
+        let chat = ChatId::new(self.canonical(batch, &source.chat, chat_alt).await?.as_str());
+        let portal = self.portal_of(batch, login, &chat, &sender).await?;
         let id = WaMessageId::new(info.id.as_str());
         let about = About {
             sender: sender.as_str().into(),
             id: info.id.clone(),
-            ts_ms: info.timestamp.timestamp_millis(),
+            // A message asked for by its id alone comes without its time.
+            ts_ms: Some(info.timestamp.timestamp_millis())
+                .filter(|ts| *ts > 0)
+                .unwrap_or_else(|| self.store.clock().now_ms()),
             from_me: source.is_from_me,
             push_name: if source.is_from_me { String::new() } else { info.push_name.clone() },
             business_name: None,
@@ -180,10 +176,10 @@ impl Intake {
         if !matches!(receipt.r#type, ReceiptType::Read | ReceiptType::Played) || !is_bridged(&receipt.source.chat) {
             return Ok(());
         }
-        let mut tx = self.store.begin_line("intake.receipt").await?;
-        let reader = self.canonical(&mut tx, &receipt.source.sender, receipt.source.sender_alt.as_ref()).await?;
-        let chat = ChatId::new(self.canonical(&mut tx, &receipt.source.chat, None).await?.as_str());
-        let portal = self.portal_of(&mut tx, &login, &chat, &reader).await?;
+        let mut batch = self.begin("intake.receipt").await?;
+        let reader = self.canonical(&mut batch, &receipt.source.sender, receipt.source.sender_alt.as_ref()).await?;
+        let chat = ChatId::new(self.canonical(&mut batch, &receipt.source.chat, None).await?.as_str());
+        let portal = self.portal_of(&mut batch, &login, &chat, &reader).await?;
         let row = ReceiptRow {
             reader: reader.as_str().into(),
             ids: receipt.message_ids.clone(),
@@ -199,8 +195,8 @@ impl Intake {
             kind: RECEIPT,
             body: serde_json::to_vec(&row).unwrap_or_default(),
         };
-        let new = self.store.put_arrival(&mut tx, &arrival).await?;
-        tx.commit().await?;
+        let new = self.store.put_arrival(&mut batch.tx, &arrival).await?;
+        self.commit(batch).await?;
         if new {
             self.store.bell().ring(arrival.lane);
         }
@@ -208,61 +204,68 @@ impl Intake {
     }
 
     /// The person's LID when known from the stanza, from memory or from the database; else the id itself.
-    async fn canonical(&self, tx: &mut Tx, jid: &Jid, alt: Option<&Jid>) -> Result<GhostId> {
+    async fn canonical(&self, batch: &mut Batch, jid: &Jid, alt: Option<&Jid>) -> Result<GhostId> {
         let id = bare(jid);
         if jid.server != Server::Pn {
             if let Some(pn) = alt.filter(|alt| alt.server == Server::Pn) {
-                self.learn(tx, bare(pn), id.clone()).await?;
+                self.learn(batch, bare(pn), id.clone()).await?;
             }
             return Ok(id);
         }
         if let Some(lid) = alt.filter(|alt| alt.server == Server::Lid) {
             let lid = bare(lid);
-            self.learn(tx, id, lid.clone()).await?;
+            self.learn(batch, id, lid.clone()).await?;
             return Ok(lid);
         }
         let known = self.aliases.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
         if let Some(lid) = known {
             return Ok(lid);
         }
-        match self.store.find_lid_in(tx, &id).await? {
+        match self.store.find_lid_in(&mut batch.tx, &id).await? {
             Some(lid) => {
-                self.remember_alias(id, lid.clone());
+                batch.learnt.push((id, lid.clone()));
                 Ok(lid)
             }
             None => Ok(id),
         }
     }
 
-    async fn learn(&self, tx: &mut Tx, pn: GhostId, lid: GhostId) -> Result<()> {
+    async fn learn(&self, batch: &mut Batch, pn: GhostId, lid: GhostId) -> Result<()> {
         let known = self.aliases.lock().unwrap_or_else(PoisonError::into_inner).get(&pn) == Some(&lid);
         if !known {
-            self.store.put_alias_in(tx, &pn, &lid).await?;
-            self.store.join_ids_in(tx, &pn, &lid).await?;
-            self.remember_alias(pn, lid);
+            if self.store.put_alias_in(&mut batch.tx, &pn, &lid).await? {
+                self.store.join_ids_in(&mut batch.tx, &pn, &lid).await?;
+            }
+            batch.learnt.push((pn, lid));
         }
         Ok(())
     }
 
-    fn remember_alias(&self, pn: GhostId, lid: GhostId) {
+    async fn begin(&self, what: &'static str) -> Result<Batch> {
+        Ok(Batch { tx: self.store.begin_line(what).await?, learnt: Vec::new() })
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<()> {
+        batch.tx.commit().await?;
         let mut aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
         if aliases.len() >= MEMORY {
             aliases.clear();
         }
-        aliases.insert(pn, lid);
+        aliases.extend(batch.learnt);
+        Ok(())
     }
 
-    async fn portal_of(&self, tx: &mut Tx, login: &LoginId, chat: &ChatId, sender: &GhostId) -> Result<PortalId> {
+    async fn portal_of(&self, batch: &mut Batch, login: &LoginId, chat: &ChatId, sender: &GhostId) -> Result<PortalId> {
         let known = self.portals.lock().unwrap_or_else(PoisonError::into_inner).get(chat).copied();
         if let Some(portal) = known {
             return Ok(portal);
         }
-        let record = self.store.find_login_in(tx, login).await?;
+        let record = self.store.find_login_in(&mut batch.tx, login).await?;
         let own = record.as_ref().map(|record| record.own.as_str());
         let owner = record.as_ref().map_or("", |record| record.mxid.as_str());
         let kind = if own == Some(chat.as_str()) { PortalKind::Own } else { PortalKind::Direct };
-        let portal = self.store.find_or_make_portal_in(tx, chat, Some(login), owner, kind).await?;
-        self.store.join_portal_in(tx, portal.id, login).await?;
+        let portal = self.store.find_or_make_portal_in(&mut batch.tx, chat, Some(login), owner, kind).await?;
+        self.store.join_portal_in(&mut batch.tx, portal.id, login).await?;
         // A new row may still be rolled back: only what was there before is remembered.
         if portal.room.is_some() && sender.as_str() == chat.as_str() {
             let mut portals = self.portals.lock().unwrap_or_else(PoisonError::into_inner);
@@ -291,9 +294,10 @@ impl InboundDurabilityHook for Intake {
             Ok(login) => self.store_batch(&login, batch).await.map_err(anyhow::Error::from),
             Err(refused) => Err(refused),
         };
+        if let Err(error) = &stored {
+            tracing::error!(%error, "received messages could not be stored; WhatsApp keeps them");
+        }
         if stored.is_err() {
-            // What was learnt in a transaction that did not commit is not known.
-            self.aliases.lock().unwrap_or_else(PoisonError::into_inner).clear();
             self.failing.store(true, Ordering::SeqCst);
             self.failed.notify_one();
         }

@@ -9,28 +9,32 @@
 //! rows of the client are in the database, and what was not acknowledged comes again.
 
 use super::dial::Dial;
-use super::intake::{Intake, bare};
+use super::intake::Intake;
 use super::linking::{LinkMethod, LinkStep};
 use super::outgoing::Acks;
+use super::sink::Sink;
 use super::{LineNews, LineSetup};
 use crate::ids::{DeviceKey, LoginId};
 use crate::masked::Masked;
-use crate::store::StoreError;
-use crate::store::logins::Own;
-use crate::store::wa_backend::{LineBackend, UnknownDuplicate};
+use crate::store::logins::Owner;
+use crate::store::wa_backend::LineBackend;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use whatsapp_rust::pair_code::PairCodeOptions;
-use whatsapp_rust::prelude::{Client, Event, EventInterest, MessageInfo, TokioRuntime};
+use whatsapp_rust::prelude::{Client, Event, EventInterest, TokioRuntime};
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::wacore::store::DevicePropsOverride;
-use whatsapp_rust::wacore::types::events::{EventHandler, PairSuccess};
 use whatsapp_rust::{CacheConfig, waproto};
 
-/// Events of one client waiting for the line's task. Full: what may be dropped (receipts) is dropped.
-const EVENT_BUFFER: usize = 4096;
+/// First pause between two tries; doubled for each client that ends soon.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+/// A client that lived longer than this was a good one.
+const GOOD_RUN: Duration = Duration::from_secs(60);
+/// How long WhatsApp may take to give the first code of a linking.
+const FIRST_CODE: Duration = Duration::from_secs(60);
 /// Longest pause between two tries of a line that keeps failing.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
@@ -73,7 +77,7 @@ pub(super) struct Link {
 }
 
 /// Why one client ended.
-enum Ending {
+pub(super) enum Ending {
     /// The line was told to stop.
     Stopped,
     /// The device is gone, or linking came to its end.
@@ -126,16 +130,22 @@ impl Line {
         }
     }
 
-    fn login_id(&self) -> Option<LoginId> {
+    pub(super) fn login_id(&self) -> Option<LoginId> {
         self.login.borrow().clone()
     }
 
     /// Runs the line until it is stopped or logged out.
     pub(super) async fn run(self: Arc<Self>, setup: LineSetup, link: Option<Link>) {
         let _ended = self.ended.clone().drop_guard();
-        let mut pause = Duration::from_secs(1);
+        let mut pause = SHORTEST_PAUSE;
         loop {
+            let begun = Instant::now();
             let ending = match self.run_one_client(&setup, link.as_ref()).await {
+                // A client that ends soon, again and again, must not become a storm of connections.
+                Ok(Ending::Again(wait)) => {
+                    pause = if begun.elapsed() > GOOD_RUN { SHORTEST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+                    Ending::Again(wait.max(pause))
+                }
                 Ok(ending) => ending,
                 Err(error) => {
                     tracing::warn!(login = %self.masked(), error = %error, "a connection to WhatsApp could not be set up");
@@ -166,6 +176,12 @@ impl Line {
                 }
             }
         }
+        // After the client is gone: a living one would write its rows again.
+        if matches!(*self.state.borrow(), LineState::LoggedOut { .. })
+            && let Err(error) = setup.store.delete_device(&self.device).await
+        {
+            tracing::warn!(%error, "the rows of a logged-out device were not deleted");
+        }
     }
 
     async fn run_one_client(&self, setup: &LineSetup, link: Option<&Link>) -> anyhow::Result<Ending> {
@@ -175,12 +191,14 @@ impl Line {
         let backend = LineBackend::new(setup.store.clone(), setup.sealer.clone(), self.device.clone());
         let intake = Intake::new(setup.store.clone(), self.login.subscribe());
         let client = self.build_client(setup, backend.clone(), intake.clone()).await?;
-        let (events, mut received) = mpsc::channel(EVENT_BUFFER);
-        client.subscribe(EventInterest::ALL, Arc::new(Sink { events, acks: self.acks.clone() })).detach();
+        let (sink, mut received, mut receipts) = Sink::new(self.acks.clone());
+        client.subscribe(EventInterest::ALL, Arc::new(sink)).detach();
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
         let running = client.clone();
         let mut run = tokio::spawn(async move { running.run().await });
+        let mut no_code_until = None;
         if let (Some(link), None) = (link, self.login_id()) {
+            no_code_until = Some(Instant::now() + FIRST_CODE);
             self.begin_linking(&client, link).await;
         }
         let ending = loop {
@@ -188,19 +206,28 @@ impl Line {
                 () = self.stop.cancelled() => break Ending::Stopped,
                 () = intake.failed() => break Ending::Again(Duration::from_millis(100)),
                 () = backend.wait_poisoned() => break Ending::Again(Duration::from_millis(100)),
+                () = tokio::time::sleep_until(no_code_until.unwrap_or_else(Instant::now)), if no_code_until.is_some() => {
+                    let tell = "WhatsApp can't be reached, so there is no code to show. Please try again later.";
+                    self.fail_linking(link, tell).await;
+                    break Ending::Final;
+                }
                 _ = &mut run => break self.ending_of_run(&mut received, setup, &client, &intake, link).await,
                 () = backend.wait_unknown_duplicate() => self.ask_for_lost(&backend, &intake, &client).await,
-                () = backend.wait_learnt_alias() => {
-                    let learnt = backend.take_learnt_aliases();
-                    if let Err(error) = intake.join_learnt(&learnt.pairs).await {
-                        tracing::warn!(%error, "two ids of a person were not joined");
+                Some(event) = received.recv() => {
+                    no_code_until = None;
+                    // What an earlier process or client noted is looked at with every connection.
+                    if matches!(*event, Event::Connected(_)) {
+                        self.ask_for_lost(&backend, &intake, &client).await;
+                    }
+                    if let Some(ending) = self.handle(&event, setup, &client, &intake, link).await {
+                        break ending;
                     }
                 }
-                event = received.recv() => {
-                    if let Some(event) = event
-                        && let Some(ending) = self.handle(&event, setup, &client, &intake, link).await
+                Some(receipt) = receipts.recv() => {
+                    if let Event::Receipt(receipt) = &*receipt
+                        && let Err(error) = intake.store_receipt(receipt).await
                     {
-                        break ending;
+                        tracing::debug!(login = %self.masked(), %error, "a receipt was not stored");
                     }
                 }
             }
@@ -211,32 +238,6 @@ impl Line {
             run.abort();
         }
         Ok(ending)
-    }
-
-    /// Messages WhatsApp delivered again that neither the library nor we have: a kill at the wrong millisecond
-    /// lost them, and the phone is asked for them.
-    async fn ask_for_lost(&self, backend: &LineBackend, intake: &Intake, client: &Arc<Client>) {
-        let noted = match backend.take_unknown_duplicates(100).await {
-            Ok(noted) => noted,
-            Err(error) => return tracing::warn!(%error, "the list of doubtful messages can not be read"),
-        };
-        for duplicate in noted {
-            match intake.has_seen(&duplicate).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    tracing::warn!(login = %self.masked(), "a message was lost by a kill; asking the phone for it");
-                    let Some(info) = info_of(&duplicate) else { continue };
-                    if let Err(error) = client.send_pdo_placeholder_resend_request(&info).await {
-                        tracing::warn!(%error, "the phone could not be asked");
-                        continue;
-                    }
-                }
-                Err(error) => return tracing::warn!(%error, "a doubtful message could not be looked up"),
-            }
-            if let Err(error) = backend.settle_unknown_duplicate(&duplicate).await {
-                tracing::warn!(%error, "a doubtful message stays noted");
-            }
-        }
     }
 
     /// What the run task left in the channel decides; a plain end means: connect again.
@@ -329,19 +330,14 @@ impl Line {
                 self.set_state(setup, LineState::Connected).await;
             }
             Event::Disconnected(_) => {
+                // Their acknowledgements can not come any more; the senders look again instead of waiting.
+                self.acks.forget_all();
                 self.set_state(setup, LineState::Offline { why: "The connection to WhatsApp was lost.".into() }).await;
             }
             Event::SelfPushNameUpdated(_) => self.look_away(client).await,
-            Event::Receipt(receipt) => {
-                if let Err(error) = intake.store_receipt(receipt).await {
-                    tracing::debug!(login = %self.masked(), %error, "a receipt was not stored");
-                }
-            }
             Event::Messages(batch) if !batch.hook_committed => {
                 // Recovered through the phone, outside the hook: stored here, late but once.
-                if let Err(error) = intake.store_outside_hook(&batch.messages).await {
-                    tracing::warn!(login = %self.masked(), %error, "messages recovered through the phone were not stored");
-                }
+                self.store_recovered(&batch.messages, intake).await;
             }
             Event::UndecryptableMessage(lost) if lost.info.source.is_from_me => {
                 // The library asks the sender of others' messages again, and nobody for our own other devices'.
@@ -406,82 +402,12 @@ impl Line {
         None
     }
 
-    /// Records a finished pairing: device, login and owner in one transaction, after the library's keys are
-    /// durable (its confirmation may leave before they are).
-    async fn bind(
-        &self,
-        success: &PairSuccess,
-        setup: &LineSetup,
-        client: &Arc<Client>,
-        link: Option<&Link>,
-    ) -> Option<Ending> {
-        let link = link?;
-        if let Err(error) = client.persistence_manager().flush().await {
-            tracing::error!(%error, "the keys of a new device could not be stored");
-            return self
-                .fail_linking(Some(link), "The database did not take the new device's keys; please try again.")
-                .await;
-        }
-        let login = LoginId::new(success.id.user.to_string());
-        match self.record_login(success, &login, setup, link).await {
-            Ok(true) => {
-                self.login.send_replace(Some(login.clone()));
-                setup.adopt(&login, &self.device).await;
-                tracing::info!(login = %self.masked(), "linked");
-                self.step(link, LinkStep::Linked { login }).await;
-                None
-            }
-            Ok(false) => {
-                client.logout().await;
-                let tell = "This WhatsApp account is already linked by another person on this bridge. They have to log out first.";
-                self.fail_linking(Some(link), tell).await
-            }
-            Err(error) => {
-                tracing::error!(%error, "a new login could not be stored");
-                client.logout().await;
-                self.fail_linking(Some(link), "The database did not take the new login; please try again.").await
-            }
-        }
-    }
-
-    async fn record_login(
-        &self,
-        success: &PairSuccess,
-        login: &LoginId,
-        setup: &LineSetup,
-        link: &Link,
-    ) -> Result<bool, StoreError> {
-        let store = &setup.store;
-        let (pn, lid) = (bare(&success.id), bare(&success.lid));
-        let known_lid = (!success.lid.user.is_empty()).then_some(&lid);
-        let before = store.find_login(login).await?;
-        let mut tx = store.begin("login.bind").await?;
-        store.release_login_in(&mut tx, login, &link.mxid).await?;
-        if !store.put_login_in(&mut tx, login, &link.mxid, &self.device, Own { lid: known_lid, pn: &pn }).await? {
-            return Ok(false);
-        }
-        store.bind_device(&mut tx, &self.device, login).await?;
-        if let Some(lid) = known_lid {
-            store.put_alias_in(&mut tx, &pn, lid).await?;
-            store.join_ids_in(&mut tx, &pn, lid).await?;
-        }
-        tx.commit().await?;
-        if let Some(old) = before.filter(|old| old.device != self.device) {
-            setup.retire(login, &old.device).await;
-            store.delete_device(&old.device).await?;
-        }
-        Ok(true)
-    }
-
     async fn logged_out(&self, setup: &LineSetup, why: &str) -> Ending {
-        if let Some(login) = self.login_id() {
-            if let Err(error) = setup.store.log_out(&login, why).await {
-                tracing::error!(%error, "a logout could not be stored");
-                return Ending::Again(Duration::from_secs(5));
-            }
-            if let Err(error) = setup.store.delete_device(&self.device).await {
-                tracing::warn!(%error, "the rows of a logged-out device were not deleted");
-            }
+        if let Some(login) = self.login_id()
+            && let Err(error) = setup.store.log_out(&login, &self.device, why, Owner::MustHear).await
+        {
+            tracing::error!(%error, "a logout could not be stored");
+            return Ending::Again(Duration::from_secs(5));
         }
         self.set_state(setup, LineState::LoggedOut { why: why.into() }).await;
         Ending::Final
@@ -495,12 +421,12 @@ impl Line {
         }
     }
 
-    async fn fail_linking(&self, link: Option<&Link>, tell: &str) -> Option<Ending> {
+    pub(super) async fn fail_linking(&self, link: Option<&Link>, tell: &str) -> Option<Ending> {
         self.step(link?, LinkStep::Failed { tell: tell.into() }).await;
         Some(Ending::Final)
     }
 
-    async fn step(&self, link: &Link, step: LinkStep) {
+    pub(super) async fn step(&self, link: &Link, step: LinkStep) {
         if link.steps.send(step).await.is_err() {
             tracing::debug!("nobody watches a linking any more");
         }
@@ -518,38 +444,7 @@ impl Line {
         }
     }
 
-    fn masked(&self) -> Masked {
+    pub(super) fn masked(&self) -> Masked {
         Masked::phone(self.login_id().as_ref().map_or("", LoginId::as_str))
-    }
-}
-
-/// The little that is known of a message nobody has.
-fn info_of(duplicate: &UnknownDuplicate) -> Option<Arc<MessageInfo>> {
-    let mut info = MessageInfo::default();
-    info.id.clone_from(&duplicate.id);
-    info.source.chat = duplicate.chat.parse().ok()?;
-    info.source.sender = duplicate.sender.parse().ok()?;
-    Some(Arc::new(info))
-}
-
-/// Takes the library's events on its receive path: acknowledgements at once, the rest into the line's channel.
-struct Sink {
-    events: mpsc::Sender<Arc<Event>>,
-    acks: Arc<Acks>,
-}
-
-impl EventHandler for Sink {
-    fn handle_event(&self, event: Arc<Event>) {
-        match &*event {
-            Event::ServerAck(ack) => self.acks.take(ack),
-            // Committed by the hook already, and the bell was rung.
-            Event::Messages(batch) if batch.hook_committed => {}
-            Event::ChatPresence(_) | Event::Presence(_) | Event::Notification(_) => {}
-            _ => {
-                if self.events.try_send(event).is_err() {
-                    tracing::warn!("an event of the WhatsApp connection was dropped: its buffer is full");
-                }
-            }
-        }
     }
 }

@@ -68,6 +68,11 @@ impl Acks {
         }
     }
 
+    /// Tells everybody who waits that no word will come on this connection.
+    pub fn forget_all(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn wait_for(&self, id: &WaMessageId) -> oneshot::Receiver<Word> {
         let (waiter, word) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id.as_str().to_owned(), waiter);

@@ -1,0 +1,68 @@
+//! Takes the library's events on its receive path: acknowledgements at once, the rest into two channels.
+//!
+//! Called inline by the library, so it never waits. Receipts come in floods and may be dropped: a later receipt names
+//! the later message. Everything else is rare; its channel is far larger than what a connection's life brings.
+
+use super::outgoing::Acks;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use whatsapp_rust::prelude::Event;
+use whatsapp_rust::wacore::types::events::EventHandler;
+use whatsapp_rust::wacore::types::presence::ReceiptType;
+
+/// Receipts waiting to be stored.
+const RECEIPTS: usize = 1024;
+/// Other events waiting for the line's task.
+const EVENTS: usize = 8192;
+
+/// One client's sink.
+pub(super) struct Sink {
+    events: mpsc::Sender<Arc<Event>>,
+    receipts: mpsc::Sender<Arc<Event>>,
+    acks: Arc<Acks>,
+}
+
+impl Sink {
+    /// A sink, where its events come out, and where its receipts do.
+    pub(super) fn new(acks: Arc<Acks>) -> (Self, mpsc::Receiver<Arc<Event>>, mpsc::Receiver<Arc<Event>>) {
+        let (events, received) = mpsc::channel(EVENTS);
+        let (receipts, read) = mpsc::channel(RECEIPTS);
+        (Self { events, receipts, acks }, received, read)
+    }
+}
+
+impl EventHandler for Sink {
+    fn handle_event(&self, event: Arc<Event>) {
+        match &*event {
+            Event::ServerAck(ack) => self.acks.take(ack),
+            Event::Receipt(receipt) if matches!(receipt.r#type, ReceiptType::Read | ReceiptType::Played) => {
+                self.receipts
+                    .try_send(event)
+                    .unwrap_or_else(|_| tracing::debug!("a receipt was dropped: too many at once"));
+            }
+            // Committed by the hook already, and the bell was rung.
+            Event::Messages(batch) if batch.hook_committed => {}
+            Event::Connected(_)
+            | Event::Disconnected(_)
+            | Event::PairSuccess(_)
+            | Event::PairError(_)
+            | Event::PairingQrCode(_)
+            | Event::PairingCode(_)
+            | Event::PairingQrCodesExhausted(_)
+            | Event::QrScannedWithoutMultidevice(_)
+            | Event::LoggedOut(_)
+            | Event::StreamReplaced(_)
+            | Event::TemporaryBan(_)
+            | Event::ClientOutdated(_)
+            | Event::ConnectFailure(_)
+            | Event::SelfPushNameUpdated(_)
+            | Event::UndecryptableMessage(_)
+            | Event::Messages(_) => {
+                let dropped =
+                    |_| tracing::error!("an event of the WhatsApp connection was dropped: its buffer is full");
+                self.events.try_send(event).unwrap_or_else(dropped);
+            }
+            _ => {}
+        }
+    }
+}
