@@ -46,10 +46,16 @@ async fn the_shipped_build_refuses_the_simulator_at_a_pairing(world: &mut World)
     world.bridge.start().await?;
     let asked = std::time::Instant::now();
     alice.send_text(management.room(), "login qr").await?;
+    let bridge = &world.bridge;
+    wait::until("the certificate is refused, says the log", wait::STEP, || async {
+        Ok(bridge.log()?.contains("intermediate signature failed").then_some(()))
+    })
+    .await?;
+    let bot = world.bridge.slot().bot();
     let answer = alice
-        .wait_event("the bot says why there is no code", wait::STEP * 3, |event| {
+        .wait_event("the bot says why there is no code", wait::STEP * 2, |event| {
             event.room == management.room()
-                && event.sender == world.bridge.slot().bot()
+                && event.sender == bot
                 && event.arrived >= asked
                 && event.kind == "m.room.message"
         })

@@ -7,7 +7,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 
@@ -20,7 +20,7 @@ static SWEEP: Once = Once::new();
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    kept: bool,
+    kept: AtomicBool,
 }
 
 impl Folder {
@@ -33,7 +33,7 @@ impl Folder {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("{PREFIX}{}-{count}-{name}", std::process::id()));
         std::fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
-        Ok(Self { path, kept: false })
+        Ok(Self { path, kept: AtomicBool::new(false) })
     }
 
     /// Lets every user of this machine make files in the folder (for a server that refuses to run as root).
@@ -46,8 +46,8 @@ impl Folder {
     }
 
     /// Leaves the folder where it is, for a look at what went wrong; the next run sweeps it.
-    pub fn keep(&mut self) {
-        self.kept = true;
+    pub fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
     }
 
     /// Returns where the folder is.
@@ -59,7 +59,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if self.kept || std::thread::panicking() {
+        if self.kept.load(Ordering::Relaxed) || std::thread::panicking() {
             eprintln!("kept for a look, until the next run: {}", self.path.display());
             return;
         }

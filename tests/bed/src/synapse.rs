@@ -94,6 +94,12 @@ impl Synapse {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
+    /// Returns the folder of its settings, database and log.
+    #[must_use]
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
     /// Returns the homeserver's address.
     #[must_use]
     pub fn url(&self) -> String {

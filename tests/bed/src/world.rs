@@ -206,6 +206,7 @@ pub fn run(name: &str, db: Db, homeserver: Homeserver, story: Story) {
         if told.is_err() {
             eprintln!("{}\n\n{name} failed; what is known is above", world.evidence());
             world.folder.keep();
+            world.synapse.folder().keep();
         }
         told
     });
