@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use matrix_bed::chat::Chat;
 use matrix_bed::client::Client;
+use matrix_bed::database::Db;
 use matrix_bed::phones::FaultKind;
 use matrix_bed::process::Process;
 use matrix_bed::wait;
@@ -47,13 +48,13 @@ async fn the_library_can_not_keep_a_message(world: &mut World) -> Result<()> {
     world.bridge.stop().await?;
     // The first write is the library's own trial, the next one a message; then all four attempts at one message fail.
     world.bridge.start_with_kill_points("wa_store.pending=2*off->4*return").await?;
-    wait_connected(world, &chat).await?;
+    chat.begin("kept at once").await?;
     let before = count_connections(world);
     for number in 0..6 {
         chat.contact_says(&format!("kept or not {number}")).await?;
     }
     chat.wait_all(wait::STEP).await?;
-    ensure!(world.bridge.log()?.contains("a received message could not be stored"), "the fault was never met");
+    ensure!(count_failed_writes(world)? == 1, "the fault was never met");
     ensure!(count_connections(world) > before, "the line was not built anew");
     chat.person_says("and back").await?;
     Ok(())
@@ -66,6 +67,10 @@ async fn the_inbox_can_not_be_written_once(world: &mut World) -> Result<()> {
         world.bridge.start_with_kill_points(&format!("from_wa.before_store={passed}*off->1*return")).await?;
         wait_connected(world, &chat).await?;
         let before = count_connections(world);
+        // Each by itself: what is sent in one breath is one batch.
+        for number in 0..passed {
+            chat.begin(&format!("before {passed}, number {number}")).await?;
+        }
         for number in 0..5 {
             chat.contact_says(&format!("after {passed}, number {number}")).await?;
         }
@@ -75,11 +80,16 @@ async fn the_inbox_can_not_be_written_once(world: &mut World) -> Result<()> {
     Ok(())
 }
 
+fn count_failed_writes(world: &World) -> Result<usize> {
+    Ok(world.bridge.log()?.matches("a received message could not be stored").count())
+}
+
 async fn the_database_goes_away_for_a_while(world: &mut World) -> Result<()> {
     let chat = world.begin().await?;
     let token = world.bridge.slot().text("/appservice/hs_token")?.to_owned();
     let before = count_connections(world);
     for round in 0..2 {
+        let met = count_failed_writes(world)?;
         let outage = world.database.take_away().await?;
         for number in 0..4 {
             chat.contact_says(&format!("contact, without a database, round {round}, {number}")).await?;
@@ -89,13 +99,25 @@ async fn the_database_goes_away_for_a_while(world: &mut World) -> Result<()> {
         let (status, answer) = world.bridge.put_transaction(&token, &format!("lost{round}"), empty).await?;
         ensure!(status == 503, "what can't be stored is not taken: {status} {answer}");
         ensure!(world.bridge.is_running()?, "the bridge lives");
+        wait::until("a received message can't be stored", wait::STEP, || async {
+            Ok((count_failed_writes(world)? > met).then_some(()))
+        })
+        .await?;
         outage.end().await?;
         chat.contact_says(&format!("contact, all is well, round {round}")).await?;
         chat.person_says(&format!("person, all is well, round {round}")).await?;
         chat.wait_all(Duration::from_secs(120)).await?;
     }
     ensure!(count_connections(world) > before, "no line was built anew: did nothing fail?");
-    // The lock was a session's, too.
+    // The lock was a session's, too: it is taken again.
+    if world.db == Db::Postgres {
+        let held = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        wait::until("the bridge holds the database's lock", wait::STEP, || async {
+            Ok((world.database.execute(held).await? > 0).then_some(()))
+        })
+        .await?;
+    }
     refuse_second(world).await
 }
 

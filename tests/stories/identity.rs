@@ -13,7 +13,9 @@ matrix_bed::stories! {
         the_own_account_moves_to_its_lid
         both_move_to_their_lids_while_the_bridge_is_down
     }
-    own {}
+    own {
+        a_contact_moves_to_its_lid_while_messages_wait
+    }
 }
 
 /// Everybody says something, and everything arrives; returns who speaks for the contact.
@@ -87,4 +89,37 @@ async fn both_move_to_their_lids_while_the_bridge_is_down(world: &mut World) -> 
     world.bridge.start().await?;
     chat.wait_all(wait::STEP).await?;
     go_on(world, &chat, &ghost).await
+}
+
+async fn a_contact_moves_to_its_lid_while_messages_wait(world: &mut World) -> Result<()> {
+    let (known, _) = begin(world).await?;
+    let dave = world.phones.create_account_by_number("dave")?;
+    let chat = world.chat(known.person(), known.login(), &dave);
+    world.synapse.stop().await?;
+    // Somebody new, stored under the number; the LID is learnt before that is worked on.
+    for number in 0..3 {
+        chat.contact_says(&format!("by number, homeserver down {number}")).await?;
+    }
+    wait_waiting(world, 3).await?;
+    let by_number = "UPDATE portal SET name = name WHERE chat LIKE '%@s.whatsapp.net'";
+    ensure!(world.database.execute(by_number).await? > 0, "the LID was known: this story proves nothing");
+    migrate(world, chat.contact())?;
+    for number in 0..3 {
+        chat.contact_says(&format!("by LID, homeserver down {number}")).await?;
+    }
+    wait_waiting(world, 6).await?;
+    ensure!(world.database.execute(by_number).await? == 0, "the LID was learnt");
+    world.synapse.start_again().await?;
+    chat.wait_all(wait::STEP).await?;
+    let first = chat.wait_in_room("by number, homeserver down 0").await?;
+    go_on(world, &chat, &first.sender).await
+}
+
+async fn wait_waiting(world: &World, rows: u64) -> Result<()> {
+    let what = format!("{rows} rows wait in the bridge's inbox");
+    wait::until(&what, wait::STEP, || async {
+        let waiting = world.bridge.health().await?["inbox"]["waiting"].as_u64();
+        Ok(waiting.is_some_and(|waiting| waiting >= rows).then_some(()))
+    })
+    .await
 }
