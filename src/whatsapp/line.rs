@@ -475,6 +475,15 @@ impl Line {
 
     async fn logged_out(&self, setup: &LineSetup, why: &str) -> Ending {
         if let Some(login) = self.login_id() {
+            match setup.store.find_login(&login).await {
+                // A new link took over: the end of this device is not the end of the login.
+                Ok(Some(record)) if record.device != self.device => return Ending::Final,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(%error, "a login could not be looked up");
+                    return Ending::Again(Duration::from_secs(5));
+                }
+            }
             if let Err(error) = setup.store.log_out(&login, why).await {
                 tracing::error!(%error, "a logout could not be stored");
                 return Ending::Again(Duration::from_secs(5));
