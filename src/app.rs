@@ -50,6 +50,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .await
         .context("the database could not be opened: check database.type and database.uri")?;
     let lock = Lock::take(&store, config.database.sqlite_path().as_deref()).await?;
+    let (guarded, guarding) = (store.clone(), stop.clone());
+    let keeper = tokio::spawn(async move {
+        let kept = lock.keep(&guarded, &guarding).await;
+        guarding.cancel();
+        kept
+    });
     let sealer = Sealer::new(config.encryption.pickle_key.reveal());
     sealer.prove(&store).await?;
     let matrix = Matrix::new(matrix_settings(&config), store.clone())?;
@@ -83,9 +89,16 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     bridge.intake().finish().await;
     server.abort();
-    lock.give_back().await;
+    let kept = keeper.await?;
+    let ended = match kept {
+        Ok(lock) => {
+            lock.give_back().await;
+            started
+        }
+        Err(lost) => Err(lost.into()),
+    };
     store.close().await;
-    started
+    ended
 }
 
 async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Result<()> {
