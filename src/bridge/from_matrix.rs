@@ -94,6 +94,14 @@ impl Bridge {
             self.matrix().join(&room, bot).await?;
             if self.matrix().get_state(&room, "m.room.encryption", "").await?.is_some() {
                 self.move_to_unencrypted(event).await?;
+            } else if self.matrix().joined_members(&room).await?.len() > 2 {
+                // Words there are not for the bot alone, and its words about an account are not for everybody.
+                let prefix = &self.config().bridge.command_prefix;
+                let hello = format!(
+                    "Hello, I'm the WhatsApp bridge. Here I listen to words behind `{prefix}` only, such as \
+                     `{prefix} help`. To link your WhatsApp account, start a chat with me alone."
+                );
+                self.say(&room, &hello, &event.room_id, "hello").await?;
             } else {
                 self.store().set_management_room(&event.sender, room.as_str()).await?;
                 let prefix = &self.config().bridge.command_prefix;
