@@ -44,7 +44,7 @@ impl Bridge {
     /// [`Halt`] when database or homeserver fail; the reservation stays.
     pub async fn deliver(&self, known: &Known, delivery: &Delivery<'_>) -> Result<(), Halt> {
         let key = &delivery.key;
-        let txn = self.store().derive().mx_txn(key.portal, &key.sender, &key.wa_id, key.part);
+        let mut txn = self.store().derive().mx_txn(key.portal, &key.sender, &key.wa_id, key.part);
         let reservation = Reservation {
             key,
             event_id: None,
@@ -63,8 +63,11 @@ impl Bridge {
                 return self.settle_delivery(delivery, None).await;
             }
             if self.store().clock().now_ms() - before.tried_at > HOMESERVER_MEMORY {
-                look_since = Some(before.tried_at - CLOCK_SLACK);
+                // The event carries WhatsApp's time, which may be long before the first attempt.
+                look_since = Some(before.tried_at.min(delivery.ts) - CLOCK_SLACK);
             }
+            // Made from the author's other id, when that was learnt between two attempts.
+            txn = before.txn_id.unwrap_or(txn);
         }
         self.ready_member(known, delivery.user).await?;
         let event = match look_since {

@@ -5,7 +5,7 @@ use super::deliver::Delivery;
 use super::people::{Facts, Halt};
 use crate::convert::arrival::WaArrival;
 use crate::convert::text;
-use crate::ids::{GhostId, LoginId, PortalId, WaMessageId};
+use crate::ids::{LoginId, PortalId, WaMessageId};
 use crate::store::StoreError;
 use crate::store::inbox::InboxRow;
 use crate::store::messages::PartKey;
@@ -45,12 +45,9 @@ impl Bridge {
         let arrival = WaArrival::from_bytes(&row.body).map_err(|_| unreadable("the stored arrival can not be read"))?;
         let message = arrival.message().map_err(|_| unreadable("the stored message can not be read"))?;
         let parts = text::from_whatsapp(&message);
-        let key = |part: i64| PartKey {
-            portal,
-            sender: GhostId::new(arrival.sender.as_str()),
-            wa_id: WaMessageId::new(arrival.id.as_str()),
-            part,
-        };
+        let sender = self.person_of(&arrival.sender).await?;
+        let key =
+            |part: i64| PartKey { portal, sender: sender.clone(), wa_id: WaMessageId::new(arrival.id.as_str()), part };
         if parts.is_empty() {
             return Ok(self.store().settle_row(row.seq).await?);
         }
@@ -63,7 +60,6 @@ impl Bridge {
             self.store().settle_row_in(&mut tx, row.seq).await?;
             return Ok(tx.commit().await?);
         }
-        let sender = GhostId::new(arrival.sender.as_str());
         let facts = Facts { push_name: &arrival.push_name, business_name: arrival.business_name.as_deref() };
         let user = self.ready_ghost(&sender, facts).await?;
         let known = self.ready_room(portal, login).await?;

@@ -85,6 +85,19 @@ impl Halt {
 }
 
 impl Bridge {
+    /// The person as they are known now: a row may have been stored under the phone number before the LID was learnt,
+    /// and everything kept under the number has moved to the LID since.
+    ///
+    /// # Errors
+    /// [`Halt`] when the database fails.
+    pub async fn person_of(&self, stored: &str) -> Result<GhostId, Halt> {
+        let id = GhostId::new(stored);
+        if !stored.ends_with("@s.whatsapp.net") {
+            return Ok(id);
+        }
+        Ok(self.store().find_lid(&id).await?.unwrap_or(id))
+    }
+
     /// The person's user id, with account, device and name in place.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 use super::Bridge;
 use super::people::{Facts, Halt};
 use crate::ids::{GhostId, LoginId, PortalId, WaMessageId};
+use crate::matrix::error::MatrixError;
 use crate::store::inbox::InboxRow;
 use crate::store::messages::Message;
 use crate::store::portals::Portal;
@@ -37,11 +38,18 @@ impl Bridge {
         if let Some(event) = newest.and_then(|message| message.event_id)
             && let Ok(event) = EventId::parse(event)
         {
-            let reader = GhostId::new(receipt.reader.as_str());
+            let reader = self.person_of(&receipt.reader).await?;
             let user = self.ready_ghost(&reader, Facts::default()).await?;
             let known = self.ready_room(portal, login).await?;
             self.ready_member(&known, &user).await?;
-            self.matrix().mark_read(&known.room, &user, &event).await?;
+            match self.matrix().mark_read(&known.room, &user, &event).await {
+                // Kicked, or left, since it was noted.
+                Err(MatrixError::Forbidden { .. }) => {
+                    self.bring_in(&known, &user).await?;
+                    self.matrix().mark_read(&known.room, &user, &event).await?;
+                }
+                marked => marked?,
+            }
         }
         Ok(self.store().settle_row(row.seq).await?)
     }

@@ -32,6 +32,8 @@ pub struct Message {
     pub state: MessageState,
     /// The Matrix event, once known.
     pub event_id: Option<String>,
+    /// The transaction id it is sent with, for messages into Matrix: stored, never derived again.
+    pub txn_id: Option<String>,
     /// User who sends or sent the event.
     pub mx_sender: String,
     /// WhatsApp time, milliseconds since 1970.
@@ -84,13 +86,13 @@ pub struct Unread {
 }
 
 const COLUMNS: &str = "-- message.find
-    SELECT portal_id, sender, wa_id, part, origin, state, event_id, mx_sender, ts, tried_at, body FROM message
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body FROM message
     WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND part = $4";
 const BY_EVENT: &str = "-- message.by_event
-    SELECT portal_id, sender, wa_id, part, origin, state, event_id, mx_sender, ts, tried_at, body FROM message
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body FROM message
     WHERE event_id = $1 AND part = 0";
 const BY_WA_ID: &str = "-- message.by_wa_id
-    SELECT portal_id, sender, wa_id, part, origin, state, event_id, mx_sender, ts, tried_at, body FROM message
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body FROM message
     WHERE portal_id = $1 AND wa_id = $2 AND state = 'sent' AND event_id IS NOT NULL ORDER BY part DESC LIMIT 1";
 const RESERVE: &str = "-- message.reserve
     INSERT INTO message (portal_id, sender, wa_id, part, origin, kind, state, event_id, txn_id, mx_sender, login_id, ts, tried_at, read_at, body)
@@ -250,6 +252,7 @@ fn read_message(row: &AnyRow) -> Result<Message> {
         from_matrix: text("origin")? == "mx",
         state,
         event_id: row.try_get("event_id").named("message.read")?,
+        txn_id: row.try_get("txn_id").named("message.read")?,
         mx_sender: text("mx_sender")?,
         ts: number("ts")?,
         tried_at: number("tried_at")?,
