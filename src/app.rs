@@ -51,7 +51,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let store = Store::open(&config.database.sqlx_url(), crate::clock::Clock::system())
         .await
         .context("the database could not be opened: check database.type and database.uri")?;
-    let mut lock = Lock::take(&store, config.database.sqlite_path().as_deref()).await?;
+    let lock = Lock::take(&store, config.database.sqlite_path().as_deref()).await?;
+    let (guarded, guarding) = (store.clone(), stop.clone());
+    let keeper = tokio::spawn(async move {
+        let kept = lock.keep(&guarded, &guarding).await;
+        guarding.cancel();
+        kept
+    });
     let sealer = Sealer::new(config.encryption.pickle_key.reveal());
     sealer.prove(&store).await?;
     let matrix = Matrix::new(matrix_settings(&config), store.clone())?;
@@ -73,13 +79,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         () = stop.cancelled() => Ok(()),
         started = start(&bridge, news) => started,
     };
-    let mut ended = started;
-    if ended.is_ok() && !stop.is_cancelled() {
+    if started.is_ok() && !stop.is_cancelled() {
         tracing::info!("the bridge is running");
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = lock.lost() => ended = Err(anyhow::anyhow!("the lock of the database was lost with its connection")),
-        }
+        stop.cancelled().await;
     }
     tracing::info!("stopping");
     stop.cancel();
@@ -90,13 +92,18 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let closing = async {
         bridge.intake().finish().await;
         server.abort();
-        lock.give_back().await;
+        let ended = match keeper.await? {
+            Ok(lock) => {
+                lock.give_back().await;
+                started
+            }
+            Err(lost) => Err(lost.into()),
+        };
         store.close().await;
+        ended
     };
-    if tokio::time::timeout(CLOSE_DEADLINE, closing).await.is_err() {
-        tracing::warn!("the database did not close in time");
-    }
-    ended
+    let closed = tokio::time::timeout(CLOSE_DEADLINE, closing).await;
+    closed.context("the database did not close in time").flatten()
 }
 
 async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Result<()> {

@@ -95,7 +95,8 @@ impl LineSetup {
         }
     }
 
-    /// Stops the line of a login's former device.
+    /// Unlinks a login's former device on WhatsApp (best effort) and stops its line: the phone would keep it in its
+    /// list of linked devices for good.
     async fn retire(&self, login: &LoginId, device: &DeviceKey) {
         let Some(shared) = self.registry.upgrade() else { return };
         let old = {
@@ -104,6 +105,11 @@ impl LineSetup {
             if is_old { lines.remove(login) } else { None }
         };
         if let Some(line) = old {
+            if let Some(client) = line.client()
+                && tokio::time::timeout(Duration::from_secs(10), client.logout()).await.is_err()
+            {
+                tracing::warn!("WhatsApp did not confirm that a former device is unlinked");
+            }
             line.stop_and_wait().await;
         }
     }

@@ -100,10 +100,11 @@ impl Bridge {
             if self.matrix().get_state(&room, "m.room.encryption", "").await?.is_some() {
                 self.move_to_unencrypted(event).await?;
             } else if self.matrix().joined_members(&room).await?.len() > 2 {
-                // What is said in a management room is for one person alone.
+                // Words there are not for the bot alone, and its words about an account are not for everybody.
                 let prefix = &self.config().bridge.command_prefix;
                 let hello = format!(
-                    "Hello, I'm the WhatsApp bridge. Others are in this room, so put `{prefix}` before a command."
+                    "Hello, I'm the WhatsApp bridge. Here I listen to words behind `{prefix}` only, such as \
+                     `{prefix} help`. To link your WhatsApp account, start a chat with me alone."
                 );
                 self.say(&room, &hello, &event.room_id, "hello").await?;
             } else {

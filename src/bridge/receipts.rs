@@ -6,6 +6,7 @@
 use super::Bridge;
 use super::people::{Facts, Halt};
 use crate::ids::{LoginId, PortalId, WaMessageId};
+use crate::matrix::error::MatrixError;
 use crate::store::inbox::InboxRow;
 use crate::store::messages::Message;
 use crate::store::portals::Portal;
@@ -42,6 +43,11 @@ impl Bridge {
             self.ready_member(&known, &user).await?;
             match self.matrix().mark_read(&known.room, &user, &event).await {
                 Ok(()) => {}
+                // Kicked, or left, since it was noted.
+                Err(MatrixError::Forbidden { .. }) => {
+                    self.bring_in(&known, &user).await?;
+                    self.matrix().mark_read(&known.room, &user, &event).await?;
+                }
                 Err(error) => match error.verdict() {
                     blocked @ Verdict::Blocked(_) => return Err(Halt::Verdict(blocked)),
                     // A read mark is not worth holding the room's messages for.

@@ -9,7 +9,8 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Any, Row};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
 /// Why the lock was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,12 @@ pub enum Lock {
 
 /// A number of our own for Postgres' advisory locks.
 const ADVISORY_KEY: i64 = 0x6d77_6272_6964_6765;
+/// How often a session that holds the lock is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long a server may take to miss a session of ours before its lock counts as somebody else's.
+const LOST_SESSION: Duration = Duration::from_secs(60);
+const LOOK: &str = "-- lock.look
+    SELECT 1";
 const TRY_LOCK: &str = "-- lock.take
     SELECT CASE WHEN pg_try_advisory_lock($1) THEN 1 ELSE 0 END AS taken";
 const UNLOCK: &str = "-- lock.give_back
@@ -79,15 +86,34 @@ impl Lock {
         }
     }
 
-    /// Ends when the lock is lost: its connection to the server broke, so another process may take it.
-    pub async fn lost(&mut self) {
-        let Self::Connection(connection) = self else { return std::future::pending().await };
+    /// Sees to it that the lock stays held until `stop`: on Postgres it is gone with its session, when the server
+    /// restarts for instance, and is taken again.
+    ///
+    /// # Errors
+    /// [`LockError::Taken`] when somebody else holds it now; this process must end.
+    pub async fn keep(mut self, store: &Store, stop: &CancellationToken) -> Result<Self, LockError> {
+        let mut taken_since = None;
         loop {
-            tokio::time::sleep(Duration::from_secs(5)).await;
-            let alive =
-                tokio::time::timeout(Duration::from_secs(20), sqlx::query("SELECT 1").execute(&mut ***connection));
-            if !matches!(alive.await, Ok(Ok(_))) {
-                return;
+            tokio::select! {
+                () = stop.cancelled() => return Ok(self),
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            let Self::Connection(connection) = &mut self else { continue };
+            if sqlx::query(LOOK).execute(&mut ***connection).await.is_ok() {
+                continue;
+            }
+            match Self::take_connection(store).await {
+                Ok(lock) => {
+                    tracing::warn!("the session that held the database's lock was lost; another one holds it");
+                    (self, taken_since) = (lock, None);
+                }
+                // Perhaps by our own lost session, which the server has not missed yet.
+                Err(LockError::Taken) => {
+                    if taken_since.get_or_insert_with(Instant::now).elapsed() > LOST_SESSION {
+                        return Err(LockError::Taken);
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "the database's lock can not be looked at"),
             }
         }
     }

@@ -48,7 +48,7 @@ const PUT: &str = "-- login.put
     INSERT INTO login (login_id, mxid, device_key, lid, pn, push_name, state, reason, since, told)
     VALUES ($1, $2, $3, $4, $5, '', 'linked', '', $6, 1)
     ON CONFLICT (login_id) DO UPDATE SET device_key = excluded.device_key, lid = excluded.lid, pn = excluded.pn,
-        state = 'linked', reason = '', since = excluded.since WHERE login.mxid = excluded.mxid";
+        state = 'linked', reason = '', since = excluded.since, told = 1 WHERE login.mxid = excluded.mxid";
 const LOG_OUT: &str = "-- login.log_out
     UPDATE login SET state = 'logged_out', reason = $2, since = $3, told = $4
     WHERE login_id = $1 AND state = 'linked' AND device_key = $5";

@@ -64,10 +64,6 @@ impl Line {
         let (pn, lid) = (bare(&success.id), bare(&success.lid));
         let known_lid = (!success.lid.user.is_empty()).then_some(&lid);
         let old = store.find_login(login).await?.filter(|old| old.mxid == link.mxid && old.device != *self.device());
-        if let Some(old) = &old {
-            // One client per login: the former device's goes before this one is the login's.
-            setup.retire(login, &old.device).await;
-        }
         let mut tx = store.begin("login.bind").await?;
         store.release_login_in(&mut tx, login, &link.mxid).await?;
         if !store.put_login_in(&mut tx, login, &link.mxid, self.device(), Own { lid: known_lid, pn: &pn }).await? {
@@ -82,6 +78,10 @@ impl Line {
             store.delete_device_in(&mut tx, &old.device).await?;
         }
         tx.commit().await?;
+        if let Some(old) = &old {
+            // Another device with keys of its own: it may outlive the commit, and its end is not the login's any more.
+            setup.retire(login, &old.device).await;
+        }
         Ok(true)
     }
 }

@@ -7,9 +7,12 @@
 #![allow(clippy::unwrap_used, missing_docs)] // Tests: a panic is a failed test, and says where.
 
 mod bed;
+mod faults;
+mod identity;
 mod kill;
 mod login;
 mod outage;
+mod people;
 mod poison;
 mod release;
 mod text;

@@ -76,6 +76,31 @@ impl Database {
         Ok(touched)
     }
 
+    /// Takes the database away from the bridge: nothing can be written (SQLite: another process holds the write lock;
+    /// Postgres: all sessions are ended and new ones refused) until [`Outage::end`].
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn take_away(&self) -> Result<Outage> {
+        match self.kind {
+            Db::Sqlite => {
+                let mut connection = SqliteConnection::connect(&self.uri).await?;
+                sqlx::raw_sql("PRAGMA busy_timeout = 20000; BEGIN EXCLUSIVE").execute(&mut connection).await?;
+                Ok(Outage::Locked(connection))
+            }
+            Db::Postgres => {
+                let (name, mut server) = (self.postgres_parts()?.2, PgConnection::connect(&server_url().await?).await?);
+                // The name is ours, digits and letters.
+                let text = format!(
+                    "ALTER DATABASE \"{name}\" ALLOW_CONNECTIONS false;
+                     SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+                );
+                sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut server).await?;
+                Ok(Outage::Closed { name, server })
+            }
+        }
+    }
+
     /// Returns how these bytes are written in this database's SQL.
     #[must_use]
     pub fn literal(&self, bytes: &[u8]) -> String {
@@ -95,6 +120,40 @@ impl Database {
         let host = url.host_str().context("no host: not Postgres")?.to_owned();
         let port = url.port().context("no port: not Postgres")?;
         Ok((host, port, url.path().trim_start_matches('/').to_owned()))
+    }
+}
+
+/// A database that was taken away.
+pub enum Outage {
+    /// Its write lock is held.
+    Locked(SqliteConnection),
+    /// It takes no connections.
+    Closed {
+        /// The database.
+        name: String,
+        /// A connection to another database of the server.
+        server: PgConnection,
+    },
+}
+
+impl Outage {
+    /// Gives the database back.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub async fn end(self) -> Result<()> {
+        match self {
+            Self::Locked(mut connection) => {
+                sqlx::raw_sql("ROLLBACK").execute(&mut connection).await?;
+                connection.close().await?;
+            }
+            Self::Closed { name, mut server } => {
+                let text = format!("ALTER DATABASE \"{name}\" ALLOW_CONNECTIONS true");
+                sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut server).await?;
+                server.close().await?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -104,6 +104,15 @@ impl Management {
     /// # Errors
     /// A step does not happen.
     pub async fn login_by_code(&self, phones: &Phones, account: &Account) -> Result<()> {
+        let asked = self.link_by_code(phones, account).await?;
+        self.wait_logged_in(asked).await
+    }
+
+    /// Types the code into the phone, whatever the bridge makes of it; returns when the command was given.
+    ///
+    /// # Errors
+    /// A step does not happen.
+    pub async fn link_by_code(&self, phones: &Phones, account: &Account) -> Result<Instant> {
         let asked = Instant::now();
         self.person.send_text(&self.room, &format!("login phone {}", account.number)).await?;
         let notice = self
@@ -113,7 +122,7 @@ impl Management {
             .await?;
         let code = find_code(text_of(&notice)).context("no code")?;
         phones.enter_code(&account.number, &code).await?;
-        self.wait_logged_in(asked).await
+        Ok(asked)
     }
 
     async fn wait_logged_in(&self, asked: Instant) -> Result<()> {

@@ -35,6 +35,7 @@ pub struct Synapse {
     secret: String,
     people: AtomicU32,
     port: Port,
+    database: Database,
     folder: Folder,
 }
 
@@ -62,7 +63,7 @@ impl Synapse {
         // Slots are handed out in order.
         leases.reverse();
         let (slots, people) = (Mutex::new(leases), AtomicU32::new(0));
-        let synapse = Self { process: tokio::sync::Mutex::new(None), slots, secret, people, port, folder };
+        let synapse = Self { process: tokio::sync::Mutex::new(None), slots, secret, people, port, database, folder };
         synapse.start_again().await?;
         Ok(Arc::new(synapse))
     }
@@ -98,6 +99,24 @@ impl Synapse {
     #[must_use]
     pub fn folder(&self) -> &Folder {
         &self.folder
+    }
+
+    /// Returns the server's own database; it should be stopped while its rows are touched.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        let mut database = self.database.clone();
+        if database.kind == Db::Sqlite {
+            database.uri = format!("sqlite:{}", self.folder.path().join("homeserver.db").display());
+        }
+        database
+    }
+
+    /// Returns a client that speaks as an application service: with its token, and `user_id` in the query.
+    ///
+    /// # Errors
+    /// The slot's config has no token.
+    pub fn appservice(&self, slot: &Slot) -> Result<client::Client> {
+        client::Client::new(client::http(), &self.url(), slot.text("/appservice/as_token")?)
     }
 
     /// Returns the homeserver's address.

@@ -20,6 +20,14 @@ impl Simulator {
         })
     }
 
+    /// Whether `device` is in the list of linked devices of `number`.
+    pub fn has_device(&self, number: &str, device: u16) -> bool {
+        let Ok(number) = Number::parse(number) else {
+            return false;
+        };
+        self.shared.look(|state| state.accounts.get(&number).is_some_and(|a| a.companions.contains_key(&device)))
+    }
+
     /// Waits until a companion has received its backlog and is live.
     pub async fn wait_connected(&self, number: &str, device: u16, timeout: Duration) -> Result<()> {
         let parsed = Number::parse(number)?;
