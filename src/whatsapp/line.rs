@@ -330,9 +330,10 @@ impl Line {
                 self.set_state(setup, LineState::Connected).await;
             }
             Event::Disconnected(_) => {
-                // Their acknowledgements can not come any more; the senders look again instead of waiting.
+                let why = "The connection to WhatsApp was lost.";
+                self.set_state(setup, LineState::Offline { why: why.into() }).await;
+                // Acknowledgements can not come any more: who waits for one looks at the state and sends again later.
                 self.acks.forget_all();
-                self.set_state(setup, LineState::Offline { why: "The connection to WhatsApp was lost.".into() }).await;
             }
             Event::SelfPushNameUpdated(_) => self.look_away(client).await,
             Event::Messages(batch) if !batch.hook_committed => {

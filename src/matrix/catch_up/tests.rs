@@ -16,6 +16,7 @@ on_both! {
     a_row_in_work_stays_and_settled_events_do_not_come_again => in_work;
     a_gap_in_the_answer_is_filled_page_by_page => gap;
     a_catch_up_cut_short_keeps_its_place => cut_short;
+    a_refused_place_is_forgotten_and_the_present_taken => refused_place;
 }
 
 const ALICE: &str = "@alice:test.local";
@@ -90,6 +91,21 @@ async fn first_start(store: Store) {
         asked.iter().all(|query| query.contains("set_presence=offline") && !query.contains("device_id")),
         "{asked:?}"
     );
+}
+
+async fn refused_place(store: Store) {
+    let double = Double::start().await;
+    let intake = intake(&double, &store);
+    place_at(&store, "s1").await;
+    let refused = ResponseTemplate::new(400)
+        .set_body_json(json!({ "errcode": "M_UNKNOWN", "error": "Invalid stream token" }));
+    on_sync(&double, "s1", refused).await;
+    let present = double.on("GET", "v3/sync").and(query_param_is_missing("since")).and(query_param("timeout", "0"));
+    present.respond_with(fine(json!({ "next_batch": "n1" }))).expect(1).mount(&double.server).await;
+    assert!(intake.catch_up().await.is_err());
+    assert!(store.find_sync_place().await.unwrap().is_none());
+    intake.catch_up().await.unwrap();
+    assert_eq!(store.find_sync_place().await.unwrap().unwrap().token, "n1");
 }
 
 async fn invite_twice(store: Store) {
