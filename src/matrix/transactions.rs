@@ -19,6 +19,8 @@ pub(super) struct Transaction {
     pub(super) sorted: Vec<Sorted>,
     /// See the module's text.
     pub(super) hash: String,
+    /// Age of its oldest event as the homeserver tells it, milliseconds; 0 when it tells none.
+    pub(super) age: i64,
 }
 
 /// Why a body is no transaction.
@@ -39,6 +41,16 @@ struct Body<'a> {
 }
 
 #[derive(Deserialize)]
+struct Aged {
+    unsigned: Age,
+}
+
+#[derive(Deserialize)]
+struct Age {
+    age: i64,
+}
+
+#[derive(Deserialize)]
 struct Id {
     event_id: String,
 }
@@ -51,6 +63,7 @@ impl Intake {
             _ => BadBody::NotJson,
         })?;
         let mut same = String::new();
+        let mut age = 0;
         let mut sorted = Vec::new();
         for raw in body.events {
             match serde_json::from_str::<Id>(raw.get()) {
@@ -58,6 +71,7 @@ impl Intake {
                 Err(_) => same.push_str(raw.get()),
             }
             same.push('\n');
+            age = age.max(serde_json::from_str::<Aged>(raw.get()).map_or(0, |aged| aged.unsigned.age));
             sorted.extend(self.matrix().sort_event(raw, None));
         }
         for raw in body.ephemeral {
@@ -65,7 +79,7 @@ impl Intake {
             same.push('\n');
             sorted.extend(self.matrix().sort_ephemeral(raw, None));
         }
-        Ok(Transaction { sorted, hash: body_hash(same.as_bytes()) })
+        Ok(Transaction { sorted, hash: body_hash(same.as_bytes()), age })
     }
 
     /// Stores a transaction; after `Ok` it may be answered. A repeat changes nothing.
