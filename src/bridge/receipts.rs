@@ -33,7 +33,7 @@ impl Bridge {
                 newest = Some(found);
             }
         }
-        // Nothing of ours, or read before it was settled here: a later receipt names the later message.
+        // None is found where the message never crossed: a later receipt names a later message.
         if let Some(event) = newest.and_then(|message| message.event_id)
             && let Ok(event) = EventId::parse(event)
         {

@@ -37,6 +37,11 @@ const BIG_BODY: usize = 256 << 10;
 /// Least time between two catch-ups called for by jumps forward, milliseconds.
 const HINT_EVERY_MS: i64 = 20_000;
 
+/// Age of an event, milliseconds, from which on its transaction was kept by the homeserver for a while.
+const LATE_MS: i64 = 1500;
+/// For how long after a late transaction a jump forward holds the lanes, milliseconds.
+const RECOVERING_MS: i64 = 3000;
+
 /// The intake from Matrix. Cheap to clone.
 #[derive(Clone)]
 pub struct Intake {
@@ -50,10 +55,12 @@ struct Shared {
     newest_txn: AtomicI64,
     /// When a jump forward last called for a catch-up, milliseconds since 1970.
     hinted_at: AtomicI64,
+    /// When a late transaction last came, milliseconds since 1970.
+    late_at: AtomicI64,
     /// Wakes the catch-up.
     nudge: Notify,
     holding: watch::Sender<bool>,
-    /// Counts every time the standing watch goes up or breaks.
+    /// Counts every time the standing watch goes up or breaks, and every doubt about the order.
     epoch: AtomicU64,
     watching: AtomicBool,
     tasks: TaskTracker,
@@ -68,6 +75,7 @@ impl Intake {
                 writer: Mutex::new(()),
                 newest_txn: AtomicI64::new(-1),
                 hinted_at: AtomicI64::new(0),
+                late_at: AtomicI64::new(0),
                 nudge: Notify::new(),
                 holding: watch::Sender::new(true),
                 epoch: AtomicU64::new(0),
@@ -140,6 +148,25 @@ impl Intake {
             } else if held {
                 tracing::info!("caught up with the homeserver: messages for WhatsApp go on");
             }
+        }
+    }
+
+    /// Looks at a transaction before it is stored. Synapse 1.163 can forget a transaction at the end of a recovery
+    /// (the recoverer finds nothing left while one more is being kept) and deliver newer ones before it. So for a
+    /// moment after late transactions, a fresh one whose number jumps waits for a catch-up.
+    fn doubt_order(&self, txn: &str, age: i64) {
+        let now = self.matrix().store().clock().now_ms();
+        if age >= LATE_MS {
+            self.shared.late_at.store(now, Ordering::SeqCst);
+            return;
+        }
+        let before = self.shared.newest_txn.load(Ordering::SeqCst);
+        let jumps = txn.parse::<i64>().is_ok_and(|number| before >= 0 && number > before + 1);
+        if jumps && now - self.shared.late_at.load(Ordering::SeqCst) < RECOVERING_MS {
+            tracing::debug!("a transaction jumps behind late ones: messages for WhatsApp wait for a catch-up");
+            self.shared.epoch.fetch_add(1, Ordering::SeqCst);
+            self.shared.holding.send_replace(true);
+            self.nudge();
         }
     }
 
@@ -219,6 +246,7 @@ async fn take_transaction(State(intake): State<Intake>, Path(txn): Path<String>,
                     return refuse(StatusCode::BAD_REQUEST, "M_BAD_JSON", "the body is no transaction");
                 }
             };
+            intake.doubt_order(&txn, transaction.age);
             match intake.store_transaction(&txn, transaction).await {
                 Ok(()) => {
                     intake.note_number(&txn);

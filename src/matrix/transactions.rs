@@ -19,6 +19,8 @@ pub(super) struct Transaction {
     pub(super) sorted: Vec<Sorted>,
     /// See the module's text.
     pub(super) hash: String,
+    /// Age of its oldest event as the homeserver tells it, milliseconds; 0 when it tells none.
+    pub(super) age: i64,
 }
 
 /// Why a body is no transaction.
@@ -39,6 +41,16 @@ struct Body<'a> {
 }
 
 #[derive(Deserialize)]
+struct Aged {
+    unsigned: Age,
+}
+
+#[derive(Deserialize)]
+struct Age {
+    age: i64,
+}
+
+#[derive(Deserialize)]
 struct Id {
     event_id: String,
 }
@@ -55,6 +67,7 @@ impl Intake {
             _ => BadBody::NotJson,
         })?;
         let mut same = String::new();
+        let mut age = 0;
         let mut sorted = Vec::new();
         for raw in body.events {
             match serde_json::from_str::<Id>(raw.get()) {
@@ -62,6 +75,7 @@ impl Intake {
                 Err(_) => same.push_str(raw.get()),
             }
             same.push('\n');
+            age = age.max(serde_json::from_str::<Aged>(raw.get()).map_or(0, |aged| aged.unsigned.age));
             sorted.extend(self.matrix().sort_event(raw, None));
         }
         // Ephemeral events are no part of it: Synapse leaves them out when it repeats a transaction.
@@ -69,7 +83,7 @@ impl Intake {
             sorted.extend(self.matrix().sort_ephemeral(raw, None));
         }
         let hash = if same.is_empty() { String::new() } else { body_hash(same.as_bytes()) };
-        Ok(Transaction { sorted, hash })
+        Ok(Transaction { sorted, hash, age })
     }
 
     /// Stores a transaction; after `Ok` it may be answered. A repeat changes nothing.

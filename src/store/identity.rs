@@ -41,3 +41,45 @@ impl Store {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{LoginId, PortalId, WaMessageId};
+    use crate::store::messages::{PartKey, Reservation};
+    use crate::store::tests::on_both;
+
+    on_both! { what_was_reserved_under_the_number_is_found_under_the_lid => find_reserved; }
+
+    async fn find_reserved(store: Store) {
+        let (pn, lid) = (GhostId::new("1555@s.whatsapp.net"), GhostId::new("100@lid"));
+        let under = |sender: &GhostId| PartKey {
+            portal: PortalId::new(7),
+            sender: sender.clone(),
+            wa_id: WaMessageId::new("3A"),
+            part: 0,
+        };
+        let key = under(&pn);
+        let reservation = Reservation {
+            key: &key,
+            event_id: None,
+            txn_id: Some("made from the number"),
+            mx_sender: "@wa_1555:test.local",
+            login: &LoginId::new("1"),
+            ts: 1,
+            kind: "new",
+            body: None,
+        };
+        assert!(store.reserve(&reservation).await.unwrap());
+        let mut tx = store.begin("test").await.unwrap();
+        store.join_ids_in(&mut tx, &pn, &lid).await.unwrap();
+        tx.commit().await.unwrap();
+        let key = under(&lid);
+        assert!(
+            !store.reserve(&Reservation { key: &key, txn_id: Some("made from the LID"), ..reservation }).await.unwrap()
+        );
+        // The homeserver knows the event by the first one.
+        let found = store.find_message(&key).await.unwrap().unwrap();
+        assert_eq!(found.txn_id.as_deref(), Some("made from the number"));
+    }
+}

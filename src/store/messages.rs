@@ -94,7 +94,7 @@ const BY_EVENT: &str = "-- message.by_event
     WHERE event_id = $1 ORDER BY part LIMIT 1";
 const BY_WA_ID: &str = "-- message.by_wa_id
     SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body FROM message
-    WHERE portal_id = $1 AND wa_id = $2 AND state = 'sent' AND event_id IS NOT NULL ORDER BY part DESC LIMIT 1";
+    WHERE portal_id = $1 AND wa_id = $2 AND state <> 'failed' AND event_id IS NOT NULL ORDER BY part DESC LIMIT 1";
 const RESERVE: &str = "-- message.reserve
     INSERT INTO message (portal_id, sender, wa_id, part, origin, kind, state, event_id, txn_id, mx_sender, login_id, ts, tried_at, read_at, body)
     VALUES ($1, $2, $3, $4, $5, $6, 'reserved', $7, $8, $9, $10, $11, $12, 0, $13) ON CONFLICT DO NOTHING";

@@ -94,6 +94,7 @@ async fn both_move_to_their_lids_while_the_bridge_is_down(world: &mut World) -> 
 async fn a_contact_moves_to_its_lid_while_messages_wait(world: &mut World) -> Result<()> {
     let (known, _) = begin(world).await?;
     let dave = world.phones.create_account_by_number("dave")?;
+    world.phones.simulator().set_addressing(&dave.number, Addressing::PnAlone)?;
     let chat = world.chat(known.person(), known.login(), &dave);
     world.synapse.stop().await?;
     // Somebody new, stored under the number; the LID is learnt before that is worked on.
@@ -112,6 +113,7 @@ async fn a_contact_moves_to_its_lid_while_messages_wait(world: &mut World) -> Re
     world.synapse.start_again().await?;
     chat.wait_all(wait::STEP).await?;
     let first = chat.wait_in_room("by number, homeserver down 0").await?;
+    ensure!(talk(&chat, "homeserver up").await? == first.sender, "one ghost");
     go_on(world, &chat, &first.sender).await
 }
 

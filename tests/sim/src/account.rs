@@ -29,6 +29,8 @@ pub enum Addressing {
     Lid,
     /// Not migrated: by phone number.
     Pn,
+    /// Not migrated, and its messages do not tell the LID either.
+    PnAlone,
 }
 
 /// What a new account is like; see [`crate::Simulator::create_account_with`].
@@ -171,7 +173,7 @@ impl Account {
     pub fn family(&self) -> Server {
         match self.addressing {
             Addressing::Lid => Server::Lid,
-            Addressing::Pn => Server::Pn,
+            Addressing::Pn | Addressing::PnAlone => Server::Pn,
         }
     }
 

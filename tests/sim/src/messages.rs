@@ -3,6 +3,7 @@
 use wacore_binary::{Jid, Node, Server, builder::NodeBuilder};
 
 use crate::{
+    account::Addressing,
     faults::{FaultKind, Intake},
     ids::{Address, ConnId, Number},
     phone,
@@ -153,7 +154,7 @@ fn build_copy(
         }
     } else if family == Server::Lid {
         copy = copy.attr("sender_pn", account.jid(Server::Pn, 0));
-    } else {
+    } else if account.addressing != Addressing::PnAlone {
         copy = copy.attr("sender_lid", account.jid(Server::Lid, 0));
     }
     let prekey = encs.iter().any(|enc| attr(enc, "type").as_deref() == Some("pkmsg"));

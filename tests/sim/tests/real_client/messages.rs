@@ -30,7 +30,7 @@ async fn talk_both_ways(addressing: Addressing) {
     assert!(!got.info.source.is_from_me);
     let known_as = match addressing {
         Addressing::Lid => got.info.source.sender_alt.clone().unwrap(),
-        Addressing::Pn => got.info.source.sender.clone(),
+        Addressing::Pn | Addressing::PnAlone => got.info.source.sender.clone(),
     };
     assert_eq!(known_as.user, BOB);
     assert_eq!(got.info.source.sender.is_lid(), addressing == Addressing::Lid);
@@ -69,6 +69,11 @@ async fn texts_cross_both_ways_between_migrated_accounts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_cross_both_ways_between_unmigrated_accounts() {
     talk_both_ways(Addressing::Pn).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_cross_both_ways_between_accounts_whose_messages_tell_no_lid() {
+    talk_both_ways(Addressing::PnAlone).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
