@@ -28,7 +28,7 @@ CREATE INDEX inbox_lane ON inbox (state, lane, seq);
 -- Every arrival ever accepted, so that a second delivery after the settlement is harmless.
 -- Written with the inbox row; swept after 30 days (WhatsApp), kept for Matrix event ids.
 CREATE TABLE seen (
-    dedup TEXT PRIMARY KEY,
+    dedup TEXT PRIMARY KEY,           -- begins with 's' when it may be swept, with 'k' when it is kept
     at BIGINT NOT NULL
 );
 CREATE INDEX seen_at ON seen (at);
@@ -71,7 +71,6 @@ CREATE TABLE portal (
     kind TEXT NOT NULL,               -- 'dm', 'self', 'group', ...
     room_id TEXT UNIQUE,              -- NULL until the room exists
     alias TEXT NOT NULL UNIQUE,       -- fixed alias localpart: lets a half-made room be adopted
-    name TEXT NOT NULL,               -- room name last set; '' when never
     created_at BIGINT NOT NULL,
     UNIQUE (chat, receiver)
 );
@@ -81,7 +80,6 @@ CREATE TABLE portal_login (
     portal_id BIGINT NOT NULL,
     login_id TEXT NOT NULL,
     read_to BIGINT NOT NULL,          -- time of the newest message reported as read to WhatsApp
-    invited BIGINT NOT NULL,          -- 1 once the owner was invited into the room
     PRIMARY KEY (portal_id, login_id)
 );
 

@@ -9,9 +9,7 @@ use super::Matrix;
 use super::client::Who;
 use super::error::{MatrixError, Result};
 use ruma::api::client::alias::{delete_alias, get_alias};
-use ruma::api::client::membership::{
-    invite_user, join_room_by_id, joined_members, joined_rooms, kick_user, leave_room,
-};
+use ruma::api::client::membership::{invite_user, join_room_by_id, joined_members, leave_room};
 use ruma::api::client::room::create_room;
 use ruma::serde::Raw;
 use ruma::{OwnedMxcUri, OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, RoomVersionId, UserId};
@@ -319,23 +317,6 @@ impl Matrix {
         }
     }
 
-    /// Puts a user out of a room as the bot. Somebody who is not there is fine.
-    ///
-    /// # Errors
-    /// When the homeserver is not there or the bot may not.
-    pub async fn kick(&self, room: &RoomId, user: &UserId, reason: Option<&str>) -> Result<()> {
-        let mut request = kick_user::v3::Request::new(room.to_owned(), user.to_owned());
-        request.reason = reason.map(str::to_owned);
-        match self.ask(Who::User(self.bot()), request).await {
-            Ok(_) => Ok(()),
-            Err(error @ MatrixError::Forbidden { .. }) => match self.membership(room, user).await?.as_deref() {
-                Some("leave" | "ban") | None => Ok(()),
-                _ => Err(error),
-            },
-            Err(error) => Err(error),
-        }
-    }
-
     /// Who is joined to a room, as the bot sees it.
     ///
     /// # Errors
@@ -343,14 +324,6 @@ impl Matrix {
     pub async fn joined_members(&self, room: &RoomId) -> Result<BTreeSet<OwnedUserId>> {
         let request = joined_members::v3::Request::new(room.to_owned());
         Ok(self.ask(Who::User(self.bot()), request).await?.joined.into_keys().collect())
-    }
-
-    /// Every room the bot is joined to.
-    ///
-    /// # Errors
-    /// When the homeserver is not there.
-    pub async fn joined_rooms(&self) -> Result<Vec<OwnedRoomId>> {
-        Ok(self.ask(Who::User(self.bot()), joined_rooms::v3::Request::default()).await?.joined_rooms)
     }
 }
 

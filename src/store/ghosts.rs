@@ -48,9 +48,6 @@ const FIND: &str = "-- ghost.find
 const PUT: &str = "-- ghost.put
     INSERT INTO ghost (ghost_id, localpart, name, name_rank, name_set, avatar_id, avatar_mxc, avatar_set, avatar_checked_at, registered)
     VALUES ($1, $2, '', 0, 0, '', '', 1, 0, 0) ON CONFLICT DO NOTHING";
-const BY_LOCALPART: &str = "-- ghost.by_localpart
-    SELECT ghost_id, localpart, name, name_rank, name_set, avatar_id, avatar_set, avatar_checked_at, registered
-    FROM ghost WHERE localpart = $1";
 const WANT_NAME: &str = "-- ghost.want_name
     UPDATE ghost SET name = $2, name_rank = $3, name_set = 0 WHERE ghost_id = $1 AND (name_rank < $3 OR (name_rank = $3 AND name <> $2))";
 const NAME_SET: &str = "-- ghost.name_set
@@ -89,15 +86,6 @@ impl Store {
     pub async fn find_ghost(&self, id: &GhostId) -> Result<Option<Ghost>> {
         let row = sqlx::query(FIND).bind(id.as_str()).fetch_optional(self.pool()).await.named("ghost.find")?;
         row.as_ref().map(read_ghost).transpose().named("ghost.find")
-    }
-
-    /// The person behind a localpart's tail.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn find_ghost_by_localpart(&self, tail: &str) -> Result<Option<Ghost>> {
-        let row = sqlx::query(BY_LOCALPART).bind(tail).fetch_optional(self.pool()).await.named("ghost.by_localpart")?;
-        row.as_ref().map(read_ghost).transpose().named("ghost.by_localpart")
     }
 
     /// Notes a name from a source; true when it is a change the homeserver has to hear of.

@@ -71,10 +71,8 @@ const USER_PUT: &str = "-- mx_user.put
     ON CONFLICT (mxid) DO UPDATE SET management_room = excluded.management_room";
 const USER_FIND: &str = "-- mx_user.find
     SELECT management_room FROM mx_user WHERE mxid = $1";
-const USER_BY_ROOM: &str = "-- mx_user.by_room
-    SELECT mxid FROM mx_user WHERE management_room = $1";
 const JOIN_PORTAL: &str = "-- portal_login.put
-    INSERT INTO portal_login (portal_id, login_id, read_to, invited) VALUES ($1, $2, 0, 0)
+    INSERT INTO portal_login (portal_id, login_id, read_to) VALUES ($1, $2, 0)
     ON CONFLICT (portal_id, login_id) DO NOTHING";
 const READ_TO: &str = "-- portal_login.read_to
     UPDATE portal_login SET read_to = $3 WHERE portal_id = $1 AND login_id = $2 AND read_to < $3";
@@ -223,15 +221,6 @@ impl Store {
         let row = sqlx::query(USER_FIND).bind(mxid).fetch_optional(self.pool()).await.named("mx_user.find")?;
         let room: Option<String> = row.map(|row| row.try_get("management_room")).transpose().named("mx_user.find")?;
         Ok(room.filter(|room| !room.is_empty()))
-    }
-
-    /// Whose management room this is.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn find_manager_of(&self, room: &str) -> Result<Option<String>> {
-        let row = sqlx::query(USER_BY_ROOM).bind(room).fetch_optional(self.pool()).await.named("mx_user.by_room")?;
-        row.map(|row| row.try_get("mxid")).transpose().named("mx_user.by_room")
     }
 
     /// Notes that a login takes part in a portal.

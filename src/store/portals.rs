@@ -20,8 +20,6 @@ pub struct Portal {
     pub room: Option<String>,
     /// Fixed alias localpart, without the namespace's prefix.
     pub alias: String,
-    /// Room name last set; empty when never.
-    pub name: String,
 }
 
 /// What kind of chat a portal is.
@@ -43,20 +41,18 @@ impl PortalKind {
 }
 
 const FIND_BY_CHAT: &str = "-- portal.find_by_chat
-    SELECT portal_id, chat, receiver, kind, room_id, alias, name FROM portal WHERE chat = $1 AND receiver = $2";
+    SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal WHERE chat = $1 AND receiver = $2";
 const FIND_BY_ROOM: &str = "-- portal.find_by_room
-    SELECT portal_id, chat, receiver, kind, room_id, alias, name FROM portal WHERE room_id = $1";
+    SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal WHERE room_id = $1";
 const LOAD: &str = "-- portal.load
-    SELECT portal_id, chat, receiver, kind, room_id, alias, name FROM portal WHERE portal_id = $1";
+    SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal WHERE portal_id = $1";
 const PUT: &str = "-- portal.put
-    INSERT INTO portal (portal_id, chat, receiver, kind, room_id, alias, name, created_at)
-    VALUES ($1, $2, $3, $4, NULL, $5, '', $6) ON CONFLICT (chat, receiver) DO NOTHING";
+    INSERT INTO portal (portal_id, chat, receiver, kind, room_id, alias, created_at)
+    VALUES ($1, $2, $3, $4, NULL, $5, $6) ON CONFLICT (chat, receiver) DO NOTHING";
 const SET_ROOM: &str = "-- portal.set_room
     UPDATE portal SET room_id = $2 WHERE portal_id = $1";
 const CLEAR_ROOM: &str = "-- portal.clear_room
     UPDATE portal SET room_id = NULL, alias = $3 WHERE portal_id = $1 AND room_id = $2";
-const SET_NAME: &str = "-- portal.set_name
-    UPDATE portal SET name = $2 WHERE portal_id = $1";
 const MEMBER_PUT: &str = "-- portal_member.put
     INSERT INTO portal_member (portal_id, mxid, membership) VALUES ($1, $2, $3)
     ON CONFLICT (portal_id, mxid) DO UPDATE SET membership = excluded.membership";
@@ -148,14 +144,6 @@ impl Store {
         tx.commit().await
     }
 
-    /// Records the room name last set.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn set_portal_name(&self, id: PortalId, name: &str) -> Result<()> {
-        sqlx::query(SET_NAME).bind(id.get()).bind(name).execute(self.pool()).await.named("portal.set_name").map(drop)
-    }
-
     /// Records how far somebody got into a portal's room: `invite`, `join` or `leave`.
     ///
     /// # Errors
@@ -195,6 +183,5 @@ fn read_portal(row: &AnyRow) -> Result<Portal> {
         kind,
         room: row.try_get("room_id").named("portal.read")?,
         alias: text("alias")?,
-        name: text("name")?,
     })
 }

@@ -97,8 +97,8 @@ async fn refused_place(store: Store) {
     let double = Double::start().await;
     let intake = intake(&double, &store);
     place_at(&store, "s1").await;
-    let refused = ResponseTemplate::new(400)
-        .set_body_json(json!({ "errcode": "M_UNKNOWN", "error": "Invalid stream token" }));
+    let refused =
+        ResponseTemplate::new(400).set_body_json(json!({ "errcode": "M_UNKNOWN", "error": "Invalid stream token" }));
     on_sync(&double, "s1", refused).await;
     let present = double.on("GET", "v3/sync").and(query_param_is_missing("since")).and(query_param("timeout", "0"));
     present.respond_with(fine(json!({ "next_batch": "n1" }))).expect(1).mount(&double.server).await;
