@@ -245,13 +245,17 @@ async fn answer(Extract(shared): Extract<Arc<Shared>>, method: Method, uri: Uri,
         }
         ("POST", ["client", _, "appservice", _, "ping"]) => json!({"duration_ms": 1}),
         ("GET", ["client", _, "media", "config"] | ["media", _, "config"]) => json!({"m.upload.size": 100 << 20}),
-        ("POST", ["media", _, "upload"]) => {
-            let address = format!("mxc://{SERVER_NAME}/m{}", shared.next());
-            shared.lock().media.insert(address.clone(), body);
-            json!({ "content_uri": address })
+        ("POST", ["media", _, "create"]) => json!({"content_uri": format!("mxc://{SERVER_NAME}/m{}", shared.next())}),
+        ("PUT", ["media", _, "upload", server, id]) => {
+            shared.lock().media.insert(format!("mxc://{server}/{id}"), body);
+            json!({})
         }
         ("PUT", ["client", _, "devices" | "profile", ..]) | ("POST", ["client", _, "rooms", ..]) => json!({}),
-        _ => return refuse("M_NOT_FOUND"),
+        ("GET", ["client", _, "rooms", _, "state", ..]) => return refuse("M_NOT_FOUND"),
+        _ => {
+            eprintln!("the stand-in has no {method} {}", uri.path());
+            return refuse("M_UNRECOGNIZED");
+        }
     };
     axum::Json(found).into_response()
 }
