@@ -159,6 +159,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn count_attempt(&self, seq: i64) -> Result<()> {
+        let _turn = self.turn().await;
         sqlx::query(COUNT_ATTEMPT).bind(seq).execute(self.pool()).await.named("inbox.count_attempt").map(drop)
     }
 
@@ -167,6 +168,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn forgive_attempt(&self, seq: i64) -> Result<()> {
+        let _turn = self.turn().await;
         sqlx::query(FORGIVE_ATTEMPT).bind(seq).execute(self.pool()).await.named("inbox.forgive_attempt").map(drop)
     }
 
@@ -183,6 +185,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn settle_row(&self, seq: i64) -> Result<()> {
+        let _turn = self.turn().await;
         sqlx::query(SETTLE).bind(seq).execute(self.pool()).await.named("inbox.settle").map(drop)
     }
 
