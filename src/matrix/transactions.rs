@@ -74,14 +74,14 @@ impl Intake {
         let _writer = self.writer().await;
         let mut tx = store.begin("mx.transaction").await?;
         let name = txn_name(txn);
-        let known = store.find_mx_txn(&mut tx, &name).await?;
-        if known.as_ref() == Some(&transaction.hash) {
-            return Ok(());
-        }
-        if known.is_some() {
+        if !store.put_new_mx_txn(&mut tx, &name, &transaction.hash).await? {
+            if store.find_mx_txn(&mut tx, &name).await?.as_ref() == Some(&transaction.hash) {
+                return Ok(());
+            }
             tracing::warn!("the homeserver uses a transaction id again for something else: is its database new?");
             // A place in `/sync` of another database may lie in this one's future, where nothing is ever told.
             store.forget_sync_place(&mut tx).await?;
+            store.put_mx_txn(&mut tx, &name, &transaction.hash).await?;
         }
         let mut lanes = Vec::new();
         for Sorted { arrival, fault } in transaction.sorted {
@@ -98,7 +98,6 @@ impl Intake {
                 }
             }
         }
-        store.put_mx_txn(&mut tx, &name, &transaction.hash).await?;
         tx.commit().await?;
         ring_all(store, lanes);
         Ok(())
