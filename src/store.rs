@@ -97,15 +97,23 @@ struct Shared {
     pool: AnyPool,
     /// For the client library's backend and the intake from WhatsApp.
     line_pool: AnyPool,
+    /// Who writes next, on SQLite.
+    turns: Arc<tokio::sync::Mutex<()>>,
     clock: Clock,
     derive: Derive,
     bell: bell::Bell,
 }
 
+/// The right to write: on SQLite there is one at a time, given in the order of asking. SQLite itself lets waiters
+/// sleep and try again, up to a tenth of a second at a time and the last to come often first.
+pub(crate) type Turn = Option<tokio::sync::OwnedMutexGuard<()>>;
+
 /// A write transaction: rolled back when dropped.
 pub struct Tx {
     inner: Transaction<'static, Any>,
     what: &'static str,
+    /// Given back after the end of `inner`, which stands before it.
+    _turn: Turn,
 }
 
 impl Tx {
@@ -120,7 +128,10 @@ impl Tx {
     /// When the database fails; then nothing of it happened, or (a lost connection to a server) it is unknown.
     pub async fn commit(self) -> Result<()> {
         let what = self.what;
-        self.inner.commit().await.named(what)
+        self.inner.commit().await.named(what)?;
+        // Read by the benchmark.
+        tracing::trace!(what, "a transaction was committed");
+        Ok(())
     }
 }
 
@@ -142,8 +153,17 @@ impl Store {
         migrate(&pool).await?;
         let line_pool = connect(url, dialect, LINE_CONNECTIONS).await?;
         let derive = Derive::new(load_or_make_key(&pool, dialect).await?);
-        let store =
-            Self { shared: Arc::new(Shared { dialect, pool, line_pool, clock, derive, bell: bell::Bell::default() }) };
+        let store = Self {
+            shared: Arc::new(Shared {
+                dialect,
+                pool,
+                line_pool,
+                turns: Arc::default(),
+                clock,
+                derive,
+                bell: bell::Bell::default(),
+            }),
+        };
         store.shared.clock.raise_to(store.largest_ordered_id().await?);
         Ok(store)
     }
@@ -183,7 +203,8 @@ impl Store {
     /// # Errors
     /// When the database fails or is locked for longer than its timeout.
     pub async fn begin(&self, what: &'static str) -> Result<Tx> {
-        begin_on(self.pool(), self.dialect(), what).await
+        let turn = self.turn().await;
+        begin_on(self.pool(), self.dialect(), what, turn).await
     }
 
     /// The same on the connections set aside for the WhatsApp side.
@@ -191,7 +212,17 @@ impl Store {
     /// # Errors
     /// As [`Store::begin`].
     pub async fn begin_line(&self, what: &'static str) -> Result<Tx> {
-        begin_on(self.line_pool(), self.dialect(), what).await
+        let turn = self.turn().await;
+        begin_on(self.line_pool(), self.dialect(), what, turn).await
+    }
+
+    /// Waits for the right to write, for statements that are a transaction of their own. Never while holding a
+    /// [`Tx`]. Who writes without it waits the way SQLite lets waiters wait.
+    pub(crate) async fn turn(&self) -> Turn {
+        match self.dialect() {
+            Dialect::Sqlite => Some(self.shared.turns.clone().lock_owned().await),
+            Dialect::Postgres => None,
+        }
     }
 
     /// Answers whether the database answers.
@@ -236,13 +267,13 @@ impl Store {
     }
 }
 
-async fn begin_on(pool: &AnyPool, dialect: Dialect, what: &'static str) -> Result<Tx> {
+async fn begin_on(pool: &AnyPool, dialect: Dialect, what: &'static str, turn: Turn) -> Result<Tx> {
     let inner = match dialect {
         // Taking the write lock at once turns "database is locked" in mid-transaction into a wait at its start.
         Dialect::Sqlite => pool.begin_with("BEGIN IMMEDIATE").await,
         Dialect::Postgres => pool.begin().await,
     };
-    Ok(Tx { inner: inner.named(what)?, what })
+    Ok(Tx { inner: inner.named(what)?, what, _turn: turn })
 }
 
 async fn connect(url: &str, dialect: Dialect, connections: u32) -> Result<AnyPool> {
@@ -295,7 +326,7 @@ async fn load_or_make_key(pool: &AnyPool, dialect: Dialect) -> Result<[u8; 32]> 
     const SQL: &str = "-- meta.make_key
         INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
     let fresh: [u8; 32] = rand::random();
-    let mut tx = begin_on(pool, dialect, "meta.make_key").await?;
+    let mut tx = begin_on(pool, dialect, "meta.make_key", None).await?;
     sqlx::query(SQL).bind("derive_key").bind(fresh.as_slice()).execute(tx.connection()).await.named("meta.make_key")?;
     tx.commit().await?;
     let stored = find_meta(pool, "derive_key").await?.unwrap_or_default();

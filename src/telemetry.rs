@@ -5,7 +5,8 @@
 //! numbers too (the WhatsApp library prints ids in some warnings). A line is one line: control characters in it
 //! are escaped.
 //! Other crates are heard from `warn` on, whatever `logging.level` is, and the two targets under which the
-//! library prints whole stanzas never.
+//! library prints whole stanzas never. One exception: at `trace` each SQL statement is told (its text, never what
+//! is bound to it), which the benchmark counts.
 //! Started once by `cli`; nothing here is stored.
 
 mod redact;
@@ -31,6 +32,9 @@ const OURS: &str = "matrix_whatsapp";
 
 /// Targets of the WhatsApp library that print whole stanzas, message keys included.
 const NEVER: [&str; 2] = ["Client/Recv", "Client/Send"];
+
+/// Target under which sqlx tells each statement.
+const STATEMENTS: &str = "sqlx::query";
 
 /// Logging was started before in this process.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +64,10 @@ where
 
 fn filter(level: LogLevel) -> Targets {
     let others = level_filter(level.min(LogLevel::Warn));
-    let filter = Targets::new().with_default(others).with_target(OURS, level_filter(level));
+    let mut filter = Targets::new().with_default(others).with_target(OURS, level_filter(level));
+    if level == LogLevel::Trace {
+        filter = filter.with_target(STATEMENTS, LevelFilter::DEBUG);
+    }
     NEVER.into_iter().fold(filter, |filter, target| filter.with_target(target, LevelFilter::OFF))
 }
 

@@ -76,8 +76,8 @@ impl Bridge {
         if event.kind == "m.room.member" {
             return self.membership(row, &event).await;
         }
-        match self.store().find_portal_by_room(&event.room_id).await? {
-            Some(portal) => self.said_in_portal(row, &event, &portal).await,
+        match self.store().find_portal_with_login(&event.room_id).await? {
+            Some((portal, login)) => self.said_in_portal(row, &event, &portal, login).await,
             None => self.said_to_bot(row, &event).await,
         }
     }
@@ -186,11 +186,17 @@ impl Bridge {
         }
     }
 
-    async fn said_in_portal(&self, row: &InboxRow, event: &Event, portal: &Portal) -> Result<(), Halt> {
+    async fn said_in_portal(
+        &self,
+        row: &InboxRow,
+        event: &Event,
+        portal: &Portal,
+        login: Option<Login>,
+    ) -> Result<(), Halt> {
         if let Some(words) = self.command_words(event, false) {
             return self.command(row, event, words).await;
         }
-        let login = self.speaker(portal, &event.sender).await?;
+        let login = self.speaker(login, &event.sender)?;
         if event.kind == "m.room.encrypted" {
             return Err(never(
                 "This room is encrypted, and the bridge can't read encrypted messages yet.",
@@ -208,12 +214,8 @@ impl Bridge {
         self.send_to_whatsapp(row, event, portal, &login, message).await
     }
 
-    /// Through which login somebody speaks in a portal.
-    async fn speaker(&self, portal: &Portal, sender: &str) -> Result<Login, Halt> {
-        let login = match &portal.receiver {
-            Some(receiver) => self.store().find_login(receiver).await?,
-            None => None,
-        };
+    /// The portal's login, when it is theirs to speak through.
+    fn speaker(&self, login: Option<Login>, sender: &str) -> Result<Login, Halt> {
         match login {
             Some(login) if login.mxid == sender && self.config().bridge.level_of(sender) >= Level::User => Ok(login),
             _ => Err(never(
@@ -287,9 +289,9 @@ impl Bridge {
     async fn read_mark(&self, row: &InboxRow) -> Result<(), Halt> {
         let mark: ReadMark =
             serde_json::from_slice(&row.body).map_err(|_| never("", "a stored read mark can not be read"))?;
-        let portal = self.store().find_portal_by_room(&mark.room_id).await?;
-        if let Some(portal) = portal
-            && let Ok(login) = self.speaker(&portal, &mark.user_id).await
+        let portal = self.store().find_portal_with_login(&mark.room_id).await?;
+        if let Some((portal, login)) = portal
+            && let Ok(login) = self.speaker(login, &mark.user_id)
             && login.state == LoginState::Linked
         {
             return self.read_mark_into_whatsapp(row, &portal, &login.id, &mark.event_id).await;

@@ -155,18 +155,15 @@ impl Bridge {
                     return;
                 }
             };
-            if rows.is_empty() {
-                if self.end_unless_woken(&lane) {
-                    return;
-                }
-                continue;
-            }
+            // Fewer than asked for: that was all there was, and whatever came since has woken the lane.
+            let mut was_all = i64::try_from(rows.len()).is_ok_and(|count| count < BATCH);
             for row in rows {
                 if self.stop().is_cancelled() {
                     return;
                 }
                 // While events may be missing the order of what is in hand may change: take it anew later.
                 if row.source == Source::Matrix && *self.intake().holding().borrow() {
+                    was_all = false;
                     break;
                 }
                 match self.work_on(&lane, &row).await {
@@ -174,6 +171,9 @@ impl Bridge {
                     Next::Reread => break,
                     Next::End => return,
                 }
+            }
+            if was_all && self.end_unless_woken(&lane) {
+                return;
             }
         }
     }

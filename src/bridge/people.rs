@@ -29,8 +29,19 @@ pub struct People {
 struct Ready {
     user: OwnedUserId,
     name: String,
+    /// What the name was made from: the same again makes the same name.
+    push_name: String,
+    business_name: Option<String>,
     /// When this process last looked at the picture's age, milliseconds since 1970.
     picture_at: i64,
+}
+
+impl Ready {
+    /// Whether these facts would change nothing.
+    fn knows(&self, facts: &Facts<'_>) -> bool {
+        let tells_nothing = facts.push_name.is_empty() && facts.business_name.is_none();
+        tells_nothing || (self.push_name == facts.push_name && self.business_name.as_deref() == facts.business_name)
+    }
 }
 
 /// What a message tells about its author.
@@ -90,10 +101,17 @@ impl Bridge {
     /// # Errors
     /// [`Halt`] when database or homeserver fail.
     pub async fn ready_ghost(&self, id: &GhostId, facts: Facts<'_>) -> Result<OwnedUserId, Halt> {
+        let remembered = self.remembered(id);
+        if let Some(ready) = remembered.as_ref().filter(|ready| ready.knows(&facts)) {
+            return Ok(ready.user.clone());
+        }
+        let made_from = (facts.push_name.to_owned(), facts.business_name.map(str::to_owned));
         let name = self.name_of(id, &facts).await?;
-        if let Some(ready) = self.remembered(id)
-            && (name.is_none() || name.as_ref().is_some_and(|(name, _)| *name == ready.name))
+        if let Some(mut ready) = remembered
+            && name.as_ref().is_some_and(|(name, _)| *name == ready.name)
         {
+            (ready.push_name, ready.business_name) = made_from;
+            self.remember(id, ready.clone());
             return Ok(ready.user);
         }
         let ghost = self.store().find_or_make_ghost(id, &localpart_tail(id)).await?;
@@ -103,7 +121,8 @@ impl Bridge {
             self.store().set_registered(id, true).await?;
         }
         let ghost = self.settle_name(ghost, &user, name, id).await?;
-        self.remember(id, Ready { user: user.clone(), name: ghost.name, picture_at: 0 });
+        let (push_name, business_name) = made_from;
+        self.remember(id, Ready { user: user.clone(), name: ghost.name, push_name, business_name, picture_at: 0 });
         Ok(user)
     }
 

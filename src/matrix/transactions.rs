@@ -92,11 +92,14 @@ impl Intake {
         let _writer = self.writer().await;
         let mut tx = store.begin("mx.transaction").await?;
         let name = txn_name(txn);
-        let known = store.find_mx_txn(&mut tx, &name).await?;
-        // The same number with other events is no repeat: Synapse on SQLite counts from one again after a restart.
-        // The events themselves say what is new.
-        if !transaction.hash.is_empty() && known.as_ref() == Some(&transaction.hash) {
-            return Ok(());
+        if !store.put_new_mx_txn(&mut tx, &name, &transaction.hash).await? {
+            // The same number with other events is no repeat: Synapse on SQLite counts from one again after a restart.
+            // The events themselves say what is new.
+            let known = store.find_mx_txn(&mut tx, &name).await?;
+            if !transaction.hash.is_empty() && known.as_ref() == Some(&transaction.hash) {
+                return Ok(());
+            }
+            store.put_mx_txn(&mut tx, &name, &transaction.hash).await?;
         }
         let mut lanes = Vec::new();
         for Sorted { arrival, fault } in transaction.sorted {
@@ -113,7 +116,6 @@ impl Intake {
                 }
             }
         }
-        store.put_mx_txn(&mut tx, &name, &transaction.hash).await?;
         tx.commit().await?;
         if !lanes.is_empty() {
             fail::fail_point!("mx.txn.after_commit", |_| std::process::abort());

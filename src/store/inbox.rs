@@ -163,6 +163,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn count_attempt(&self, seq: i64) -> Result<bool> {
+        let _turn = self.turn().await;
         let done = sqlx::query(COUNT_ATTEMPT).bind(seq).execute(self.pool()).await.named("inbox.count_attempt")?;
         Ok(done.rows_affected() > 0)
     }
@@ -172,6 +173,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn forgive_attempt(&self, seq: i64) -> Result<()> {
+        let _turn = self.turn().await;
         sqlx::query(FORGIVE_ATTEMPT).bind(seq).execute(self.pool()).await.named("inbox.forgive_attempt").map(drop)
     }
 
@@ -188,6 +190,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn settle_row(&self, seq: i64) -> Result<()> {
+        let _turn = self.turn().await;
         sqlx::query(SETTLE).bind(seq).execute(self.pool()).await.named("inbox.settle").map(drop)
     }
 

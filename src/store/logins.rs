@@ -260,7 +260,7 @@ pub struct Own<'a> {
     pub pn: &'a GhostId,
 }
 
-fn read_login(row: &AnyRow) -> Result<Login> {
+pub(super) fn read_login(row: &AnyRow) -> Result<Login> {
     let text = |column: &'static str| row.try_get::<String, _>(column).named("login.read");
     let lid = text("lid")?;
     let pn = text("pn")?;

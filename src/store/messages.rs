@@ -116,6 +116,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn reserve(&self, row: &Reservation<'_>) -> Result<bool> {
+        let _turn = self.turn().await;
         let done = sqlx::query(RESERVE)
             .bind(row.key.portal.get())
             .bind(row.key.sender.as_str())

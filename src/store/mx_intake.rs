@@ -36,6 +36,8 @@ const FIND_TXN: &str = "-- mx_txn.find
 const PUT_TXN: &str = "-- mx_txn.put
     INSERT INTO mx_txn (txn_id, body_hash, received_at) VALUES ($1, $2, $3)
     ON CONFLICT (txn_id) DO UPDATE SET body_hash = excluded.body_hash, received_at = excluded.received_at";
+const PUT_NEW_TXN: &str = "-- mx_txn.put_new
+    INSERT INTO mx_txn (txn_id, body_hash, received_at) VALUES ($1, $2, $3) ON CONFLICT (txn_id) DO NOTHING";
 const SWEEP_TXN: &str = "-- mx_txn.sweep
     DELETE FROM mx_txn WHERE received_at < $1";
 const FAIL_NEW: &str = "-- mx_intake.fail_new
@@ -65,7 +67,18 @@ impl Store {
         row.map(|row| row.try_get("body_hash").named("mx_txn.find")).transpose()
     }
 
-    /// Notes a transaction as stored. `txn` must be free of U+0000 and short.
+    /// Notes a transaction as stored; false, and nothing changed, when one of that id was before. `txn` must be
+    /// free of U+0000 and short.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn put_new_mx_txn(&self, tx: &mut Tx, txn: &str, body_hash: &str) -> Result<bool> {
+        let now = self.clock().now_ms();
+        let put = sqlx::query(PUT_NEW_TXN).bind(txn).bind(body_hash).bind(now).execute(tx.connection()).await;
+        Ok(put.named("mx_txn.put_new")?.rows_affected() > 0)
+    }
+
+    /// Notes a transaction as stored, also over another of that id. `txn` must be free of U+0000 and short.
     ///
     /// # Errors
     /// When the database fails.
@@ -213,7 +226,9 @@ mod tests {
     async fn transactions(store: Store) {
         let mut tx = store.begin("test").await.unwrap();
         assert_eq!(store.find_mx_txn(&mut tx, "1").await.unwrap(), None);
-        store.put_mx_txn(&mut tx, "1", "a").await.unwrap();
+        assert!(store.put_new_mx_txn(&mut tx, "1", "a").await.unwrap());
+        assert!(!store.put_new_mx_txn(&mut tx, "1", "c").await.unwrap());
+        assert_eq!(store.find_mx_txn(&mut tx, "1").await.unwrap().as_deref(), Some("a"));
         store.put_mx_txn(&mut tx, "1", "b").await.unwrap();
         assert_eq!(store.find_mx_txn(&mut tx, "1").await.unwrap().as_deref(), Some("b"));
         tx.commit().await.unwrap();

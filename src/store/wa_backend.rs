@@ -143,6 +143,7 @@ impl LineBackend {
     /// Runs a statement that is a transaction of its own; how many rows it touched.
     pub(super) async fn run(&self, statement: Statement) -> WaResult<u64> {
         self.count();
+        let _turn = self.store.turn().await;
         let Statement { name, query } = statement;
         let done = query.execute(self.store.line_pool()).await.map_err(|source| driver_error(name, source))?;
         Ok(done.rows_affected())

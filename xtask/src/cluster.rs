@@ -27,6 +27,19 @@ impl Cluster {
     /// # Errors
     /// Postgres is not installed, or did not start; the text ends with its log.
     pub fn start() -> Result<Self> {
+        // Nothing there outlives the run, so nothing is synced; the isolation is the same.
+        Self::start_with(&["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"])
+    }
+
+    /// As [`Cluster::start`], with commits that survive a power cut: for measuring.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_durable() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    fn start_with(durability: &[&str]) -> Result<Self> {
         let bin = machine::find_postgres()
             .context("Postgres' programs (initdb) were not found: run `cargo xtask setup`, or install postgresql")?;
         let folder = Folder::create("postgres")?;
@@ -49,8 +62,7 @@ impl Cluster {
             .arg("-D")
             .arg(&data)
             .args(["-p", &port.number().to_string(), "-h", "127.0.0.1", "-k", ""])
-            // Nothing here outlives the run, so nothing is synced; the isolation is the same.
-            .args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"])
+            .args(durability)
             .args(["-c", "max_connections=400", "-c", "shared_buffers=64MB"])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

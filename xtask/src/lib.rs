@@ -4,6 +4,7 @@
 //!
 //! Begin reading at [`setup`] (what a machine needs) and [`checks`] (what `cargo xtask test` runs).
 
+pub mod bench;
 pub mod checks;
 pub mod cluster;
 pub mod demo;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// The project's own commands.
 #[derive(Parser)]
@@ -24,6 +24,41 @@ enum Task {
         #[arg(long)]
         exit: bool,
     },
+    /// Measures the optimized bridge; the figures stand beside their budgets
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// What a message costs: rate, latency, CPU, statements, memory, starts
+    Messages {
+        /// The bridge's database, and Synapse's
+        #[arg(long, value_enum, default_value_t = Database::Sqlite)]
+        db: Database,
+        /// Messages of each flood at the stand-in homeserver; Synapse gets a third
+        #[arg(long, default_value_t = 1600)]
+        count: usize,
+        /// Only one of the two homeservers: `stand-in` or `synapse`
+        #[arg(long)]
+        only: Option<String>,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Database {
+    Sqlite,
+    Postgres,
+}
+
+fn bench(what: Bench) -> anyhow::Result<()> {
+    let Bench::Messages { db, count, only } = what;
+    let name = if db == Database::Postgres { "postgres" } else { "sqlite" };
+    let mut arguments = vec!["--db".to_owned(), name.to_owned(), "--count".to_owned(), count.to_string()];
+    arguments.extend(only.into_iter().flat_map(|only| ["--only".to_owned(), only]));
+    xtask::bench::messages(db == Database::Postgres, &arguments)
 }
 
 fn main() -> ExitCode {
@@ -31,6 +66,7 @@ fn main() -> ExitCode {
         Task::Setup => xtask::setup::run(),
         Task::Test => xtask::checks::run(),
         Task::Demo { exit } => xtask::demo::run(exit),
+        Task::Bench { what } => bench(what),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

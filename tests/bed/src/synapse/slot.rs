@@ -24,7 +24,7 @@ impl Slot {
     ///
     /// # Errors
     /// The bridge was not built, or refuses.
-    pub(super) fn register(index: usize, folder: &Path, homeserver: &str) -> Result<Self> {
+    pub(crate) fn register(index: usize, folder: &Path, homeserver: &str) -> Result<Self> {
         let port = ports::lease()?;
         let folder = folder.join(format!("wa{index}"));
         std::fs::create_dir(&folder)?;
