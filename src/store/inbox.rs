@@ -1,6 +1,6 @@
 //! The inbox: what arrived and is not settled yet.
 //!
-//! A row is put once per `dedup` for good ([`put`] looks at `seen`, which outlives the row), stands in one lane,
+//! A row is put once per `dedup` for good ([`Store::put_arrival`] looks at `seen`, which outlives the row), stands in one lane,
 //! and leaves by settlement or by failing. Rows of a lane are always taken from the lowest waiting number on:
 //! transactions may commit out of order, so there is no high-water mark.
 //!
