@@ -102,7 +102,7 @@ async fn a_contact_moves_to_its_lid_while_messages_wait(world: &mut World) -> Re
         chat.contact_says(&format!("by number, homeserver down {number}")).await?;
     }
     wait_waiting(world, 3).await?;
-    let by_number = "UPDATE portal SET name = name WHERE chat LIKE '%@s.whatsapp.net'";
+    let by_number = "UPDATE portal SET alias = alias WHERE chat LIKE '%@s.whatsapp.net'";
     ensure!(world.database.execute(by_number).await? > 0, "the LID was known: this story proves nothing");
     migrate(world, chat.contact())?;
     for number in 0..3 {
