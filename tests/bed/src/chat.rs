@@ -23,6 +23,8 @@ struct Said {
     events: HashSet<String>,
     /// Texts sent on WhatsApp, by message id.
     by_id: HashMap<String, String>,
+    /// Texts of which order is not asked.
+    unordered: HashSet<String>,
 }
 
 struct Parts {
@@ -89,6 +91,12 @@ impl Chat {
         let id = self.parts.phones.send(&self.parts.contact.number, &self.parts.login.number, text).await?;
         self.said().by_id.insert(id.clone(), text.to_owned());
         Ok(id)
+    }
+
+    /// Does not ask for the order of this text: the client library works on what came by the number and on what came
+    /// by the LID side by side, so around a move one may overtake the other in the same delivery.
+    pub fn may_be_overtaken(&self, text: &str) {
+        self.said().unordered.insert(text.to_owned());
     }
 
     /// The person's own phone sends a text to the contact; returns its WhatsApp id.
@@ -199,7 +207,7 @@ impl Chat {
         let receipts = [phones.receipts(&contact.number), phones.receipts(&login.number)].concat();
         let ids = receipts.into_iter().filter(|receipt| receipt.kind == "retry").flat_map(|receipt| receipt.ids);
         let said = self.said();
-        ids.filter_map(|id| said.by_id.get(&id).cloned()).collect()
+        ids.filter_map(|id| said.by_id.get(&id).cloned()).chain(said.unordered.iter().cloned()).collect()
     }
 
     /// Checks the first three laws for all that was said: nothing lost, nothing doubled, order kept per direction.
@@ -218,7 +226,7 @@ impl Chat {
         let path = |from: &str, to: &str| format!("{from} -> {to}");
         let (again, nothing) = (self.asked_again(), HashSet::new());
         if !again.is_empty() {
-            println!("WhatsApp had to deliver {} messages again that could not be decrypted", again.len());
+            println!("order is not asked of {} messages: delivered again by WhatsApp, or around a move", again.len());
         }
         if let Some(room) = &room {
             let history = person.history(room).await?;
