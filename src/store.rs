@@ -104,6 +104,9 @@ struct Shared {
     bell: bell::Bell,
 }
 
+/// How long somebody waits for the right to write; a turn lasts milliseconds unless the database is away.
+const TURN_WAIT: Duration = Duration::from_secs(5);
+
 /// The right to write: on SQLite there is one at a time, given in the order of asking. SQLite itself lets waiters
 /// sleep and try again, up to a tenth of a second at a time and the last to come often first.
 pub(crate) type Turn = Option<tokio::sync::OwnedMutexGuard<()>>;
@@ -217,10 +220,11 @@ impl Store {
     }
 
     /// Waits for the right to write, for statements that are a transaction of their own. Never while holding a
-    /// [`Tx`]. Who writes without it waits the way SQLite lets waiters wait.
+    /// [`Tx`]. Who writes without it waits the way SQLite lets waiters wait; so does everybody after [`TURN_WAIT`],
+    /// because behind a writer who waits for a database that is away a row of waiters would wait for ever.
     pub(crate) async fn turn(&self) -> Turn {
         match self.dialect() {
-            Dialect::Sqlite => Some(self.shared.turns.clone().lock_owned().await),
+            Dialect::Sqlite => tokio::time::timeout(TURN_WAIT, self.shared.turns.clone().lock_owned()).await.ok(),
             Dialect::Postgres => None,
         }
     }

@@ -26,6 +26,13 @@ pub const SELECTION: [&str; 2] = ["--features", "matrix-whatsapp/simulator"];
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(places::root());
+    // `cargo run` sets these for us, and build scripts look at them (ring's does): with them a build by `cargo xtask`
+    // and one by hand would each rebuild what the other has built.
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|start| name.to_string_lossy().starts_with(start)) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

@@ -90,8 +90,10 @@ impl Statements {
         let mut read = Self::default();
         for line in log.lines() {
             if line.contains("sqlx::query") {
-                let name = line.split("-- ").nth(1).and_then(|rest| rest.split_whitespace().next());
-                *read.by_name.entry(name.unwrap_or("unnamed").to_owned()).or_default() += 1;
+                // All statements of the bridge have names; what has none is a driver's own BEGIN or COMMIT.
+                if let Some(name) = line.split("-- ").nth(1).and_then(|rest| rest.split_whitespace().next()) {
+                    *read.by_name.entry(name.to_owned()).or_default() += 1;
+                }
             } else if let Some((_, name)) = line.split_once("a transaction was committed what=") {
                 *read.transactions.entry(name.trim().trim_matches('"').to_owned()).or_default() += 1;
             }
