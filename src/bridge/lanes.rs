@@ -190,6 +190,18 @@ impl Bridge {
             self.pause(lane.clone(), wait);
             return Next::End;
         }
+        match self.must_wait(row).await {
+            Ok(None) => {}
+            Ok(Some(pause)) => {
+                self.pause(lane.clone(), pause);
+                return Next::End;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the database failed under a row");
+                self.pause(lane.clone(), DATABASE_PAUSE);
+                return Next::End;
+            }
+        }
         let verdict = match self.try_row(row).await {
             Ok(Some(verdict)) => verdict,
             Ok(None) => return Next::Reread,
