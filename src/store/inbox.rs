@@ -113,7 +113,7 @@ const FORGIVE_ATTEMPT: &str = "-- inbox.forgive_attempt
 const SETTLE: &str = "-- inbox.settle
     DELETE FROM inbox WHERE seq = $1";
 const FAIL: &str = "-- inbox.fail
-    UPDATE inbox SET state = 'failed', last_error = $2 WHERE seq = $1";
+    UPDATE inbox SET state = 'failed', last_error = $2 WHERE seq = $1 AND kind = $3";
 const NOTE_ERROR: &str = "-- inbox.note_error
     UPDATE inbox SET last_error = $2 WHERE seq = $1";
 const LANES: &str = "-- inbox.lanes
@@ -227,12 +227,14 @@ impl Store {
         sqlx::query(SETTLE).bind(seq).execute(self.pool()).await.named("inbox.settle").map(drop)
     }
 
-    /// Settles a row as failed: kept for `retry`, out of the lane's way. `why` holds no text, names or numbers.
+    /// Settles a row as failed: kept for `retry`, out of the lane's way. `why` holds no text, names or numbers. A missing
+    /// message that came in the meantime stays.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn fail_row(&self, seq: i64, why: &str) -> Result<()> {
-        sqlx::query(FAIL).bind(seq).bind(why).execute(self.pool()).await.named("inbox.fail").map(drop)
+    pub async fn fail_row(&self, row: &InboxRow, why: &str) -> Result<()> {
+        let failed = sqlx::query(FAIL).bind(row.seq).bind(why).bind(&row.kind).execute(self.pool()).await;
+        failed.named("inbox.fail").map(drop)
     }
 
     /// Notes why the last attempt did not work.

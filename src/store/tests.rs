@@ -101,7 +101,7 @@ async fn order(store: Store) {
     assert_eq!(rows[0].portal, Some(PortalId::new(7)));
     store.count_attempt(rows[0].seq).await.unwrap();
     assert_eq!(store.take_rows(&Lane::new("a"), 1).await.unwrap()[0].attempts, 1);
-    store.fail_row(rows[0].seq, "because").await.unwrap();
+    store.fail_row(&rows[0], "because").await.unwrap();
     assert_eq!(store.take_rows(&Lane::new("a"), 1).await.unwrap()[0].body, [2]);
     let counts = store.inbox_counts().await.unwrap();
     assert_eq!((counts.waiting, counts.failed, counts.oldest_at), (3, 1, 1_700_000_000_000));
@@ -130,7 +130,7 @@ async fn keep_place(store: Store) {
         rows.iter().map(|row| (row.seq, row.kind.clone())).collect::<Vec<_>>()
     };
     assert_eq!(kinds().await, [(10, MISSING.to_owned()), (20, "test".to_owned())]);
-    store.fail_row(10, "it did not come").await.unwrap();
+    store.fail_row(&store.take_rows(&Lane::new("a"), 1).await.unwrap()[0], "it did not come").await.unwrap();
     assert!(put(&store, &Arrival { seq: Some(50), ..arrival(1, "a") }).await, "it came after all");
     assert_eq!(kinds().await, [(10, "test".to_owned()), (20, "test".to_owned())]);
     assert!(!put(&store, &arrival(1, "a")).await, "once");

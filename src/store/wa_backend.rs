@@ -23,8 +23,8 @@ use super::{Store, StoreError, Tx};
 use crate::ids::DeviceKey;
 use sqlx::any::AnyRow;
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{Notify, RwLock, RwLockReadGuard, watch};
 use whatsapp_rust::wacore::store::error::{Result as WaResult, StoreError as WaError};
 

@@ -17,7 +17,7 @@ use crate::store::wa_backend::UnknownDuplicate;
 use crate::store::{Result, Store, Tx};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -66,6 +66,8 @@ pub struct Intake {
     portals: Mutex<HashMap<ChatId, PortalId>>,
     aliases: Mutex<HashMap<GhostId, GhostId>>,
     order: Order,
+    /// The highest number stored so far.
+    newest: AtomicI64,
 }
 
 impl Intake {
@@ -79,6 +81,7 @@ impl Intake {
             portals: Mutex::default(),
             aliases: Mutex::default(),
             order: Order::default(),
+            newest: AtomicI64::new(0),
         })
     }
 
@@ -150,6 +153,7 @@ impl Intake {
             let arrival = self.arrival_of(&mut batch, &login, info, &wa::Message::default()).await?;
             let new = self.store.put_missing(&mut batch.tx, &arrival).await?;
             self.commit(batch).await?;
+            self.store.bell().shuffle();
             if new {
                 self.store.bell().ring(arrival.lane);
             }
@@ -195,16 +199,23 @@ impl Intake {
         }));
         let mut batch = self.begin("intake.messages").await?;
         let mut lanes = Vec::new();
+        let mut shuffled = false;
         for inbound in messages {
             if is_silent(&inbound.message) || !is_bridged(&inbound.info.source.chat) {
                 continue;
             }
             let arrival = self.arrival_of(&mut batch, login, &inbound.info, &inbound.message).await?;
+            if let Some(number) = arrival.seq {
+                shuffled |= self.newest.fetch_max(number, Ordering::SeqCst) > number;
+            }
             if self.store.put_arrival(&mut batch.tx, &arrival).await? {
                 lanes.push(arrival.lane);
             }
         }
         self.commit(batch).await?;
+        if shuffled {
+            self.store.bell().shuffle();
+        }
         for inbound in messages {
             self.order.stored(&inbound.info);
         }
