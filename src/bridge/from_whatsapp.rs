@@ -7,6 +7,7 @@ use crate::convert::arrival::WaArrival;
 use crate::convert::text;
 use crate::ids::{LoginId, PortalId, WaMessageId};
 use crate::store::StoreError;
+use crate::store::identity::MERGE;
 use crate::store::inbox::{InboxRow, MISSING};
 use crate::store::messages::PartKey;
 use crate::verdict::Verdict;
@@ -30,6 +31,9 @@ impl Bridge {
         if row.kind == MISSING && self.store().clock().now_ms() - row.received_at < MISSING_WAIT {
             return Ok(Some(MISSING_PAUSE));
         }
+        if row.kind == MERGE {
+            return Ok(self.merge_must_wait(row).await?.then_some(MISSING_PAUSE));
+        }
         let (Some(portal), Some(login)) = (row.portal, &row.login) else { return Ok(None) };
         if !self.whatsapp().has_open(login, row.seq) {
             return Ok(None);
@@ -50,6 +54,7 @@ impl Bridge {
         let worked = match row.kind.as_str() {
             MESSAGE => self.message_into_room(row, portal, login).await,
             RECEIPT => self.receipt_into_room(row, portal, login).await,
+            MERGE => self.merge_rooms(row, portal, login).await,
             MISSING => Err(Halt::Verdict(Verdict::Never {
                 tell: "A message from WhatsApp could not be read; its sender was asked for it again. It appears here when it \
                        comes. Until then, please look at your phone."

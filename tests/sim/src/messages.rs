@@ -153,7 +153,9 @@ fn build_copy(
             copy = copy.attr("recipient", chat.to_non_ad());
         }
     } else if family == Server::Lid {
-        copy = copy.attr("sender_pn", account.jid(Server::Pn, 0));
+        if account.addressing != Addressing::LidAlone {
+            copy = copy.attr("sender_pn", account.jid(Server::Pn, 0));
+        }
     } else if account.addressing != Addressing::PnAlone {
         copy = copy.attr("sender_lid", account.jid(Server::Lid, 0));
     }
