@@ -1,5 +1,7 @@
 //! The admin API: JSON over HTTP, for tests in other languages and by hand.
 
+mod groups;
+
 use anyhow::{Result, anyhow};
 use axum::{
     Json, Router,
@@ -28,6 +30,7 @@ pub fn router(simulator: Simulator) -> Router {
         .route("/admin/devices/{number}", get(devices))
         .route("/admin/arrivals", get(arrivals))
         .route("/admin/unknown", get(unknown))
+        .merge(groups::routes())
         .with_state(simulator)
 }
 

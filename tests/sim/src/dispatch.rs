@@ -34,7 +34,7 @@ pub fn handle(state: &mut State, conn: ConnId, node: &Node) {
 fn handle_ack(state: &mut State, address: &Address, node: &Node) {
     let id = attr_or_empty(node, "id");
     let class = attr(node, "class").and_then(|c| Class::parse(&c));
-    let peer = jid(node, "to").and_then(|to| state.resolve(&to));
+    let peer = ["to", "participant"].iter().find_map(|key| state.resolve(&jid(node, key)?));
     let kind = attr(node, "type").map(|t| t.into_owned());
     match (class, state.companion_mut(address)) {
         (Some(Class::Message), Some(device)) => {

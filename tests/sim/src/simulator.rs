@@ -3,7 +3,10 @@
 mod accounts;
 mod connections;
 mod faults;
+mod groups;
 mod phones;
+
+pub use groups::{GroupInfo, GroupMember, GroupOptions, PersonResult};
 
 use std::{
     net::SocketAddr,

@@ -14,6 +14,7 @@ use wacore_binary::{Jid, Node, Server};
 
 use crate::{
     account::{Account, AccountInfo, AccountOptions, Companion, Registration},
+    groups::Groups,
     history::Arrival,
     ids::{Address, ConnId, Number},
     media::MediaStore,
@@ -59,6 +60,7 @@ pub struct State {
     pub ik: IkPolicy,
     pub handshakes: Vec<(ConnId, HandshakeKind)>,
     pub accounts: BTreeMap<Number, Account>,
+    pub groups: Groups,
     lids: HashMap<String, Number>,
     pub connections: HashMap<ConnId, Connection>,
     next_conn: u64,
@@ -84,6 +86,7 @@ impl State {
             ik: IkPolicy::Accept,
             handshakes: Vec::new(),
             accounts: BTreeMap::new(),
+            groups: Groups::default(),
             lids: HashMap::new(),
             connections: HashMap::new(),
             next_conn: 1,

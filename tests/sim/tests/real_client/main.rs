@@ -7,6 +7,8 @@ mod admin;
 mod appstate;
 mod client;
 mod faults;
+mod group_messages;
+mod groups;
 mod media;
 mod messages;
 mod offline;
