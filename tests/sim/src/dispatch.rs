@@ -3,6 +3,7 @@
 use wacore_binary::Node;
 
 use crate::{
+    calls,
     ids::{Address, ConnId},
     iq, login, messages, pairing, presence,
     queue::Class,
@@ -22,6 +23,7 @@ pub fn handle(state: &mut State, conn: ConnId, node: &Node) {
     match node.tag.as_ref() {
         "iq" => iq::handle(state, conn, &address, node),
         "message" => messages::handle(state, conn, &address, node),
+        "call" => calls::handle(state, conn, &address, node),
         "receipt" => receipts::handle(state, conn, &address, node),
         "ack" => handle_ack(state, &address, node),
         "presence" => presence::handle_presence(state, conn, &address, node),
@@ -40,6 +42,8 @@ fn handle_ack(state: &mut State, address: &Address, node: &Node) {
         (Some(Class::Message), Some(device)) => {
             device.queue.settle_messages(&id, peer.as_ref());
         }
+        // Its type is that of the action, which the stanza itself does not name.
+        (Some(Class::Call), Some(device)) => device.queue.settle_other(Class::Call, &id, None),
         (Some(class), Some(device)) => device.queue.settle_other(class, &id, kind.as_deref()),
         _ => state.record_unknown(node),
     }

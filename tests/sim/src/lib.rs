@@ -20,6 +20,7 @@
 mod account;
 mod admin;
 mod appstate;
+mod calls;
 mod connection;
 mod dispatch;
 mod faults;
@@ -44,6 +45,7 @@ mod state;
 mod unlink;
 
 pub use account::{AccountInfo, AccountOptions, Addressing};
+pub use calls::{CallEvent, CallInfo};
 pub use faults::FaultKind;
 pub use history::{Arrival, ArrivalOutcome, PresenceItem, ReceiptItem};
 pub use noise::{HandshakeKind, IkPolicy};

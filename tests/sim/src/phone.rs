@@ -15,7 +15,7 @@ use waproto::whatsapp::Message;
 
 pub use group::{SenderKeys, mark_read as mark_read_in, send as send_to_group};
 pub use receive::{InboxItem, receive};
-pub use send::{Outbound, mark_read, resend, send, share_app_state_key};
+pub use send::{Outbound, mark_read, resend, seal, send, share_app_state_key};
 
 use crate::{
     history::{PresenceItem, ReceiptItem},

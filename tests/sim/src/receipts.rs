@@ -3,6 +3,7 @@
 use wacore_binary::{Node, Server, builder::NodeBuilder};
 
 use crate::{
+    calls,
     faults::FaultKind,
     groups,
     history::ReceiptItem,
@@ -24,6 +25,9 @@ pub fn named_ids(node: &Node) -> Vec<String> {
 
 /// Handles a receipt of a linked device.
 pub fn handle(state: &mut State, conn: ConnId, actor: &Address, node: &Node) {
+    if calls::take_receipt(state, conn, actor, node) {
+        return;
+    }
     let Some(to) = jid(node, "to") else {
         return handle_bare_sender(state, conn, actor, node);
     };

@@ -14,6 +14,7 @@ use wacore_binary::{Jid, Node, Server};
 
 use crate::{
     account::{Account, AccountInfo, AccountOptions, Companion, Registration},
+    calls::Calls,
     groups::Groups,
     history::Arrival,
     ids::{Address, ConnId, Number},
@@ -61,6 +62,7 @@ pub struct State {
     pub handshakes: Vec<(ConnId, HandshakeKind)>,
     pub accounts: BTreeMap<Number, Account>,
     pub groups: Groups,
+    pub calls: Calls,
     lids: HashMap<String, Number>,
     pub connections: HashMap<ConnId, Connection>,
     next_conn: u64,
@@ -87,6 +89,7 @@ impl State {
             handshakes: Vec::new(),
             accounts: BTreeMap::new(),
             groups: Groups::default(),
+            calls: Calls::default(),
             lids: HashMap::new(),
             connections: HashMap::new(),
             next_conn: 1,

@@ -5,7 +5,9 @@
 
 mod admin;
 mod appstate;
+mod calls;
 mod client;
+mod communities;
 mod faults;
 mod group_messages;
 mod groups;
