@@ -2,6 +2,7 @@
 
 mod calls;
 mod groups;
+mod status;
 
 use anyhow::{Result, anyhow};
 use axum::{
@@ -33,6 +34,7 @@ pub fn router(simulator: Simulator) -> Router {
         .route("/admin/unknown", get(unknown))
         .merge(calls::routes())
         .merge(groups::routes())
+        .merge(status::routes())
         .with_state(simulator)
 }
 

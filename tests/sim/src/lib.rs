@@ -42,6 +42,7 @@ mod receipts;
 mod simulator;
 mod stanza;
 mod state;
+mod status;
 mod unlink;
 
 pub use account::{AccountInfo, AccountOptions, Addressing};

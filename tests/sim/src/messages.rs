@@ -11,6 +11,7 @@ use crate::{
     queue::{Class, corrupt},
     stanza::{attr, attr_or_empty, children, copy_attrs, jid, unix_now},
     state::State,
+    status,
 };
 
 /// Handles a message of a linked device.
@@ -53,6 +54,7 @@ fn refuse(state: &mut State, sender: &Address, to: &Jid, node: &Node) -> Option<
     match to.server {
         Server::Pn | Server::Lid => None,
         Server::Group => groups::refuse(state, sender, to),
+        Server::Broadcast if status::understood(to, node) => None,
         _ => {
             state.record_unknown(node);
             Some(404)
@@ -98,8 +100,10 @@ pub fn release(state: &mut State, number: &Number) {
 
 /// Delivers each copy of a message, by clients and phones alike.
 pub fn route(state: &mut State, sender: &Address, node: &Node) {
-    if jid(node, "to").is_some_and(|to| to.is_group()) {
-        return groups::route(state, sender, node);
+    match jid(node, "to") {
+        Some(to) if to.is_group() => return groups::route(state, sender, node),
+        Some(to) if to.server == Server::Broadcast => return status::route(state, sender, &to, node),
+        _ => {}
     }
     match node.get_optional_child("participants") {
         Some(list) => {

@@ -4,6 +4,7 @@ mod group;
 mod receive;
 mod send;
 mod signal;
+mod status;
 mod store;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use waproto::whatsapp::Message;
 pub use group::{SenderKeys, mark_read as mark_read_in, send as send_to_group};
 pub use receive::{InboxItem, receive};
 pub use send::{Outbound, mark_read, resend, seal, send, share_app_state_key};
+pub use status::{contacts, new_list, post, send_to_list};
 
 use crate::{
     history::{PresenceItem, ReceiptItem},
@@ -50,6 +52,8 @@ struct Known {
 pub struct Phone {
     endpoint: Endpoint,
     pub sender_keys: SenderKeys,
+    /// Broadcast lists by JID.
+    lists: HashMap<String, Vec<Number>>,
     inbox: Vec<InboxItem>,
     /// Where in the inbox a (chat, sender, id) is.
     shown: HashMap<(String, String, String), usize>,
@@ -68,6 +72,7 @@ impl Phone {
         Ok(Self {
             endpoint: Endpoint::new()?,
             sender_keys: SenderKeys::default(),
+            lists: HashMap::new(),
             inbox: Vec::new(),
             shown: HashMap::new(),
             known: HashMap::new(),

@@ -6,6 +6,7 @@ mod connections;
 mod faults;
 mod groups;
 mod phones;
+mod status;
 
 pub use groups::{GroupInfo, GroupMember, GroupOptions, PersonResult};
 

@@ -23,6 +23,7 @@ use crate::{
     pair_code::PendingCode,
     pairing::PendingPair,
     stanza::Xml,
+    status::Posts,
 };
 
 /// What a connection's writer is told.
@@ -63,6 +64,7 @@ pub struct State {
     pub accounts: BTreeMap<Number, Account>,
     pub groups: Groups,
     pub calls: Calls,
+    pub posts: Posts,
     lids: HashMap<String, Number>,
     pub connections: HashMap<ConnId, Connection>,
     next_conn: u64,
@@ -90,6 +92,7 @@ impl State {
             accounts: BTreeMap::new(),
             groups: Groups::default(),
             calls: Calls::default(),
+            posts: Posts::default(),
             lids: HashMap::new(),
             connections: HashMap::new(),
             next_conn: 1,

@@ -124,6 +124,8 @@ fn take(
             let named = named.or_else(|| jid(node, "recipient"));
             chat = match named.and_then(|jid| state.resolve(&jid)) {
                 Some(chat) => chat,
+                // What goes to many has its name in the stanza.
+                None if room.is_some() => chat,
                 None => return ArrivalOutcome::Undecryptable,
             };
             message = sent.message.into_option().unwrap_or_default();

@@ -80,7 +80,7 @@ pub fn send(state: &mut State, from: &Number, to: &Number, message: Message, id:
 }
 
 /// The copy for own devices names the chat.
-fn wrap_sent(message: &Message, chat: &Jid) -> Message {
+pub fn wrap_sent(message: &Message, chat: &Jid) -> Message {
     Message {
         device_sent_message: MessageField::some(DeviceSentMessage {
             destination_jid: Some(chat.to_string()),

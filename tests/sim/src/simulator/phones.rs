@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use wacore_binary::builder::NodeBuilder;
 use waproto::whatsapp::Message;
 
-use super::Simulator;
+use super::{Simulator, status::send_to_broadcast};
 use crate::{
     groups,
     history::{PresenceItem, ReceiptItem},
@@ -39,6 +39,9 @@ impl Simulator {
         self.shared.with(|state| {
             if let Some(group) = groups::named(to) {
                 return phone::send_to_group(state, &from, &group, message, id);
+            }
+            if let Some(sent) = send_to_broadcast(state, &from, to, &message, id.as_ref()) {
+                return sent;
             }
             let to = state.resolve_text(to)?;
             phone::send(state, &from, &to, message, id)

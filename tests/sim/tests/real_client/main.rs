@@ -17,3 +17,4 @@ mod offline;
 mod pairing;
 mod process;
 mod sessions;
+mod status;
