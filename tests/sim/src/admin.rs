@@ -2,6 +2,7 @@
 
 mod calls;
 mod groups;
+mod newsletters;
 mod status;
 
 use anyhow::{Result, anyhow};
@@ -34,6 +35,7 @@ pub fn router(simulator: Simulator) -> Router {
         .route("/admin/unknown", get(unknown))
         .merge(calls::routes())
         .merge(groups::routes())
+        .merge(newsletters::routes())
         .merge(status::routes())
         .with_state(simulator)
 }

@@ -25,7 +25,7 @@ use wacore_binary::{Jid, JidExt as _, Node, Server};
 pub use chatstate::relay as relay_chatstate;
 pub use create::{NewGroup, create};
 pub use messages::{devices, finish, name_sender, other_hash, refuse, route};
-pub use model::{Group, Groups, Role};
+pub use model::{Group, Groups, Role, new_code};
 pub use participants::{Change, change_participants, leave};
 pub use picture::answer as answer_picture;
 pub use picture::set as set_picture;

@@ -17,7 +17,7 @@ pub use picture::set_picture;
 use crate::{
     appstate, groups,
     ids::{Address, ConnId},
-    login, mex,
+    login, mex, newsletters,
     stanza::{attr_or_empty, children, iq_error, iq_result},
     state::State,
     unlink,
@@ -56,6 +56,10 @@ pub fn handle(state: &mut State, conn: ConnId, address: &Address, node: &Node) {
             None => return not_understood(state, conn, node, &kind),
         },
         ("w:mex", ..) => match mex::answer(state, address, node) {
+            Some(reply) => reply,
+            None => return not_understood(state, conn, node, &kind),
+        },
+        ("newsletter", ..) => match newsletters::answer(state, address, node) {
             Some(reply) => reply,
             None => return not_understood(state, conn, node, &kind),
         },

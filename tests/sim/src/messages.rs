@@ -7,7 +7,7 @@ use crate::{
     faults::{FaultKind, Intake},
     groups,
     ids::{Address, ConnId, Number},
-    phone,
+    newsletters, phone,
     queue::{Class, corrupt},
     stanza::{attr, attr_or_empty, children, copy_attrs, jid, unix_now},
     state::State,
@@ -31,6 +31,19 @@ pub fn handle(state: &mut State, conn: ConnId, sender: &Address, node: &Node) {
     if let Intake::Nack(code) = intake {
         let nack = ack(node, &to).attr("error", code).build();
         return send_ack(state, conn, sender, nack);
+    }
+    if to.server == Server::Newsletter {
+        let ack = match newsletters::take_message(state, sender, &to, node) {
+            Ok(server_id) => ack(node, &to).attr("server_id", server_id),
+            Err(refusal) => ack(node, &to).attr("error", refusal.0),
+        };
+        if !matches!(intake, Intake::Cut | Intake::NoAck) {
+            send_ack(state, conn, sender, ack.build());
+        }
+        if matches!(intake, Intake::Cut | Intake::CutAfterAck) {
+            state.cut(&sender.number);
+        }
+        return;
     }
     if let Some(code) = refuse(state, sender, &to, node) {
         let nack = ack(node, &to).attr("error", code).build();

@@ -6,6 +6,7 @@ use wacore_binary::{Node, builder::NodeBuilder};
 use crate::{
     groups::{self, Refusal},
     ids::Address,
+    newsletters,
     stanza::{attr_or_empty, content_text, iq_error, iq_result},
     state::State,
 };
@@ -21,11 +22,12 @@ pub fn answer(state: &mut State, actor: &Address, node: &Node) -> Option<Node> {
     let query = node.get_optional_child("query")?;
     let body: Value = content_text(query).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     let variables = &body["variables"];
-    let data = match attr_or_empty(query, "query_id").as_str() {
+    let id = attr_or_empty(query, "query_id");
+    let data = match id.as_str() {
         SUB_GROUPS => groups::sub_groups(state, actor, variables),
         SUB_GROUP_COUNTS => groups::sub_group_counts(state, actor, variables),
         UPDATE_GROUP => groups::update_property(state, actor, variables),
-        _ => return None,
+        _ => newsletters::query(state, actor, &id, variables)?,
     };
     let reply = match data {
         Ok(data) => json!({ "data": data }),

@@ -15,8 +15,8 @@ use wacore_libsignal::protocol::IdentityKeyPair;
 use waproto::whatsapp::Message;
 
 pub use group::{SenderKeys, mark_read as mark_read_in, send as send_to_group};
-pub use receive::{InboxItem, receive};
-pub use send::{Outbound, mark_read, resend, seal, send, share_app_state_key};
+pub use receive::{InboxItem, receive, show_post};
+pub use send::{Outbound, mark_read, media_type, resend, seal, send, share_app_state_key, stanza_type};
 pub use status::{contacts, new_list, post, send_to_list};
 
 use crate::{

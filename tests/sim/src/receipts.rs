@@ -8,7 +8,7 @@ use crate::{
     groups,
     history::ReceiptItem,
     ids::{Address, ConnId, Number},
-    phone,
+    newsletters, phone,
     queue::Class,
     stanza::{attr, attr_or_empty, children, copy_attrs, jid, unix_now},
     state::State,
@@ -61,6 +61,9 @@ fn handle_bare_sender(state: &mut State, conn: ConnId, actor: &Address, node: &N
 /// Relays a receipt of a client or a phone to those it concerns.
 pub fn route(state: &mut State, actor: &Address, node: &Node) {
     let kind = attr_or_empty(node, "type");
+    if let Some(chat) = jid(node, "to").filter(|to| to.server == Server::Newsletter) {
+        return newsletters::take_receipt(state, actor, &chat, node);
+    }
     if let Some(chat) = jid(node, "to").filter(|to| matches!(to.server, Server::Group | Server::Broadcast)) {
         return groups::route_receipt(state, actor, &chat, node);
     }

@@ -1,5 +1,6 @@
 //! What a phone does with a message.
 
+use buffa::Message as _;
 use serde_json::Value;
 use wacore::messages::{decode_plaintext, is_sender_key_distribution_only};
 use wacore_binary::{Jid, Node, Server, builder::NodeBuilder};
@@ -159,6 +160,24 @@ fn take(
     let known = Known { chat, room, from: sender.number.clone(), family, ts, message };
     phone.known.insert(id.to_owned(), known);
     ArrivalOutcome::Shown
+}
+
+/// Shows a newsletter's post on a phone; once it was changed, a second time.
+pub fn show_post(state: &mut State, number: &Number, author: &Address, chat: &Jid, id: &str, plaintext: &[u8]) {
+    let Some(account) = state.accounts.get_mut(number) else {
+        return;
+    };
+    let message = Message::decode_from_slice(plaintext).unwrap_or_default();
+    account.phone.inbox.push(InboxItem {
+        id: id.to_owned(),
+        chat: chat.to_string(),
+        from: chat.to_string(),
+        from_me: author.number == *number,
+        ts: unix_now(),
+        text: text_of(&message),
+        message: serde_json::to_value(&message).unwrap_or(Value::Null),
+        arrivals: 1,
+    });
 }
 
 fn text_of(message: &Message) -> Option<String> {

@@ -6,11 +6,12 @@ use anyhow::{Result, bail};
 use wacore_binary::builder::NodeBuilder;
 use waproto::whatsapp::Message;
 
-use super::{Simulator, status::send_to_broadcast};
+use super::{Simulator, newsletters::publish, status::send_to_broadcast};
 use crate::{
     groups,
     history::{PresenceItem, ReceiptItem},
     ids::{Address, Number},
+    newsletters,
     phone::{self, Answering, InboxItem},
     presence,
     stanza::empty,
@@ -39,6 +40,9 @@ impl Simulator {
         self.shared.with(|state| {
             if let Some(group) = groups::named(to) {
                 return phone::send_to_group(state, &from, &group, message, id);
+            }
+            if let Some(newsletter) = newsletters::named(to) {
+                return publish(state, &from, &newsletter, &message, id);
             }
             if let Some(sent) = send_to_broadcast(state, &from, to, &message, id.as_ref()) {
                 return sent;

@@ -13,6 +13,7 @@ mod group_messages;
 mod groups;
 mod media;
 mod messages;
+mod newsletters;
 mod offline;
 mod pairing;
 mod process;
