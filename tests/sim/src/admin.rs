@@ -1,5 +1,10 @@
 //! The admin API: JSON over HTTP, for tests in other languages and by hand.
 
+mod calls;
+mod groups;
+mod newsletters;
+mod status;
+
 use anyhow::{Result, anyhow};
 use axum::{
     Json, Router,
@@ -28,6 +33,10 @@ pub fn router(simulator: Simulator) -> Router {
         .route("/admin/devices/{number}", get(devices))
         .route("/admin/arrivals", get(arrivals))
         .route("/admin/unknown", get(unknown))
+        .merge(calls::routes())
+        .merge(groups::routes())
+        .merge(newsletters::routes())
+        .merge(status::routes())
         .with_state(simulator)
 }
 

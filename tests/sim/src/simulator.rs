@@ -1,9 +1,16 @@
 //! The simulator as a test holds it.
 
 mod accounts;
+mod calls;
 mod connections;
 mod faults;
+mod groups;
+mod newsletters;
 mod phones;
+mod status;
+
+pub use groups::{GroupInfo, GroupMember, GroupOptions, PersonResult};
+pub use newsletters::{NewsletterInfo, NewsletterPost};
 
 use std::{
     net::SocketAddr,

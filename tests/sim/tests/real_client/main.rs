@@ -5,11 +5,17 @@
 
 mod admin;
 mod appstate;
+mod calls;
 mod client;
+mod communities;
 mod faults;
+mod group_messages;
+mod groups;
 mod media;
 mod messages;
+mod newsletters;
 mod offline;
 mod pairing;
 mod process;
 mod sessions;
+mod status;
