@@ -15,7 +15,6 @@ pub mod outgoing;
 mod part;
 pub mod quote;
 pub mod sticker;
-pub mod text;
 pub mod vcard;
 pub mod waveform;
 mod words;

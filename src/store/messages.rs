@@ -99,6 +99,9 @@ const BY_EVENT: &str = "-- message.by_event
 const BY_WA_ID: &str = "-- message.by_wa_id
     SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote FROM message
     WHERE portal_id = $1 AND wa_id = $2 AND state <> 'failed' AND event_id IS NOT NULL ORDER BY part DESC LIMIT 1";
+const PARTS: &str = "-- message.parts
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote FROM message
+    WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND event_id IS NOT NULL ORDER BY part";
 const RESERVE: &str = "-- message.reserve
     INSERT INTO message (portal_id, sender, wa_id, part, origin, kind, state, event_id, txn_id, mx_sender, login_id, ts, tried_at, read_at, body, quote)
     VALUES ($1, $2, $3, $4, $5, $6, 'reserved', $7, $8, $9, $10, $11, $12, 0, $13, $14) ON CONFLICT DO NOTHING";
@@ -170,6 +173,20 @@ impl Store {
     pub async fn find_message_by_wa_id(&self, portal: PortalId, wa_id: &WaMessageId) -> Result<Option<Message>> {
         let row = sqlx::query(BY_WA_ID).bind(portal.get()).bind(wa_id.as_str()).fetch_optional(self.pool()).await;
         row.named("message.by_wa_id")?.as_ref().map(read_message).transpose()
+    }
+
+    /// All parts of a message whose events are known, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn parts_of(&self, portal: PortalId, sender: &GhostId, wa_id: &WaMessageId) -> Result<Vec<Message>> {
+        let rows = sqlx::query(PARTS)
+            .bind(portal.get())
+            .bind(sender.as_str())
+            .bind(wa_id.as_str())
+            .fetch_all(self.pool())
+            .await;
+        rows.named("message.parts")?.iter().map(read_message).collect()
     }
 
     /// Records that the other side has a part; `event_id` when it just became known. Together with the inbox row.
