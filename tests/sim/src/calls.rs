@@ -13,6 +13,7 @@ use wacore_binary::{Jid, Node, Server, builder::NodeBuilder};
 use waproto::whatsapp::{Message, message};
 
 use crate::{
+    account::Addressing,
     ids::{Address, ConnId, Number},
     phone,
     queue::Class,
@@ -308,7 +309,8 @@ pub fn ring(
             .attr("call-id", id.as_str())
             .attr("call-creator", creator)
             .attr("device_class", "2016");
-        if family == Server::Lid {
+        let tells_number = state.account(from)?.addressing != Addressing::LidAlone;
+        if family == Server::Lid && tells_number {
             action = action.attr("caller_pn", number);
         }
         if let Some(group) = group {

@@ -104,7 +104,7 @@ impl Simulator {
             let new = NewGroup {
                 subject: options.subject.clone(),
                 family: options.addressing.map(|addressing| match addressing {
-                    Addressing::Lid => Server::Lid,
+                    Addressing::Lid | Addressing::LidAlone => Server::Lid,
                     Addressing::Pn | Addressing::PnAlone => Server::Pn,
                 }),
                 people,

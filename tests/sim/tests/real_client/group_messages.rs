@@ -1,4 +1,5 @@
 use whatsapp_rust::{
+    NodeBuilder, NodeFilter,
     prelude::{Event, Jid},
     types::presence::ReceiptType,
 };
@@ -308,5 +309,46 @@ async fn a_companion_writes_to_hundreds() {
     sim.send_text(&numbers[199], &group, "hello back").await.unwrap();
     assert_eq!(text(&alice.message().await), "hello back");
     alice.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ack_tells_whose_list_of_devices_is_another() {
+    let sim = four(Addressing::Lid).await;
+    let (alice, _) = TestClient::pair(&sim, ALICE).await;
+    let (bob, _) = TestClient::pair(&sim, BOB).await;
+    for family in [Addressing::Lid, Addressing::Pn] {
+        let options = GroupOptions {
+            subject: "Friends".into(),
+            members: vec![ALICE.into(), BOB.into()],
+            addressing: Some(family),
+            ..Default::default()
+        };
+        let group: Jid = sim.create_group_with(CAROL, &options).unwrap().parse().unwrap();
+        // A client that knows all devices gets no hash back ...
+        let ack = alice.client.wait_for_node(NodeFilter::tag("ack").attr("class", "message"));
+        alice.send(&group, "to all of us").await;
+        let ack = tokio::time::timeout(STEP, ack).await.unwrap().unwrap();
+        assert_eq!(ack.get().get_attr("phash").map(|hash| hash.as_str().into_owned()), None);
+        // ... and one that does not gets the right one.
+        let id = alice.client.generate_message_id();
+        let enc = NodeBuilder::new("enc").attr("v", "2").attr("type", "skmsg").bytes(vec![0x33; 32]).build();
+        let node = NodeBuilder::new("message")
+            .attr("to", &group)
+            .attr("id", id.as_str())
+            .attr("type", "text")
+            .attr("phash", "2:nonsense")
+            .children([enc])
+            .build();
+        let ack = alice.client.wait_for_node(NodeFilter::tag("ack").attr("id", id));
+        alice.client.send_node(node).await.unwrap();
+        let ack = tokio::time::timeout(STEP, ack).await.unwrap().unwrap();
+        let info = alice.client.groups().query_info(&group).await.unwrap();
+        assert_eq!(info.participants.len(), 3);
+        let hash = ack.get().get_attr("phash").unwrap().as_str().into_owned();
+        assert!(hash.starts_with("2:") && hash.len() == 10, "{hash}");
+    }
+    alice.stop().await;
+    bob.stop().await;
     assert_understood(&sim);
 }
