@@ -42,10 +42,10 @@ pub fn with_other(
     lid: Option<&'static str>,
 ) -> NodeBuilder {
     match (family, account.addressing, lid) {
-        (Server::Lid, Addressing::LidAlone, _) | (_, Addressing::PnAlone, _) => node,
+        (Server::Lid, Addressing::LidAlone, _) => node,
         (Server::Lid, ..) => node.attr(pn, account.jid(Server::Pn, 0)),
+        (_, Addressing::PnAlone, _) | (_, _, None) => node,
         (_, _, Some(lid)) => node.attr(lid, account.jid(Server::Lid, 0)),
-        _ => node,
     }
 }
 
