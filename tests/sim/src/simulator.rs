@@ -9,7 +9,7 @@ mod newsletters;
 mod phones;
 mod status;
 
-pub use groups::{GroupInfo, GroupMember, GroupOptions, PersonResult};
+pub use groups::GroupOptions;
 pub use newsletters::{NewsletterInfo, NewsletterPost};
 
 use std::{

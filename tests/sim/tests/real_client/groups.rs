@@ -148,6 +148,10 @@ async fn people_come_and_go_each_with_a_result() {
     told(&mut bob, &group, "add").await;
     assert_eq!(numbers(&sim, &group), [ALICE, BOB, CAROL]);
 
+    // A new group is without those who cannot be added.
+    let second = create(&alice, "Second", &[CAROL, DAVE]).await.id;
+    assert_eq!(numbers(&sim, &second), [ALICE, CAROL]);
+
     // Who could not be added follows the invite.
     let (dave, _) = TestClient::pair(&sim, DAVE).await;
     let wrong = dave.client.groups().join_with_invite_v4(&group, "nonsense", 0, pn(ALICE)).await;
