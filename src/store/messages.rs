@@ -116,8 +116,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn reserve(&self, row: &Reservation<'_>) -> Result<bool> {
-        let _turn = self.turn().await;
-        let done = sqlx::query(RESERVE)
+        let write = sqlx::query(RESERVE)
             .bind(row.key.portal.get())
             .bind(row.key.sender.as_str())
             .bind(row.key.wa_id.as_str())
@@ -130,10 +129,8 @@ impl Store {
             .bind(row.login.as_str())
             .bind(row.ts)
             .bind(self.clock().now_ms())
-            .bind(row.body)
-            .execute(self.pool())
-            .await;
-        Ok(done.named("message.reserve")?.rows_affected() > 0)
+            .bind(row.body);
+        Ok(self.write("message.reserve", write).await?.affected > 0)
     }
 
     /// One part of a message.
@@ -192,15 +189,12 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn message_has_failed(&self, key: &PartKey) -> Result<()> {
-        sqlx::query(FAILED)
+        let write = sqlx::query(FAILED)
             .bind(key.portal.get())
             .bind(key.sender.as_str())
             .bind(key.wa_id.as_str())
-            .bind(key.part)
-            .execute(self.pool())
-            .await
-            .named("message.failed")
-            .map(drop)
+            .bind(key.part);
+        self.write("message.failed", write).await.map(drop)
     }
 
     /// Messages from WhatsApp up to `ts` that were not reported as read, oldest first, at most 500.
@@ -224,14 +218,12 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn message_was_read(&self, portal: PortalId, message: &Unread) -> Result<()> {
-        let done = sqlx::query(MARK_READ)
+        let write = sqlx::query(MARK_READ)
             .bind(portal.get())
             .bind(message.sender.as_str())
             .bind(message.wa_id.as_str())
-            .bind(self.clock().now_ms())
-            .execute(self.pool())
-            .await;
-        done.named("message.mark_read").map(drop)
+            .bind(self.clock().now_ms());
+        self.write("message.mark_read", write).await.map(drop)
     }
 }
 
