@@ -9,6 +9,7 @@ mod newsletters;
 mod phones;
 mod status;
 
+pub use crate::groups::{GroupInfo, GroupMember, PersonResult};
 pub use groups::GroupOptions;
 pub use newsletters::{NewsletterInfo, NewsletterPost};
 
