@@ -9,7 +9,8 @@ mod newsletters;
 mod phones;
 mod status;
 
-pub use groups::{GroupInfo, GroupMember, GroupOptions, PersonResult};
+pub use crate::groups::{GroupInfo, GroupMember, PersonResult};
+pub use groups::GroupOptions;
 pub use newsletters::{NewsletterInfo, NewsletterPost};
 
 use std::{

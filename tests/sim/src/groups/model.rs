@@ -205,6 +205,7 @@ impl Group {
 pub fn new_code() -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut rng = rand::rng();
+    // The range ends where the letters do.
     (0..22).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect()
 }
 

@@ -6,7 +6,7 @@ use whatsapp_sim::Simulator;
 
 use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator, text};
 
-async fn post(sim: &Simulator, path: &str, body: Value) -> (u16, Value) {
+pub async fn post(sim: &Simulator, path: &str, body: Value) -> (u16, Value) {
     let response = reqwest::Client::new()
         .post(format!("{}/admin/{path}", sim.http_url()))
         .body(body.to_string())
@@ -17,7 +17,7 @@ async fn post(sim: &Simulator, path: &str, body: Value) -> (u16, Value) {
     (status, response.json().await.unwrap())
 }
 
-async fn get(sim: &Simulator, path: &str) -> (u16, Value) {
+pub async fn get(sim: &Simulator, path: &str) -> (u16, Value) {
     let response = reqwest::get(format!("{}/admin/{path}", sim.http_url())).await.unwrap();
     let status = response.status().as_u16();
     (status, response.json().await.unwrap())
