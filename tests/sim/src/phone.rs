@@ -1,25 +1,35 @@
 //! The phone of an account: device 0, a Signal endpoint in memory.
 
+mod archive;
+mod envelope;
+mod kinds;
+mod marks;
+mod peer;
 mod receive;
+mod secrets;
 mod send;
 mod signal;
 mod store;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
-use wacore_binary::Server;
 use wacore_libsignal::protocol::IdentityKeyPair;
-use waproto::whatsapp::Message;
 
+pub use kinds::{Card, Choice, Draft, Kind, ListSection, Media, Options, Uploaded, build, uploads};
+pub use marks::{mark, mark_read};
+pub use peer::share_app_state_key;
 pub use receive::{InboxItem, receive};
-pub use send::{Outbound, mark_read, resend, send, share_app_state_key};
+pub use send::{Outbound, resend, send, send_to_chat};
 
 use crate::{
     history::{PresenceItem, ReceiptItem},
-    ids::{Address, Number},
+    ids::Address,
     iq::Bundle,
+    media::{self, Located},
+    proto_json,
 };
+use archive::Archive;
 use signal::Endpoint;
 
 /// Whether a phone answers messages with delivery receipts.
@@ -31,24 +41,16 @@ pub enum Answering {
     Silent,
 }
 
-/// A message as the phone knows it, shown or sent.
-struct Known {
-    chat: Number,
-    from: Number,
-    /// The address family it travelled in.
-    family: Server,
-    ts: u64,
-    message: Message,
-}
-
 /// The phone.
 pub struct Phone {
     endpoint: Endpoint,
     inbox: Vec<InboxItem>,
     /// Where in the inbox a (chat, sender, id) is.
     shown: HashMap<(String, String, String), usize>,
-    /// All messages by id, for retries and companions that missed one.
-    known: HashMap<String, Known>,
+    /// All messages, for retries and companions that missed one.
+    pub known: Archive,
+    /// Messages whose files the phone has deleted.
+    pub lost_media: HashSet<String>,
     /// How often a retry was asked for, by message and sender.
     retries: HashMap<(String, Address), u8>,
     pub receipts: Vec<ReceiptItem>,
@@ -63,7 +65,8 @@ impl Phone {
             endpoint: Endpoint::new()?,
             inbox: Vec::new(),
             shown: HashMap::new(),
-            known: HashMap::new(),
+            known: Archive::default(),
+            lost_media: HashSet::new(),
             retries: HashMap::new(),
             receipts: Vec::new(),
             presences: Vec::new(),
@@ -89,5 +92,25 @@ impl Phone {
     /// What the phone shows, oldest first.
     pub fn inbox(&self) -> &[InboxItem] {
         &self.inbox
+    }
+
+    /// The file of a message, and whether the phone still has it.
+    pub fn media_of(&self, id: &str) -> Option<(Located, bool)> {
+        let located = media::located(&self.known.get(id)?.message)?;
+        Some((located, !self.lost_media.contains(id)))
+    }
+
+    /// A message's file has a new path.
+    pub fn move_media(&mut self, id: &str, path: &str) {
+        let old = self.media_of(id).map(|(located, _)| located.direct_path);
+        let (Some(old), Some(known)) = (old, self.known.get_mut(id)) else {
+            return;
+        };
+        let text = proto_json::show(&known.message).to_string().replace(&old, path);
+        let moved = serde_json::from_str(&text).map_err(Into::into).and_then(|value| proto_json::parse(&value));
+        match moved {
+            Ok(message) => known.message = message,
+            Err(error) => tracing::error!("moving the file of {id}: {error:#}"),
+        }
     }
 }

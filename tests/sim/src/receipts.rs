@@ -6,7 +6,7 @@ use crate::{
     faults::FaultKind,
     history::ReceiptItem,
     ids::{Address, ConnId, Number},
-    phone,
+    media, phone,
     queue::Class,
     stanza::{attr, attr_or_empty, children, copy_attrs, jid, unix_now},
     state::State,
@@ -92,6 +92,8 @@ pub fn route(state: &mut State, actor: &Address, node: &Node) {
             let phone = Address::new(&actor.number, 0);
             relay(state, actor, node, &phone, None);
         }
+        // For the own phone, which puts the file up again.
+        "server-error" => media::answer_retry(state, actor, node),
         _ => state.record_unknown(node),
     }
 }

@@ -3,6 +3,8 @@
 mod accounts;
 mod connections;
 mod faults;
+mod kinds;
+mod media;
 mod phones;
 
 use std::{
@@ -16,11 +18,11 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, State as Extract, WebSocketUpgrade},
     response::Response,
-    routing::{get, post},
+    routing::get,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use crate::{admin, connection, history::Arrival, ids::ConnId, media, state::State};
+use crate::{admin, connection, history::Arrival, ids::ConnId, media as store, state::State};
 
 /// The state, and a way to hear that it changed.
 pub struct Shared {
@@ -66,8 +68,7 @@ impl Simulator {
         let simulator = Self { shared: shared.clone(), addr, server: Arc::default() };
         let router = Router::new()
             .route("/ws/chat", get(upgrade))
-            .route("/mms/{kind}/{token}", post(media::upload))
-            .fallback(get(media::download))
+            .merge(store::routes())
             .layer(DefaultBodyLimit::disable())
             .with_state(shared)
             .merge(admin::router(simulator.clone()));

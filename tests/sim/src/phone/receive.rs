@@ -5,11 +5,17 @@ use wacore::messages::decode_plaintext;
 use wacore_binary::{Node, Server, builder::NodeBuilder};
 use waproto::whatsapp::{Message, message::protocol_message};
 
-use super::{Answering, Known, Outbound, send, signal::Failure};
+use super::{
+    Answering, Outbound,
+    archive::Known,
+    peer, secrets,
+    send::{keys_node, unwrap_sent},
+    signal::Failure,
+};
 use crate::{
     history::{Arrival, ArrivalOutcome},
     ids::{Address, Number},
-    receipts,
+    proto_json, receipts,
     stanza::{attr_or_empty, bytes, jid, leaf, unix_now},
     state::State,
 };
@@ -29,8 +35,12 @@ pub struct InboxItem {
     pub ts: u64,
     /// The text, if it is a text message.
     pub text: Option<String>,
-    /// The whole message.
+    /// The whole message, with the proto's field names.
     pub message: Value,
+    /// What is encrypted in it with the secret of another message: `vote`,
+    /// `rsvp`, `edit`, `reaction` or `comment`; `error` if it cannot be opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opened: Option<Value>,
     /// How many stanzas with this (chat, sender, id) arrived and could be read.
     pub arrivals: u32,
 }
@@ -82,25 +92,24 @@ fn take(
     sender: &Address,
     node: &Node,
     id: &str,
-    mut message: Message,
+    message: Message,
 ) -> ArrivalOutcome {
     let mut chat = sender.number.clone();
     let from_me = sender.number == *number;
-    if from_me {
-        if attr_or_empty(node, "category") == "peer" {
-            answer_peer(state, number, sender, &message);
-            return ArrivalOutcome::Internal;
-        }
-        if let Some(sent) = std::mem::take(&mut message.device_sent_message).into_option() {
-            let named = sent.destination_jid.and_then(|jid| jid.parse().ok());
-            let named = named.or_else(|| jid(node, "recipient"));
-            chat = match named.and_then(|jid| state.resolve(&jid)) {
-                Some(chat) => chat,
-                None => return ArrivalOutcome::Undecryptable,
-            };
-            message = sent.message.into_option().unwrap_or_default();
-        }
+    if from_me && attr_or_empty(node, "category") == "peer" {
+        answer_peer(state, number, sender, &message);
+        return ArrivalOutcome::Internal;
     }
+    let sent = message.device_sent_message.is_set();
+    let (message, named) = unwrap_sent(message);
+    if from_me && sent {
+        let named = named.or_else(|| jid(node, "recipient"));
+        chat = match named.and_then(|jid| state.resolve(&jid)) {
+            Some(chat) => chat,
+            None => return ArrivalOutcome::Undecryptable,
+        };
+    }
+    let opened = secrets::open(state, number, &sender.number, &message);
     let Some(account) = state.accounts.get_mut(number) else {
         return ArrivalOutcome::Internal;
     };
@@ -120,12 +129,13 @@ fn take(
         from_me,
         ts,
         text: text_of(&message),
-        message: serde_json::to_value(&message).unwrap_or(Value::Null),
+        message: proto_json::show(&message),
+        opened,
         arrivals: 1,
     });
     let family = jid(node, "from").map_or(Server::Pn, |from| from.server);
-    let known = Known { chat, from: sender.number.clone(), family, ts, message };
-    phone.known.insert(id.to_owned(), known);
+    let known = Known { id: id.to_owned(), chat: chat.jid(), from: sender.number.clone(), family, ts, message };
+    phone.known.insert(known);
     ArrivalOutcome::Shown
 }
 
@@ -142,10 +152,10 @@ fn answer_peer(state: &mut State, number: &Number, companion: &Address, message:
     };
     match protocol.r#type {
         Some(protocol_message::Type::APP_STATE_SYNC_KEY_REQUEST) => {
-            send::share_app_state_key(state, companion);
+            peer::share_app_state_key(state, companion);
         }
         Some(protocol_message::Type::PEER_DATA_OPERATION_REQUEST_MESSAGE) => {
-            send::answer_data_request(state, number, companion, protocol);
+            peer::answer_data_request(state, number, companion, protocol);
         }
         _ => {}
     }
@@ -194,7 +204,7 @@ fn ask_again(state: &mut State, number: &Number, sender: &Address, node: &Node, 
     ];
     // The first try gets along without keys, as with real clients.
     if count > 1 {
-        content.push(send::keys_node(&bundle));
+        content.push(keys_node(&bundle));
     }
     let Some(from) = jid(node, "from") else {
         return;

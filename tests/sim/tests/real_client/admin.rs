@@ -58,6 +58,24 @@ async fn the_admin_api_does_a_whole_story() {
     assert_eq!(item["arrivals"], json!(1));
     assert!(item["ts"].is_u64() && item["message"].is_object(), "{item}");
 
+    // Any kind, and its file.
+    let picture = json!({ "from": "15550001", "to": "15550002", "kind": "image", "caption": "look", "forwarded": 1 });
+    let (status, sent) = post(&sim, "send", picture).await;
+    assert_eq!(status, 200, "{sent}");
+    let id = sent["id"].as_str().unwrap();
+    let item = sim.wait_inbox("15550002", |m| m.id == id, STEP).await.unwrap();
+    assert_eq!(item.message["imageMessage"]["caption"], "look");
+    assert_eq!(item.message["imageMessage"]["contextInfo"]["forwardingScore"], 1);
+    let file = reqwest::get(format!("{}/admin/media/15550002/{id}", sim.http_url())).await.unwrap();
+    assert_eq!(file.headers()["content-type"], "image/jpeg");
+    assert!(file.bytes().await.unwrap().starts_with(b"\xff\xd8"));
+    let react = json!({ "from": "15550002", "to": "15550001", "kind": "reaction", "target": id, "emoji": "+" });
+    assert_eq!(post(&sim, "send", react).await.0, 200);
+    let played = json!({ "number": "15550002", "chat": "15550001", "ids": [id] });
+    assert_eq!(post(&sim, "played", played).await.0, 200);
+    let typing = json!({ "from": "15550002", "to": "15550001", "state": "recording" });
+    assert_eq!(post(&sim, "typing", typing).await.0, 200);
+
     let fault = json!({ "number": "15550001", "kind": "double", "count": 1 });
     assert_eq!(post(&sim, "fault", fault).await.0, 200);
     assert_eq!(get(&sim, "unknown").await, (200, json!([])));
@@ -80,6 +98,9 @@ async fn the_admin_api_refuses_with_a_reason() {
         ("pair-code", json!({ "number": "15550002", "code": "ABCDEFGH" })),
         ("send", json!({ "from": "15550002", "to": "1", "text": "?" })),
         ("send", json!({ "from": "1", "to": "15550002", "text": "?" })),
+        ("send", json!({ "from": "15550002", "to": "15550002", "kind": "surprise" })),
+        ("send", json!({ "from": "15550002", "to": "15550002", "kind": "vote", "poll": "1", "options": [] })),
+        ("typing", json!({ "from": "15550002", "to": "15550002", "state": "dancing" })),
         ("fault", json!({ "number": "15550002", "kind": "earthquake", "count": 1 })),
     ] {
         let (status, answer) = post(&sim, path, body.clone()).await;
