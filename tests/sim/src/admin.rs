@@ -1,5 +1,6 @@
 //! The admin API: JSON over HTTP, for tests in other languages and by hand.
 
+mod appstate;
 mod kinds;
 
 use anyhow::{Result, anyhow};
@@ -29,6 +30,7 @@ pub fn router(simulator: Simulator) -> Router {
         .route("/admin/devices/{number}", get(devices))
         .route("/admin/arrivals", get(arrivals))
         .route("/admin/unknown", get(unknown))
+        .merge(appstate::routes())
         .merge(kinds::routes())
         .with_state(simulator)
 }

@@ -43,6 +43,7 @@ mod state;
 mod unlink;
 
 pub use account::{AccountInfo, AccountOptions, Addressing};
+pub use appstate::{Action, AppStateItem};
 pub use faults::FaultKind;
 pub use history::{Arrival, ArrivalOutcome, PresenceItem, ReceiptItem};
 pub use media::MediaFaults;

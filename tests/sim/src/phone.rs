@@ -30,6 +30,7 @@ use crate::{
     proto_json,
 };
 use archive::Archive;
+pub use archive::Known;
 use signal::Endpoint;
 
 /// Whether a phone answers messages with delivery receipts.

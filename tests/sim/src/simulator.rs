@@ -1,6 +1,7 @@
 //! The simulator as a test holds it.
 
 mod accounts;
+mod appstate;
 mod connections;
 mod faults;
 mod kinds;

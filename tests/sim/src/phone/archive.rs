@@ -48,4 +48,9 @@ impl Archive {
     pub fn get_mut(&mut self, id: &str) -> Option<&mut Known> {
         self.items.get_mut(*self.by_id.get(id)?)
     }
+
+    /// All messages, oldest first.
+    pub fn all(&self) -> &[Known] {
+        &self.items
+    }
 }

@@ -44,16 +44,17 @@ pub fn send_peer(state: &mut State, companion: &Address, protocol: ProtocolMessa
     Ok(id)
 }
 
-/// Gives a companion the key of the account's app state.
-pub fn share_app_state_key(state: &mut State, companion: &Address) {
+/// Gives a companion keys of the account's app state: those it asks for, or
+/// all.
+pub fn share_app_state_key(state: &mut State, companion: &Address, asked: Option<&[Vec<u8>]>) {
     let result = state.account(&companion.number).map(|account| {
-        let devices = account.devices().into_iter().map(u32::from).collect();
-        account.app_state.key_message(account.raw_id, account.next_key_index - 1, devices)
+        let devices: Vec<u32> = account.devices().into_iter().map(u32::from).collect();
+        account.app_state.key_messages(asked, account.raw_id, account.next_key_index - 1, &devices)
     });
-    let shared = result.and_then(|key| {
+    let shared = result.and_then(|keys| {
         let protocol = ProtocolMessage {
             r#type: Some(protocol_message::Type::APP_STATE_SYNC_KEY_SHARE),
-            app_state_sync_key_share: MessageField::some(AppStateSyncKeyShare { keys: vec![key] }),
+            app_state_sync_key_share: MessageField::some(AppStateSyncKeyShare { keys }),
             ..Default::default()
         };
         send_peer(state, companion, protocol)

@@ -152,7 +152,10 @@ fn answer_peer(state: &mut State, number: &Number, companion: &Address, message:
     };
     match protocol.r#type {
         Some(protocol_message::Type::APP_STATE_SYNC_KEY_REQUEST) => {
-            peer::share_app_state_key(state, companion);
+            let request = protocol.app_state_sync_key_request.as_option();
+            let ids = request.map(|request| request.key_ids.iter().filter_map(|id| id.key_id.clone()).collect());
+            let ids: Option<Vec<Vec<u8>>> = ids;
+            peer::share_app_state_key(state, companion, ids.as_deref());
         }
         Some(protocol_message::Type::PEER_DATA_OPERATION_REQUEST_MESSAGE) => {
             peer::answer_data_request(state, number, companion, protocol);

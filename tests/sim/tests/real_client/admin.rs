@@ -76,6 +76,15 @@ async fn the_admin_api_does_a_whole_story() {
     let typing = json!({ "from": "15550002", "to": "15550001", "state": "recording" });
     assert_eq!(post(&sim, "typing", typing).await.0, 200);
 
+    let pin = json!({ "number": "15550001", "action": "pin", "chat": "15550002" });
+    assert_eq!(post(&sim, "app-state", pin).await, (200, json!({})));
+    let (_, known) = get(&sim, "app-state/15550001").await;
+    let last = known.as_array().unwrap().last().unwrap();
+    assert_eq!((&last["device"], &last["index"][0]), (&json!(0), &json!("pin_v1")));
+    let collection = json!({ "number": "15550001", "collection": "regular_low" });
+    assert_eq!(post(&sim, "app-state-snapshot", collection).await, (200, json!({ "version": 1 })));
+    assert_eq!(post(&sim, "app-state-key", json!({ "number": "15550001" })).await.0, 200);
+
     let fault = json!({ "number": "15550001", "kind": "double", "count": 1 });
     assert_eq!(post(&sim, "fault", fault).await.0, 200);
     assert_eq!(get(&sim, "unknown").await, (200, json!([])));
@@ -100,6 +109,9 @@ async fn the_admin_api_refuses_with_a_reason() {
         ("send", json!({ "from": "1", "to": "15550002", "text": "?" })),
         ("send", json!({ "from": "15550002", "to": "15550002", "kind": "surprise" })),
         ("send", json!({ "from": "15550002", "to": "15550002", "kind": "vote", "poll": "1", "options": [] })),
+        ("app-state", json!({ "number": "15550002", "action": "dance" })),
+        ("app-state", json!({ "number": "15550002", "action": "star", "id": "?" })),
+        ("app-state-snapshot", json!({ "number": "15550002", "collection": "regular_low" })),
         ("typing", json!({ "from": "15550002", "to": "15550002", "state": "dancing" })),
         ("fault", json!({ "number": "15550002", "kind": "earthquake", "count": 1 })),
     ] {

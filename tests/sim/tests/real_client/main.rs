@@ -16,3 +16,4 @@ mod pairing;
 mod polls;
 mod process;
 mod sessions;
+mod snapshots;
