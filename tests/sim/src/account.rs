@@ -29,8 +29,10 @@ pub enum Addressing {
     Lid,
     /// Not migrated: by phone number.
     Pn,
-    /// Not migrated, and its messages do not tell the LID either.
+    /// Not migrated, and neither its messages nor queries tell the LID.
     PnAlone,
+    /// Migrated, and neither its messages nor queries tell the number.
+    LidAlone,
 }
 
 /// What a new account is like; see [`crate::Simulator::create_account_with`].
@@ -172,7 +174,7 @@ impl Account {
     /// The family this account is addressed in.
     pub fn family(&self) -> Server {
         match self.addressing {
-            Addressing::Lid => Server::Lid,
+            Addressing::Lid | Addressing::LidAlone => Server::Lid,
             Addressing::Pn | Addressing::PnAlone => Server::Pn,
         }
     }

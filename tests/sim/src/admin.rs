@@ -1,7 +1,11 @@
 //! The admin API: JSON over HTTP, for tests in other languages and by hand.
 
 mod appstate;
+mod calls;
+mod groups;
 mod kinds;
+mod newsletters;
+mod status;
 
 use anyhow::{Result, anyhow};
 use axum::{
@@ -32,6 +36,10 @@ pub fn router(simulator: Simulator) -> Router {
         .route("/admin/unknown", get(unknown))
         .merge(appstate::routes())
         .merge(kinds::routes())
+        .merge(calls::routes())
+        .merge(groups::routes())
+        .merge(newsletters::routes())
+        .merge(status::routes())
         .with_state(simulator)
 }
 

@@ -2,6 +2,7 @@
 
 mod archive;
 mod envelope;
+mod group;
 mod kinds;
 mod marks;
 mod peer;
@@ -9,6 +10,7 @@ mod receive;
 mod secrets;
 mod send;
 mod signal;
+mod status;
 mod store;
 
 use std::collections::{HashMap, HashSet};
@@ -16,15 +18,18 @@ use std::collections::{HashMap, HashSet};
 use anyhow::Result;
 use wacore_libsignal::protocol::IdentityKeyPair;
 
+pub use envelope::Envelope;
+pub use group::{SenderKeys, mark as mark_in, send as send_to_group};
 pub use kinds::{Card, Choice, Draft, Kind, ListSection, Media, Options, Uploaded, build, uploads};
 pub use marks::{mark, mark_read};
 pub use peer::share_app_state_key;
-pub use receive::{InboxItem, receive};
-pub use send::{Outbound, resend, send, send_to_chat};
+pub use receive::{InboxItem, receive, show_post};
+pub use send::{Outbound, resend, seal, send};
+pub use status::{contacts, new_list, post, send_to_list};
 
 use crate::{
     history::{PresenceItem, ReceiptItem},
-    ids::Address,
+    ids::{Address, Number},
     iq::Bundle,
     media::{self, Located},
     proto_json,
@@ -45,6 +50,9 @@ pub enum Answering {
 /// The phone.
 pub struct Phone {
     endpoint: Endpoint,
+    pub sender_keys: SenderKeys,
+    /// Broadcast lists by JID.
+    lists: HashMap<String, Vec<Number>>,
     inbox: Vec<InboxItem>,
     /// Where in the inbox a (chat, sender, id) is.
     shown: HashMap<(String, String, String), usize>,
@@ -64,6 +72,8 @@ impl Phone {
     pub fn new() -> Result<Self> {
         Ok(Self {
             endpoint: Endpoint::new()?,
+            sender_keys: SenderKeys::default(),
+            lists: HashMap::new(),
             inbox: Vec::new(),
             shown: HashMap::new(),
             known: Archive::default(),

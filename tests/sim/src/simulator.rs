@@ -2,11 +2,18 @@
 
 mod accounts;
 mod appstate;
+mod calls;
 mod connections;
 mod faults;
+mod groups;
 mod kinds;
 mod media;
+mod newsletters;
 mod phones;
+mod status;
+
+pub use groups::{GroupInfo, GroupMember, GroupOptions, PersonResult};
+pub use newsletters::{NewsletterInfo, NewsletterPost};
 
 use std::{
     net::SocketAddr,

@@ -250,10 +250,9 @@ fn known<'a>(state: &'a State, number: &Number, id: &str) -> Result<&'a Known> {
 fn message_index(state: &State, number: &Number, id: &str) -> Result<(String, &'static str, String)> {
     let message = known(state, number, id)?;
     let own = message.from == *number;
-    let person = state.resolve(&message.chat);
     let chat = chat_jid(state, number, &message.chat.to_string())?;
-    let participant = match person {
-        None if !own => chat_jid(state, number, message.from.as_str())?,
+    let participant = match message.room() {
+        Some(_) if !own => chat_jid(state, number, message.from.as_str())?,
         _ => "0".to_owned(),
     };
     Ok((chat, if own { "1" } else { "0" }, participant))

@@ -11,13 +11,20 @@ use crate::ids::Number;
 #[derive(Clone)]
 pub struct Known {
     pub id: String,
-    /// The chat: a person's phone-number JID, or the group.
+    /// The chat: a person's phone-number JID, or the group or broadcast.
     pub chat: Jid,
     pub from: Number,
     /// The address family it travelled in.
     pub family: Server,
     pub ts: u64,
     pub message: Message,
+}
+
+impl Known {
+    /// The group or broadcast it belongs to, if it is no direct message.
+    pub fn room(&self) -> Option<&Jid> {
+        (!matches!(self.chat.server, Server::Pn | Server::Lid)).then_some(&self.chat)
+    }
 }
 
 /// The messages, each under its id.

@@ -179,7 +179,11 @@ impl<'a> Draft<'a> {
             None => chat.clone(),
         };
         let account = state.account(from)?;
-        let family = if matches!(chat.server, Server::Pn | Server::Lid) { chat.server } else { account.family() };
+        let family = match chat.server {
+            Server::Pn | Server::Lid => chat.server,
+            Server::Group => state.groups.get(&chat.user).map_or(account.family(), |group| group.family),
+            _ => account.family(),
+        };
         let own = account.jid(family, 0);
         Ok(Self { state, from: from.clone(), chat, own })
     }

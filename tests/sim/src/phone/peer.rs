@@ -104,7 +104,7 @@ pub fn answer_data_request(state: &mut State, number: &Number, companion: &Addre
 /// other side, in a group the sender is named, too.
 pub fn web_message(state: &State, number: &Number, known: &Known) -> WebMessageInfo {
     let from_me = known.from == *number;
-    let group = state.resolve(&known.chat).is_none();
+    let group = known.room().is_some();
     WebMessageInfo {
         key: MessageField::some(MessageKey {
             remote_jid: Some(known.chat.to_string()),

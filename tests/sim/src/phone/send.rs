@@ -1,13 +1,13 @@
 //! What a phone sends.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use buffa::MessageField;
 use rand::RngExt as _;
 use wacore::messages::MessageUtils;
-use wacore_binary::{Jid, Node, Server, builder::NodeBuilder};
+use wacore_binary::{Jid, Node, builder::NodeBuilder};
 use waproto::whatsapp::{Message, message::DeviceSentMessage};
 
-use super::{archive::Known, envelope::Envelope};
+use super::{archive::Known, envelope::Envelope, group};
 use crate::{
     ids::{Address, Number},
     iq::{Bundle, take_bundle_of},
@@ -28,24 +28,6 @@ impl Outbound {
         let random: [u8; 9] = rand::rng().random();
         let hex: String = random.iter().map(|b| format!("{b:02X}")).collect();
         format!("3A{hex}")
-    }
-}
-
-/// Sends a message from the phone of `from` to a chat, by the chat's kind.
-/// Errors when there is no such chat.
-pub fn send_to_chat(
-    state: &mut State,
-    from: &Number,
-    chat: &Jid,
-    message: Message,
-    id: Option<String>,
-) -> Result<String> {
-    match chat.server {
-        Server::Pn | Server::Lid => {
-            let to = state.resolve(chat).with_context(|| format!("no account {chat}"))?;
-            send(state, from, &to, message, id)
-        }
-        _ => bail!("phones cannot write to {chat}"),
     }
 }
 
@@ -165,11 +147,12 @@ fn try_resend(state: &mut State, number: &Number, asker: &Address, id: &str) -> 
     let phone = &mut state.account_mut(number)?.phone;
     phone.endpoint.forget(asker);
     let known = phone.known.get(id).context("it never sent that")?.clone();
+    if let Some(room) = known.room() {
+        return group::resend(state, number, asker, id, room);
+    }
     let family = known.family;
-    let chat_jid = match state.resolve(&known.chat) {
-        Some(person) => state.account(&person)?.jid(family, 0),
-        None => known.chat,
-    };
+    let person = state.resolve(&known.chat).context("the other side is gone")?;
+    let chat_jid = state.account(&person)?.jid(family, 0);
     let account = state.account(&asker.number)?;
     let own = asker.number == *number;
     let to = account.jid(if own { account.family() } else { family }, asker.device);

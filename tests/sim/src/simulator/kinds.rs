@@ -3,8 +3,9 @@
 use anyhow::{Context as _, Result};
 use wacore_binary::Jid;
 
-use super::Simulator;
+use super::{Simulator, phones::send_to};
 use crate::{
+    groups,
     ids::Number,
     media::{self, Sealed},
     phone::{self, Draft, Kind, Options, Uploaded},
@@ -46,7 +47,7 @@ impl Simulator {
             let messages = phone::build(&draft, &kind, &options, &files)?;
             let mut ids = Vec::new();
             for (id, message) in messages {
-                ids.push(phone::send_to_chat(state, &from, &chat, message, Some(id))?);
+                ids.push(send_to(state, &from, to, message, Some(id))?);
             }
             Ok(ids)
         })
@@ -57,6 +58,9 @@ impl Simulator {
     pub async fn mark_played(&self, number: &str, chat: &str, ids: &[String]) -> Result<()> {
         let number = Number::parse(number)?;
         self.shared.with(|state| {
+            if let Some(group) = groups::named(chat) {
+                return phone::mark_in(state, &number, &group, ids, "played");
+            }
             let chat = state.resolve_text(chat)?;
             phone::mark(state, &number, &chat, ids, "played")
         })

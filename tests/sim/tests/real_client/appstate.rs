@@ -67,11 +67,15 @@ fn action(value: serde_json::Value) -> Action {
     serde_json::from_value(value).unwrap()
 }
 
-/// Waits until a client's first look at all collections is over: it drops news
-/// of a collection that comes while it is busy with it, and a change of its own
-/// waits until it is not.
+/// Waits until a client's first look at all collections is over.
 async fn first_sync(sim: &Simulator, client: &TestClient, device: u16) {
     sim.wait_app_state_asked(ALICE, device, "regular", STEP).await.unwrap();
+    idle(client).await;
+}
+
+/// Waits until a client is busy with no collection: it drops news of one that
+/// come while it is, and a change of its own waits until it is not.
+async fn idle(client: &TestClient) {
     let chat = pn(ALICE);
     client.client.chat_actions().unmute_chat(&chat).await.unwrap();
     client.client.chat_actions().unpin_chat(&chat).await.unwrap();
@@ -90,6 +94,7 @@ async fn what_the_phone_does_its_companions_learn() {
     let chat = alice.message().await.info.source.chat.to_non_ad();
     macro_rules! expect {
         ($action:tt, $event:ident, $check:expr) => {
+            idle(&alice).await;
             sim.act(ALICE, &action(json!($action))).unwrap();
             alice
                 .find(stringify!($event), |event| match event {
@@ -105,7 +110,7 @@ async fn what_the_phone_does_its_companions_learn() {
         u.jid == chat && u.action.muted == Some(true) && u.action.mute_end_timestamp == Some(-1)
     });
     expect!({ "action": "mute", "chat": BOB, "muted": false }, MuteUpdate, |u: Update<ev::MuteUpdate>| {
-        u.action.muted == Some(false)
+        u.jid == chat && u.action.muted == Some(false)
     });
     expect!({ "action": "pin", "chat": BOB }, PinUpdate, |u: Update<ev::PinUpdate>| {
         u.jid == chat && u.action.pinned == Some(true)
@@ -146,7 +151,7 @@ async fn what_the_phone_does_its_companions_learn() {
         sim.act(ALICE, &action(value)).unwrap();
     }
     expect!({ "action": "pin", "chat": BOB, "pinned": false }, PinUpdate, |u: Update<ev::PinUpdate>| {
-        u.action.pinned == Some(false)
+        u.jid == chat && u.action.pinned == Some(false)
     });
     sim.wait_settled(ALICE, device, STEP).await.unwrap();
     alice.stop().await;
@@ -225,15 +230,18 @@ async fn two_companions_that_write_at_once_both_succeed() {
 async fn a_key_the_companion_lacks_is_asked_for() {
     let sim = start_simulator().await;
     sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let bob = sim.create_account(BOB, "Bob").unwrap();
     let (mut alice, device) = TestClient::pair(&sim, ALICE).await;
     first_sync(&sim, &alice, device).await;
     for shared in [true, false] {
+        idle(&alice).await;
         sim.rotate_app_state_key(ALICE, shared).unwrap();
         sim.act(ALICE, &action(json!({ "action": "pin", "chat": BOB, "pinned": shared }))).unwrap();
         alice
             .find("the pin", |event| match event {
-                Event::PinUpdate(update) => (update.action.pinned == Some(shared)).then_some(()),
+                Event::PinUpdate(update) => {
+                    (update.jid.user == bob.lid && update.action.pinned == Some(shared)).then_some(())
+                }
                 _ => None,
             })
             .await;

@@ -320,3 +320,36 @@ async fn what_cannot_be_sent_is_refused_with_a_reason() {
     assert_eq!(text(&{ bob }.message().await), "mine");
     assert_understood(&sim);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kinds_go_to_groups_too_and_name_the_participant() {
+    let (sim, mut bob) = start().await;
+    let group = sim.create_group(ALICE, "Friends", &[BOB, CAROL]).unwrap();
+    for value in without_target() {
+        let id = sim.send_kind(CAROL, &group, kind(value.clone())).await.unwrap();
+        let got = message_of(&mut bob, &id).await;
+        assert_same(&got.message, &shown(&sim, BOB, &id).await, &value);
+        assert_eq!(got.info.source.chat.to_string(), group);
+    }
+    let poll = json!({ "kind": "poll", "name": "Who?", "options": ["me", "you"] });
+    let id = sim.send_kind(CAROL, &group, kind(poll)).await.unwrap();
+    let carol = message_of(&mut bob, &id).await.info.source.sender.to_non_ad().to_string();
+    // The group's admin votes, reacts, pins, and takes it away.
+    let vote = json!({ "kind": "vote", "poll": id, "options": ["you"] });
+    let vote = sim.send_kind(ALICE, &group, kind(vote)).await.unwrap();
+    let item = sim.wait_inbox(BOB, |m| m.id == vote, STEP).await.unwrap();
+    assert_eq!(item.opened, Some(json!({ "vote": ["you"] })));
+    for (value, field) in [
+        (json!({ "kind": "reaction", "target": id, "emoji": "👍" }), "reactionMessage"),
+        (json!({ "kind": "pin", "target": id }), "pinInChatMessage"),
+        (json!({ "kind": "revoke", "target": id }), "protocolMessage"),
+    ] {
+        let sent = sim.send_kind(ALICE, &group, kind(value)).await.unwrap();
+        let got = message_to_json(&message_of(&mut bob, &sent).await.message);
+        let key = &got[field]["key"];
+        assert_eq!((&key["fromMe"], &key["participant"]), (&json!(false), &json!(carol)), "{got}");
+        assert_eq!(key["remoteJid"], json!(group));
+    }
+    bob.stop().await;
+    assert_understood(&sim);
+}
