@@ -3,6 +3,7 @@
 mod appstate;
 mod calls;
 mod groups;
+mod history;
 mod kinds;
 mod newsletters;
 mod status;
@@ -35,6 +36,7 @@ pub fn router(simulator: Simulator) -> Router {
         .route("/admin/arrivals", get(arrivals))
         .route("/admin/unknown", get(unknown))
         .merge(appstate::routes())
+        .merge(history::routes())
         .merge(kinds::routes())
         .merge(calls::routes())
         .merge(groups::routes())

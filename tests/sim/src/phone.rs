@@ -22,8 +22,9 @@ pub use envelope::Envelope;
 pub use group::{SenderKeys, mark as mark_in, send as send_to_group};
 pub use kinds::{Card, Choice, Draft, Kind, ListSection, Media, Options, Uploaded, build, uploads};
 pub use marks::{mark, mark_read};
-pub use peer::share_app_state_key;
+pub use peer::{send_peer, share_app_state_key};
 pub use receive::{InboxItem, receive, show_post};
+pub use secrets::open_plain;
 pub use send::{Outbound, resend, seal, send};
 pub use status::{contacts, new_list, post, send_to_list};
 
@@ -58,6 +59,8 @@ pub struct Phone {
     shown: HashMap<(String, String, String), usize>,
     /// All messages, for retries and companions that missed one.
     pub known: Archive,
+    /// The files of history chunks, by the message that told of them.
+    pub history_files: HashMap<String, Located>,
     /// Messages whose files the phone has deleted.
     pub lost_media: HashSet<String>,
     /// How often a retry was asked for, by message and sender.
@@ -77,6 +80,7 @@ impl Phone {
             inbox: Vec::new(),
             shown: HashMap::new(),
             known: Archive::default(),
+            history_files: HashMap::new(),
             lost_media: HashSet::new(),
             retries: HashMap::new(),
             receipts: Vec::new(),
@@ -107,12 +111,19 @@ impl Phone {
 
     /// The file of a message, and whether the phone still has it.
     pub fn media_of(&self, id: &str) -> Option<(Located, bool)> {
-        let located = media::located(&self.known.get(id)?.message)?;
+        let located = match self.history_files.get(id) {
+            Some(located) => located.clone(),
+            None => media::located(&self.known.get(id)?.message)?,
+        };
         Some((located, !self.lost_media.contains(id)))
     }
 
     /// A message's file has a new path.
     pub fn move_media(&mut self, id: &str, path: &str) {
+        if let Some(located) = self.history_files.get_mut(id) {
+            path.clone_into(&mut located.direct_path);
+            return;
+        }
         let old = self.media_of(id).map(|(located, _)| located.direct_path);
         let (Some(old), Some(known)) = (old, self.known.get_mut(id)) else {
             return;

@@ -6,6 +6,7 @@ mod calls;
 mod connections;
 mod faults;
 mod groups;
+mod history;
 mod kinds;
 mod media;
 mod newsletters;
@@ -80,9 +81,15 @@ impl Simulator {
             .layer(DefaultBodyLimit::disable())
             .with_state(shared)
             .merge(admin::router(simulator.clone()));
+        let worker = history::work(simulator.shared.clone());
         let server = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!("simulator: {error}");
+            tokio::select! {
+                served = axum::serve(listener, router) => {
+                    if let Err(error) = served {
+                        tracing::error!("simulator: {error}");
+                    }
+                }
+                () = worker => {}
             }
         });
         *simulator.server_slot() = Some(server);

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     history::{Arrival, ArrivalOutcome},
+    history_sync,
     ids::{Address, Number},
     proto_json, receipts,
     stanza::{attr_or_empty, bytes, copy_attrs, jid, leaf, unix_now},
@@ -126,7 +127,7 @@ fn take(
     let mut chat = sender.number.clone();
     let from_me = sender.number == *number;
     if from_me && attr_or_empty(node, "category") == "peer" {
-        answer_peer(state, number, sender, &message);
+        answer_peer(state, number, sender, id, &message);
         return ArrivalOutcome::Internal;
     }
     let sent = message.device_sent_message.is_set();
@@ -198,7 +199,7 @@ fn text_of(message: &Message) -> Option<String> {
 
 /// Answers a companion's request: app-state keys, or a message it could not
 /// read.
-fn answer_peer(state: &mut State, number: &Number, companion: &Address, message: &Message) {
+fn answer_peer(state: &mut State, number: &Number, companion: &Address, id: &str, message: &Message) {
     let Some(protocol) = message.protocol_message.as_option() else {
         return;
     };
@@ -210,7 +211,10 @@ fn answer_peer(state: &mut State, number: &Number, companion: &Address, message:
             peer::share_app_state_key(state, companion, ids.as_deref());
         }
         Some(protocol_message::Type::PEER_DATA_OPERATION_REQUEST_MESSAGE) => {
-            peer::answer_data_request(state, number, companion, protocol);
+            let request = protocol.peer_data_operation_request_message.as_option();
+            if !request.is_some_and(|request| history_sync::request(state, companion, id, request)) {
+                peer::answer_data_request(state, number, companion, protocol);
+            }
         }
         _ => {}
     }

@@ -52,6 +52,18 @@ pub fn open(state: &State, number: &Number, sender: &Number, message: &Message) 
     Some(opened.unwrap_or_else(|error| json!({ "error": format!("{error:#}") })))
 }
 
+/// The plain content of such an answer: what it is, and the message it is about.
+pub fn open_plain(
+    state: &State,
+    number: &Number,
+    sender: &Number,
+    message: &Message,
+) -> Option<(ModificationType, String, Vec<u8>)> {
+    let (kind, key, payload, iv) = sealed_part(message)?;
+    let (target, plain) = decrypt(state, number, sender, kind, key, payload, iv).ok()?;
+    Some((kind, target.id.clone(), plain))
+}
+
 type Part<'a> = (ModificationType, Option<&'a MessageKey>, &'a [u8], &'a [u8]);
 
 fn sealed_part(message: &Message) -> Option<Part<'_>> {
@@ -96,6 +108,19 @@ fn try_open(
     payload: &[u8],
     iv: &[u8],
 ) -> Result<Value> {
+    let (target, plain) = decrypt(state, number, sender, kind, key, payload, iv)?;
+    show(kind, target, &plain)
+}
+
+fn decrypt<'a>(
+    state: &'a State,
+    number: &Number,
+    sender: &Number,
+    kind: ModificationType,
+    key: Option<&MessageKey>,
+    payload: &[u8],
+    iv: &[u8],
+) -> Result<(&'a Known, Vec<u8>)> {
     let id = key.and_then(|key| key.id.as_deref()).context("it names no message")?;
     let known = state.account(number)?.phone.known.get(id).with_context(|| format!("no message {id}"))?;
     let secret = secret_of(known)?;
@@ -111,7 +136,7 @@ fn try_open(
             modification_type: kind,
         };
         if let Ok(plain) = decrypt_addon(payload, iv, &secret, &context) {
-            return show(kind, known, &plain);
+            return Ok((known, plain));
         }
     }
     bail!("the secret of {id} does not open it")

@@ -76,6 +76,9 @@ async fn the_admin_api_does_a_whole_story() {
     let typing = json!({ "from": "15550002", "to": "15550001", "state": "recording" });
     assert_eq!(post(&sim, "typing", typing).await.0, 200);
 
+    let past = json!({ "number": "15550001", "chats": 2, "messages_per_chat": 3 });
+    let (status, made) = post(&sim, "history", past).await;
+    assert_eq!((status, made["people"].as_array().unwrap().len()), (200, 2));
     let pin = json!({ "number": "15550001", "action": "pin", "chat": "15550002" });
     assert_eq!(post(&sim, "app-state", pin).await, (200, json!({})));
     let (_, known) = get(&sim, "app-state/15550001").await;

@@ -11,6 +11,7 @@ mod communities;
 mod faults;
 mod group_messages;
 mod groups;
+mod history;
 mod kinds;
 mod media;
 mod media_retry;
