@@ -19,7 +19,7 @@ impl Source {
 
     /// A chat as the account's devices name it.
     pub fn chat_id(&self, chat: &str) -> String {
-        match self.people.iter().find(|(_, person)| person.pn.to_string() == chat) {
+        match self.person_of(chat) {
             Some((number, _)) => self.jid(number, self.family),
             None => chat.to_owned(),
         }
@@ -60,7 +60,7 @@ impl Source {
             message_secret: secret,
             message_stub_type: revoked.map(|_| web_message_info::StubType::REVOKE),
             revoke_message_timestamp: revoked,
-            starred: self.starred(&known.id),
+            starred: self.stars.contains(&known.id).then_some(true),
             reactions: each(addons.reactions.get(&known.id), |given| Reaction {
                 key: MessageField::some(self.key(&chat, &given.id, &given.from)),
                 text: Some(given.what.clone()),
@@ -113,19 +113,9 @@ impl Source {
         }
     }
 
-    fn starred(&self, id: &str) -> Option<bool> {
-        let last = self.app_state.iter().rev().find(|item| {
-            item.index.first().is_some_and(|kind| kind == "star") && item.index.get(2).is_some_and(|about| about == id)
-        })?;
-        last.value["starAction"]["starred"].as_bool().filter(|starred| *starred)
-    }
-
     /// The last entry of a kind about a chat.
     fn entry(&self, kind: &str, chat: &str) -> Option<&Value> {
-        let about = |item: &&crate::appstate::AppStateItem| {
-            item.index.first().is_some_and(|first| first == kind) && item.index.get(1).is_some_and(|jid| jid == chat)
-        };
-        self.app_state.iter().rev().find(about).filter(|item| item.operation == "set").map(|item| &item.value)
+        self.entries.get(&(kind.to_owned(), chat.to_owned()))
     }
 
     /// A chat with some of its messages (newest first).
@@ -133,7 +123,7 @@ impl Source {
         let id = self.chat_id(chat);
         let all = self.chats.get(chat);
         let last = all.and_then(|all| all.last()).map(|known| known.ts);
-        let person = self.people.values().find(|person| person.pn.to_string() == chat);
+        let person = self.person_of(chat).map(|(_, person)| person);
         let room = self.rooms.get(chat);
         let name = person.and_then(|person| self.entry("contact", &person.pn.to_string()));
         let name = name.and_then(|value| value["contactAction"]["fullName"].as_str().map(str::to_owned));

@@ -1,9 +1,10 @@
 //! All that the history of an account is made of, taken out of the state at one
 //! moment.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::Result;
+use serde_json::Value;
 use wacore_binary::{Jid, Server};
 
 use super::addons::AddOns;
@@ -31,11 +32,16 @@ pub struct Source {
     /// The messages that show, oldest first, by chat.
     pub chats: BTreeMap<String, Vec<Known>>,
     pub people: HashMap<Number, Person>,
+    /// Whose chat a phone-number JID is.
+    by_chat: HashMap<String, Number>,
     pub rooms: HashMap<String, Room>,
     pub addons: AddOns,
     /// What became of own messages, by id: `delivery`, `read` or `played`.
     pub receipts: HashMap<String, String>,
-    pub app_state: Vec<AppStateItem>,
+    /// The last entry of each kind about a chat, by both.
+    pub entries: HashMap<(String, String), Value>,
+    /// Messages with a star.
+    pub stars: HashSet<String>,
 }
 
 impl Source {
@@ -63,7 +69,9 @@ impl Source {
             rooms: HashMap::new(),
             addons: AddOns::default(),
             receipts: HashMap::new(),
-            app_state: account.app_state.log.clone(),
+            by_chat: HashMap::new(),
+            entries: HashMap::new(),
+            stars: HashSet::new(),
         };
         let mut known: Vec<&Known> = account.phone.known.all().iter().collect();
         known.sort_by_key(|known| known.ts);
@@ -91,6 +99,9 @@ impl Source {
             source.chats.entry(jid.clone()).or_default();
             source.rooms.insert(jid, Room { subject: group.subject.clone(), participants, family: group.family });
         }
+        for item in &account.app_state.log {
+            source.take_entry(item);
+        }
         for receipt in &account.phone.receipts {
             if receipt.from != number.as_str() && ["delivery", "read", "played"].contains(&receipt.kind.as_str()) {
                 for id in &receipt.ids {
@@ -98,7 +109,32 @@ impl Source {
                 }
             }
         }
+        source.by_chat = source.people.iter().map(|(number, person)| (person.pn.to_string(), number.clone())).collect();
         Ok(source)
+    }
+
+    /// Takes an entry of the app state; the last of a kind about a chat counts.
+    fn take_entry(&mut self, item: &AppStateItem) {
+        let [kind, about, more @ ..] = &item.index[..] else {
+            return;
+        };
+        if let ("star", Some(id)) = (kind.as_str(), more.first()) {
+            match item.value["starAction"]["starred"].as_bool() {
+                Some(true) => drop(self.stars.insert(id.clone())),
+                _ => drop(self.stars.remove(id)),
+            }
+        }
+        let key = (kind.clone(), about.clone());
+        match item.operation.as_str() {
+            "set" => drop(self.entries.insert(key, item.value.clone())),
+            _ => drop(self.entries.remove(&key)),
+        }
+    }
+
+    /// The person a direct chat is with.
+    pub fn person_of(&self, chat: &str) -> Option<(&Number, &Person)> {
+        let number = self.by_chat.get(chat)?;
+        Some((number, self.people.get(number)?))
     }
 
     /// All people, the owner last.
