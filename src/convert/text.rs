@@ -1,5 +1,7 @@
-//! Plain text, both ways, and the honest notice for what can not be shown yet.
+//! Plain text, both ways, and the honest notice for what can not be shown yet: what the bridge speaks until it calls
+//! [`incoming`](super::incoming) and [`outgoing`](super::outgoing).
 
+use super::words::clean;
 use super::{MxPart, Refusal};
 use serde_json::{Value, json};
 use whatsapp_rust::prelude::{MessageBuilderExt, MessageExt, wa};
@@ -9,8 +11,7 @@ use whatsapp_rust::waproto::codec::message_to_vec;
 /// (CS-API, "Size limits").
 const MAX_EVENT_TEXT: usize = 30_000;
 
-/// Characters WhatsApp takes in one text message (seen in its clients).
-pub const MAX_WHATSAPP_TEXT: usize = 65_536;
+pub use super::outgoing::MAX_TEXT as MAX_WHATSAPP_TEXT;
 
 /// The Matrix events of one WhatsApp message; none when there is nothing to show.
 pub fn from_whatsapp(message: &wa::Message) -> Vec<MxPart> {
@@ -78,16 +79,8 @@ fn kind_in_words(event_type: &str) -> &'static str {
     }
 }
 
-/// Text without U+0000, which neither Postgres nor Synapse stores.
-fn clean(text: &str) -> String {
-    text.replace('\u{0}', "\u{fffd}")
-}
-
 fn text_part(msgtype: &str, body: impl Into<String>) -> MxPart {
-    MxPart {
-        event_type: "m.room.message",
-        content: json!({ "msgtype": msgtype, "body": body.into(), "m.mentions": {} }),
-    }
+    MxPart::new("m.room.message", json!({ "msgtype": msgtype, "body": body.into(), "m.mentions": {} }))
 }
 
 /// Pieces of at most [`MAX_EVENT_TEXT`] bytes, whole characters, cut after a line where one ends near.
