@@ -69,6 +69,8 @@ pub struct Registration {
     pub registration_id: u32,
     pub identity: [u8; 32],
     pub signed_prekey: SignedPrekey,
+    /// What it says of itself and of the history it wants, encoded.
+    pub device_props: Vec<u8>,
 }
 
 /// Where a companion is in its life with a connection.

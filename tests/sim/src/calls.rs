@@ -233,7 +233,7 @@ pub fn ring(
             deliver(state, &caller, &device, family, action);
             continue;
         }
-        let enc = phone::seal(state, from, &device, &plain, &key)?;
+        let enc = phone::seal(state, from, &device, &plain, None)?;
         let mut action = NodeBuilder::new("offer")
             .attr("call-id", id.as_str())
             .attr("call-creator", creator)

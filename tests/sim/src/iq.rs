@@ -89,7 +89,7 @@ fn props(node: &Node) -> Node {
 fn media_conn(state: &State, node: &Node) -> Node {
     let host = NodeBuilder::new("host").attr("hostname", state.listen.to_string()).attr("type", "primary").build();
     let body = NodeBuilder::new("media_conn")
-        .attr("auth", "sim-auth")
+        .attr("auth", state.media.auth())
         .attr("ttl", "3600")
         .attr("auth_ttl", "3600")
         .attr("max_buckets", "12")

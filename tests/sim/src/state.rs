@@ -17,6 +17,7 @@ use crate::{
     calls::Calls,
     groups::Groups,
     history::Arrival,
+    history_sync,
     ids::{Address, ConnId, Number},
     media::MediaStore,
     newsletters::Newsletters,
@@ -81,6 +82,9 @@ pub struct State {
     pub unknown: Vec<String>,
     pub arrivals: Vec<Arrival>,
     pub media: MediaStore,
+    /// Histories that companions wait for.
+    pub history_jobs: Vec<history_sync::Job>,
+    pub history_limits: history_sync::Limits,
 }
 
 impl State {
@@ -107,6 +111,8 @@ impl State {
             unknown: Vec::new(),
             arrivals: Vec::new(),
             media: MediaStore::default(),
+            history_jobs: Vec::new(),
+            history_limits: history_sync::Limits::default(),
         })
     }
 
