@@ -1,5 +1,7 @@
 //! The admin API: JSON over HTTP, for tests in other languages and by hand.
 
+mod people;
+
 use anyhow::{Result, anyhow};
 use axum::{
     Json, Router,
@@ -28,11 +30,12 @@ pub fn router(simulator: Simulator) -> Router {
         .route("/admin/devices/{number}", get(devices))
         .route("/admin/arrivals", get(arrivals))
         .route("/admin/unknown", get(unknown))
+        .merge(people::routes())
         .with_state(simulator)
 }
 
 /// A refusal: `{"error": ...}` with status 400.
-struct Refusal(anyhow::Error);
+pub struct Refusal(anyhow::Error);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -41,14 +44,16 @@ impl IntoResponse for Refusal {
     }
 }
 
-type Answer = Result<Json<Value>, Refusal>;
+/// What a handler answers: JSON, or why not.
+pub type Answer = Result<Json<Value>, Refusal>;
 
 /// Reads a body; bad JSON is a refusal like any other.
-fn parse<T: for<'de> Deserialize<'de>>(body: &str) -> Result<T, Refusal> {
+pub fn parse<T: for<'de> Deserialize<'de>>(body: &str) -> Result<T, Refusal> {
     serde_json::from_str(body).map_err(|error| Refusal(anyhow!("body: {error}")))
 }
 
-fn answer(result: Result<Value>) -> Answer {
+/// Turns a result of the simulator into an answer.
+pub fn answer(result: Result<Value>) -> Answer {
     result.map(Json).map_err(Refusal)
 }
 

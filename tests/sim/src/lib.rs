@@ -39,6 +39,7 @@ mod receipts;
 mod simulator;
 mod stanza;
 mod state;
+mod tls;
 mod unlink;
 
 pub use account::{AccountInfo, AccountOptions, Addressing};
@@ -47,3 +48,4 @@ pub use history::{Arrival, ArrivalOutcome, PresenceItem, ReceiptItem};
 pub use noise::{HandshakeKind, IkPolicy};
 pub use phone::{Answering, InboxItem};
 pub use simulator::Simulator;
+pub use tls::Encryption;

@@ -73,6 +73,8 @@ pub fn handle(state: &mut State, conn: ConnId, node: &Node) {
         },
         // The answer to the notification of the pair code flow.
         ("ack", _) => {}
+        // Baileys says its name before anybody has one for it.
+        ("presence", _) => {}
         ("ib", _) if node.get_optional_child("unified_session").is_some() => {}
         _ => state.record_unknown(node),
     }

@@ -20,7 +20,14 @@ use axum::{
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use crate::{admin, connection, history::Arrival, ids::ConnId, media, state::State};
+use crate::{
+    admin, connection,
+    history::Arrival,
+    ids::ConnId,
+    media,
+    state::State,
+    tls::{Encryption, Identity, Port},
+};
 
 /// The state, and a way to hear that it changed.
 pub struct Shared {
@@ -53,6 +60,7 @@ impl Shared {
 pub struct Simulator {
     shared: Arc<Shared>,
     addr: SocketAddr,
+    certificate: Arc<str>,
     server: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -60,10 +68,18 @@ impl Simulator {
     /// Starts a simulator; port 0 takes a free one. Errors when the address is
     /// taken.
     pub async fn start(listen: SocketAddr) -> Result<Self> {
+        Self::start_with(listen, Encryption::Both).await
+    }
+
+    /// As [`Simulator::start`], with or without plain HTTP.
+    pub async fn start_with(listen: SocketAddr, encryption: Encryption) -> Result<Self> {
         let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared { state: Mutex::new(State::new(addr)?), changed: watch::Sender::new(0) });
-        let simulator = Self { shared: shared.clone(), addr, server: Arc::default() };
+        let identity = Identity::generate()?;
+        let certificate = identity.pem.as_str().into();
+        let port = Port::new(listener, &identity, encryption)?;
+        let simulator = Self { shared: shared.clone(), addr, certificate, server: Arc::default() };
         let router = Router::new()
             .route("/ws/chat", get(upgrade))
             .route("/mms/{kind}/{token}", post(media::upload))
@@ -72,7 +88,7 @@ impl Simulator {
             .with_state(shared)
             .merge(admin::router(simulator.clone()));
         let server = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
+            if let Err(error) = axum::serve(port, router).await {
                 tracing::error!("simulator: {error}");
             }
         });
@@ -97,6 +113,11 @@ impl Simulator {
     /// The base address of the media store.
     pub fn http_url(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// The certificate of the port, as PEM.
+    pub fn certificate(&self) -> &str {
+        &self.certificate
     }
 
     /// Closes all sockets and stops listening.
