@@ -1,6 +1,6 @@
 //! An account: its identity, its phone, its linked devices.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use anyhow::{Context, Result};
 use buffa::Message as _;
@@ -14,10 +14,14 @@ use waproto::whatsapp::{
 
 use crate::{
     appstate::AppState,
+    business::Business,
     faults::Faults,
     ids::{ConnId, Number},
     phone::Phone,
+    presence::Presence,
+    privacy::Privacy,
     queue::Queue,
+    registration::Refusal,
     stanza::unix_now,
 };
 
@@ -126,12 +130,22 @@ pub struct Account {
     pub faults: Faults,
     pub about: String,
     pub picture: Option<Picture>,
-    pub blocked: Vec<Jid>,
+    pub blocked: BTreeSet<Number>,
+    /// The address book of the phone.
+    pub contacts: BTreeSet<Number>,
+    pub privacy: Privacy,
+    pub business: Option<Business>,
+    /// The token given to each contact.
+    pub tokens: BTreeMap<Number, Vec<u8>>,
+    /// Takes direct messages of strangers only with a token.
+    pub restricted: bool,
+    /// Linking a companion needs a passkey.
+    pub passkey: bool,
+    /// Why logins are refused, if they are.
+    pub refusal: Option<Refusal>,
     /// Accounts that asked for this one's device list and must hear changes.
     pub watchers: HashSet<Number>,
-    /// Accounts that subscribed to this one's presence.
-    pub subscribers: HashSet<Number>,
-    pub presence: String,
+    pub presence: Presence,
 }
 
 impl Account {
@@ -153,10 +167,16 @@ impl Account {
             faults: Faults::default(),
             about: "Hey there! I am using WhatsApp.".into(),
             picture: None,
-            blocked: Vec::new(),
+            blocked: BTreeSet::new(),
+            contacts: BTreeSet::new(),
+            privacy: Privacy::default(),
+            business: None,
+            tokens: BTreeMap::new(),
+            restricted: false,
+            passkey: false,
+            refusal: None,
             watchers: HashSet::new(),
-            subscribers: HashSet::new(),
-            presence: "unavailable".into(),
+            presence: Presence::default(),
         })
     }
 

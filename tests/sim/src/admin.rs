@@ -1,5 +1,6 @@
 //! The admin API: JSON over HTTP, for tests in other languages and by hand.
 
+mod accounts;
 mod people;
 
 use anyhow::{Result, anyhow};
@@ -30,6 +31,7 @@ pub fn router(simulator: Simulator) -> Router {
         .route("/admin/devices/{number}", get(devices))
         .route("/admin/arrivals", get(arrivals))
         .route("/admin/unknown", get(unknown))
+        .merge(accounts::routes())
         .merge(people::routes())
         .with_state(simulator)
 }

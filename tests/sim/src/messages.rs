@@ -10,6 +10,7 @@ use crate::{
     queue::{Class, corrupt},
     stanza::{attr, attr_or_empty, children, copy_attrs, jid, unix_now},
     state::State,
+    tokens,
 };
 
 /// Handles a message of a linked device.
@@ -33,6 +34,10 @@ pub fn handle(state: &mut State, conn: ConnId, sender: &Address, node: &Node) {
     if !matches!(to.server, Server::Pn | Server::Lid) {
         state.record_unknown(node);
         let nack = ack(node, &to).attr("error", 404).build();
+        return send_ack(state, conn, sender, nack);
+    }
+    if !tokens::accepts(state, &sender.number, &to, node) {
+        let nack = ack(node, &to).attr("error", tokens::UNTRUSTED).build();
         return send_ack(state, conn, sender, nack);
     }
     if !matches!(intake, Intake::Cut | Intake::NoAck) {
@@ -106,6 +111,10 @@ fn deliver_copy(state: &mut State, sender: &Address, node: &Node, device: &Jid, 
     let Some(target) = state.resolve_device(device) else {
         return tracing::debug!("{device} does not exist");
     };
+    // The sender is not told that it is blocked.
+    if state.accounts.get(&target.number).is_some_and(|account| account.blocked.contains(&sender.number)) {
+        return;
+    }
     let Some(mut copy) = build_copy(state, sender, node, device, &target, encs) else {
         return;
     };
@@ -163,6 +172,10 @@ fn build_copy(
         "device-identity" => prekey,
         _ => true,
     });
-    let content: Vec<Node> = encs.iter().chain(others).cloned().collect();
+    let mut content: Vec<Node> = encs.iter().chain(others).cloned().collect();
+    if let Some(business) = account.business.as_ref().filter(|_| !own) {
+        copy = copy.attr("verified_level", "unknown");
+        content.push(business.node());
+    }
     Some(copy.children(content).build())
 }

@@ -71,6 +71,14 @@ impl Phone {
         })
     }
 
+    /// The number is registered on a new phone: new keys, the messages from a
+    /// backup.
+    pub fn reinstall(&mut self) -> Result<()> {
+        self.endpoint = Endpoint::new()?;
+        self.retries.clear();
+        Ok(())
+    }
+
     /// The account's identity.
     pub fn identity(&self) -> &IdentityKeyPair {
         self.endpoint.identity()

@@ -3,6 +3,7 @@
 mod accounts;
 mod connections;
 mod faults;
+mod people;
 mod phones;
 
 use std::{

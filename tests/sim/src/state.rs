@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -20,6 +21,9 @@ use crate::{
     noise::{HandshakeKind, IkPolicy, ServerKeys},
     pair_code::PendingCode,
     pairing::PendingPair,
+    passkey::PasskeyStep,
+    presence,
+    registration::Refusal,
     stanza::Xml,
 };
 
@@ -27,6 +31,8 @@ use crate::{
 pub enum Outgoing {
     /// Send this stanza.
     Stanza(Node),
+    /// Send nothing for so long; what comes after waits as well.
+    Pause(Duration),
     /// Close the socket properly after what was queued before.
     Close,
     /// Drop the connection, as a network does.
@@ -67,9 +73,15 @@ pub struct State {
     pub refs: HashMap<String, ConnId>,
     /// Companions that were sent `<pair-success>` and have not signed yet.
     pub pairing: HashMap<ConnId, PendingPair>,
+    /// Which device each companion became, from `<pair-success>` on.
+    pub paired: HashMap<ConnId, Address>,
     pub pair_codes: HashMap<Number, PendingCode>,
     /// Why a pairing failed, for the one who waits for it.
     pub pair_errors: HashMap<ConnId, String>,
+    /// Companions between their passkey and the phone's word.
+    pub passkeys: HashMap<ConnId, PasskeyStep>,
+    /// Why every connection is refused, if they are.
+    pub refusal: Option<Refusal>,
     pub unknown: Vec<String>,
     pub arrivals: Vec<Arrival>,
     pub media: MediaStore,
@@ -90,8 +102,11 @@ impl State {
             next_id: 1,
             refs: HashMap::new(),
             pairing: HashMap::new(),
+            paired: HashMap::new(),
             pair_codes: HashMap::new(),
             pair_errors: HashMap::new(),
+            passkeys: HashMap::new(),
+            refusal: None,
             unknown: Vec::new(),
             arrivals: Vec::new(),
             media: MediaStore::default(),
@@ -157,6 +172,11 @@ impl State {
         self.accounts.get_mut(&address.number)?.companions.get_mut(&address.device)
     }
 
+    /// The linked devices of an account; none for an unknown one.
+    pub fn companions_of(&self, number: &Number) -> Vec<u16> {
+        self.accounts.get(number).map_or_else(Vec::new, |account| account.companions.keys().copied().collect())
+    }
+
     /// A stanza id the server has not used.
     pub fn next_stanza_id(&mut self) -> String {
         let id = self.next_id;
@@ -183,6 +203,16 @@ impl State {
         }
     }
 
+    /// Queues a stanza that the network takes a while for.
+    pub fn send_late(&mut self, conn: ConnId, node: Node, pause: Duration) {
+        if let Some(connection) = self.connections.get(&conn)
+            && connection.out.send(Outgoing::Pause(pause)).is_err()
+        {
+            tracing::debug!(conn = conn.0, "writer is gone");
+        }
+        self.send(conn, node);
+    }
+
     /// Closes a connection after what was queued, and drops what it still sends.
     pub fn close(&mut self, conn: ConnId) {
         self.end(conn, Outgoing::Close);
@@ -204,6 +234,7 @@ impl State {
         self.connections.remove(&conn);
         self.refs.retain(|_, owner| *owner != conn);
         self.pair_codes.retain(|_, code| code.conn != conn);
+        self.passkeys.remove(&conn);
         if self.pairing.remove(&conn).is_some() {
             self.pair_errors.insert(conn, "the companion went away while it was paired".into());
         }
@@ -211,13 +242,18 @@ impl State {
 
     /// Puts the device of a connection offline.
     fn detach(&mut self, conn: ConnId) {
+        let mut gone = Vec::new();
         for account in self.accounts.values_mut() {
-            for companion in account.companions.values_mut() {
+            for (device, companion) in &mut account.companions {
                 if companion.link.conn() == Some(conn) {
                     companion.link = crate::account::Link::Offline;
                     companion.queue.unsend();
+                    gone.push(Address::new(&account.number, *device));
                 }
             }
+        }
+        for device in gone {
+            presence::device_gone(self, &device);
         }
     }
 

@@ -38,7 +38,8 @@ impl Simulator {
     /// companion refuses.
     pub async fn scan(&self, number: &str, qr_text: &str) -> Result<u16> {
         let number = Number::parse(number)?;
-        let (conn, address) = self.shared.with(|state| pairing::scan(state, &number, qr_text))?;
+        let conn = self.shared.with(|state| pairing::scan(state, &number, qr_text))?;
+        let address = self.wait_pairing(conn).await?;
         self.wait_linked(conn, &address).await
     }
 
@@ -52,16 +53,19 @@ impl Simulator {
             .await
             .context("key derivation")??;
         let conn = self.shared.with(|state| pair_code::send_half(state, &number, half))?;
-        let address = self
-            .wait("the companion to answer the code", PAIRING_TIME, |state| {
-                if let Some(error) = state.pair_errors.get(&conn) {
-                    return Some(Err(anyhow!("{error}")));
-                }
-                let pending = state.pairing.get(&conn)?;
-                Some(Ok(pending.address.clone()))
-            })
-            .await??;
+        let address = self.wait_pairing(conn).await?;
         self.wait_linked(conn, &address).await
+    }
+
+    /// Waits until the companion is told that it is linked.
+    async fn wait_pairing(&self, conn: ConnId) -> Result<Address> {
+        self.wait("the companion to get that far", PAIRING_TIME, |state| {
+            if let Some(error) = state.pair_errors.get(&conn) {
+                return Some(Err(anyhow!("{error}")));
+            }
+            Some(Ok(state.paired.get(&conn)?.clone()))
+        })
+        .await?
     }
 
     async fn wait_linked(&self, conn: ConnId, address: &Address) -> Result<u16> {
@@ -101,6 +105,7 @@ impl Simulator {
         let number = Number::parse(number)?;
         self.shared.with(|state| {
             let contact = state.resolve_text(contact)?;
+            state.account_mut(&number)?.contacts.insert(contact.clone());
             appstate::save_contact(state, &number, &contact, full_name)
         })
     }

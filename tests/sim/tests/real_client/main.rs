@@ -12,4 +12,6 @@ mod messages;
 mod offline;
 mod pairing;
 mod process;
+mod profile;
+mod registration;
 mod sessions;
