@@ -112,7 +112,8 @@ fn answer(state: &mut State, conn: ConnId, node: &Node) -> Result<Option<Node>> 
             state.send(conn, iq_result(node, []));
             let body = leaf("primary_ephemeral_identity", identity);
             let continuation = notification(state, "crsc_continuation", body);
-            state.send_late(conn, continuation, PHONE_TIME);
+            state.pause(conn, PHONE_TIME);
+            state.send(conn, continuation);
             Ok(None)
         }
         "companion_nonce" => {
@@ -128,6 +129,7 @@ fn answer(state: &mut State, conn: ConnId, node: &Node) -> Result<Option<Node>> 
             let number = step.number.clone();
             state.passkeys.remove(&conn);
             state.send(conn, iq_result(node, []));
+            state.pause(conn, PHONE_TIME);
             pairing::send_success(state, conn, &number, &secret)?;
             Ok(None)
         }

@@ -203,14 +203,13 @@ impl State {
         }
     }
 
-    /// Queues a stanza that the network takes a while for.
-    pub fn send_late(&mut self, conn: ConnId, node: Node, pause: Duration) {
+    /// Lets what is sent next take a while.
+    pub fn pause(&mut self, conn: ConnId, pause: Duration) {
         if let Some(connection) = self.connections.get(&conn)
             && connection.out.send(Outgoing::Pause(pause)).is_err()
         {
             tracing::debug!(conn = conn.0, "writer is gone");
         }
-        self.send(conn, node);
     }
 
     /// Closes a connection after what was queued, and drops what it still sends.
