@@ -15,7 +15,7 @@ use waproto::whatsapp::{
 use crate::{
     appstate::AppState,
     business::Business,
-    faults::Faults,
+    faults::{Faults, Rules},
     ids::{ConnId, Number},
     phone::Phone,
     presence::Presence,
@@ -128,6 +128,9 @@ pub struct Account {
     pub phone: Phone,
     pub app_state: AppState,
     pub faults: Faults,
+    pub rules: Rules,
+    /// How far the server's clock is off for this account, in seconds.
+    pub clock_skew: i64,
     pub about: String,
     pub picture: Option<Picture>,
     pub blocked: BTreeSet<Number>,
@@ -165,6 +168,8 @@ impl Account {
             phone,
             app_state,
             faults: Faults::default(),
+            rules: Rules::default(),
+            clock_skew: 0,
             about: "Hey there! I am using WhatsApp.".into(),
             picture: None,
             blocked: BTreeSet::new(),

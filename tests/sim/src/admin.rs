@@ -1,6 +1,7 @@
 //! The admin API: JSON over HTTP, for tests in other languages and by hand.
 
 mod accounts;
+mod faults;
 mod people;
 
 use anyhow::{Result, anyhow};
@@ -25,13 +26,13 @@ pub fn router(simulator: Simulator) -> Router {
         .route("/admin/send", post(send))
         .route("/admin/read", post(mark_read))
         .route("/admin/unlink", post(unlink))
-        .route("/admin/fault", post(fault))
         .route("/admin/inbox/{number}", get(inbox))
         .route("/admin/receipts/{number}", get(receipts))
         .route("/admin/devices/{number}", get(devices))
         .route("/admin/arrivals", get(arrivals))
         .route("/admin/unknown", get(unknown))
         .merge(accounts::routes())
+        .merge(faults::routes())
         .merge(people::routes())
         .with_state(simulator)
 }
@@ -150,24 +151,6 @@ async fn unlink(Extract(sim): Extract<Simulator>, body: String) -> Answer {
     let unlink: Unlink = parse(&body)?;
     let done = sim.unlink(&unlink.number, unlink.device);
     answer(done.map(|()| json!({})))
-}
-
-#[derive(Deserialize)]
-struct Fault {
-    number: String,
-    kind: String,
-    #[serde(default = "once")]
-    count: u32,
-}
-
-fn once() -> u32 {
-    1
-}
-
-async fn fault(Extract(sim): Extract<Simulator>, body: String) -> Answer {
-    let fault: Fault = parse(&body)?;
-    let armed = fault.kind.parse().and_then(|kind| sim.fault(&fault.number, kind, fault.count));
-    answer(armed.map(|()| json!({})))
 }
 
 async fn inbox(Extract(sim): Extract<Simulator>, Path(number): Path<String>) -> Answer {

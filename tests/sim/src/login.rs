@@ -17,7 +17,8 @@ use crate::{
 /// Registers a connection that finished its handshake and answers its payload:
 /// a login of a linked device, or a new companion.
 pub fn open(state: &mut State, out: UnboundedSender<Outgoing>, noise_key: [u8; 32], payload: &ClientPayload) -> ConnId {
-    let conn = state.open_connection(Connection { out, noise_key, peer: Peer::Dead, held_acks: Vec::new() });
+    let conn =
+        state.open_connection(Connection { out, noise_key, peer: Peer::Dead, held_acks: Vec::new(), overtaken: None });
     if let Some(refusal) = take_refusal(&mut state.refusal) {
         state.send(conn, refusal.node());
         state.close(conn);

@@ -15,6 +15,7 @@ use wacore_binary::{Jid, Node, Server};
 
 use crate::{
     account::{Account, AccountInfo, AccountOptions, Companion, Registration},
+    faults::{Direction, Effect, MediaFaults},
     history::Arrival,
     ids::{Address, ConnId, Number},
     media::MediaStore,
@@ -23,8 +24,9 @@ use crate::{
     pairing::PendingPair,
     passkey::PasskeyStep,
     presence,
+    queue::corrupt,
     registration::Refusal,
-    stanza::Xml,
+    stanza::{Xml, attr},
 };
 
 /// What a connection's writer is told.
@@ -56,6 +58,8 @@ pub struct Connection {
     pub peer: Peer,
     /// Message acks kept back while the account holds.
     pub held_acks: Vec<Node>,
+    /// A stanza that changes places with the next of its kind.
+    pub overtaken: Option<Node>,
 }
 
 /// The whole server.
@@ -85,6 +89,7 @@ pub struct State {
     pub unknown: Vec<String>,
     pub arrivals: Vec<Arrival>,
     pub media: MediaStore,
+    pub media_faults: MediaFaults,
 }
 
 impl State {
@@ -110,6 +115,7 @@ impl State {
             unknown: Vec::new(),
             arrivals: Vec::new(),
             media: MediaStore::default(),
+            media_faults: MediaFaults::default(),
         })
     }
 
@@ -192,8 +198,38 @@ impl State {
         id
     }
 
-    /// Queues a stanza on a connection; nothing happens when it is gone.
-    pub fn send(&mut self, conn: ConnId, node: Node) {
+    /// Sends a stanza on a connection, as far as the faults of its account
+    /// allow; nothing happens when it is gone.
+    pub fn send(&mut self, conn: ConnId, mut node: Node) {
+        let account = match self.connections.get(&conn).map(|c| &c.peer) {
+            Some(Peer::Device(address)) => self.accounts.get_mut(&address.number),
+            _ => None,
+        };
+        let Some(account) = account else {
+            return self.put(conn, node);
+        };
+        skew(&mut node, account.clock_skew);
+        let effect = account.rules.take(Direction::ToClient, &node);
+        match effect {
+            Some(Effect::Drop) => return tracing::debug!(conn = conn.0, "lost: {}", Xml(&node)),
+            Some(Effect::Cut) => return self.end(conn, Outgoing::Abort),
+            Some(Effect::Delay(wait)) => self.pause(conn, wait),
+            Some(Effect::Double) => self.put(conn, node.clone()),
+            Some(Effect::Corrupt) => corrupt(&mut node),
+            Some(Effect::Reorder) => {
+                let before = self.connections.get_mut(&conn).and_then(|c| c.overtaken.replace(node));
+                return before.into_iter().for_each(|before| self.put(conn, before));
+            }
+            Some(Effect::Nack(_)) | None => {}
+        }
+        let overtaken = self.connections.get_mut(&conn).and_then(|c| c.overtaken.take_if(|late| late.tag == node.tag));
+        self.put(conn, node);
+        if let Some(late) = overtaken {
+            self.put(conn, late);
+        }
+    }
+
+    fn put(&mut self, conn: ConnId, node: Node) {
         tracing::debug!(conn = conn.0, "-> {}", Xml(&node));
         if let Some(connection) = self.connections.get(&conn) {
             // A closed channel means that the socket died; its reader says so.
@@ -272,5 +308,15 @@ impl State {
         let text = Xml(node).to_string();
         tracing::warn!("not understood: {text}");
         self.unknown.push(text);
+    }
+}
+
+/// Sets a stanza's time off by so many seconds.
+fn skew(node: &mut Node, seconds: i64) {
+    if seconds == 0 {
+        return;
+    }
+    if let Some(time) = attr(node, "t").and_then(|t| t.parse::<i64>().ok()) {
+        node.attrs.insert("t", (time + seconds).to_string());
     }
 }

@@ -14,4 +14,5 @@ mod pairing;
 mod process;
 mod profile;
 mod registration;
+mod rules;
 mod sessions;
