@@ -2,9 +2,7 @@
 //! rule, for any stanza either way, by chance if wanted ([`rules`]).
 
 mod kinds;
-mod media;
 mod rules;
 
 pub use kinds::{Delivery, FaultKind, Faults, Intake};
-pub use media::{MediaFault, MediaFaults};
 pub use rules::{Direction, Effect, Rule, Rules};

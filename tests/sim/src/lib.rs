@@ -48,7 +48,7 @@ mod tokens;
 mod unlink;
 
 pub use account::{AccountInfo, AccountOptions, Addressing};
-pub use faults::{Direction, Effect, FaultKind, MediaFault, Rule};
+pub use faults::{Direction, Effect, FaultKind, Rule};
 pub use history::{Arrival, ArrivalOutcome, PresenceItem, ReceiptItem};
 pub use noise::{HandshakeKind, IkPolicy};
 pub use phone::{Answering, InboxItem};

@@ -58,13 +58,9 @@ pub async fn upload(
 
 /// `GET <direct_path>`: the stored bytes, 404 when they are gone.
 pub async fn download(Extract(shared): Extract<Arc<Shared>>, uri: Uri) -> Response {
-    let file = shared.with(|state| {
-        let file = state.media.files.get(uri.path()).cloned()?;
-        Some((file, state.media_faults.take()))
-    });
+    let file = shared.with(|state| state.media.files.get(uri.path()).cloned());
     match file {
-        Some((content, Some(fault))) => fault.apply(content).await.into_response(),
-        Some((content, None)) => content.into_response(),
+        Some(content) => content.into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }

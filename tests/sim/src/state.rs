@@ -15,7 +15,7 @@ use wacore_binary::{Jid, Node, Server};
 
 use crate::{
     account::{Account, AccountInfo, AccountOptions, Companion, Registration},
-    faults::{Direction, Effect, MediaFaults},
+    faults::{Direction, Effect},
     history::Arrival,
     ids::{Address, ConnId, Number},
     media::MediaStore,
@@ -89,7 +89,6 @@ pub struct State {
     pub unknown: Vec<String>,
     pub arrivals: Vec<Arrival>,
     pub media: MediaStore,
-    pub media_faults: MediaFaults,
 }
 
 impl State {
@@ -115,7 +114,6 @@ impl State {
             unknown: Vec::new(),
             arrivals: Vec::new(),
             media: MediaStore::default(),
-            media_faults: MediaFaults::default(),
         })
     }
 

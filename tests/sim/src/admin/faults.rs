@@ -1,7 +1,5 @@
 //! What goes wrong, on demand.
 
-use std::time::Duration;
-
 use anyhow::{Result, bail};
 use axum::{Router, extract::State as Extract, routing::post};
 use serde::Deserialize;
@@ -9,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, answer, parse};
 use crate::{
-    faults::{Direction, Effect, MediaFault, Rule},
+    faults::{Direction, Effect, Rule},
     registration::Refusal,
     simulator::Simulator,
 };
@@ -55,8 +53,7 @@ fn arm(sim: &Simulator, fault: &Fault) -> Result<Value> {
     }
 }
 
-/// `clock_skew:SECONDS`, `refuse_login:REASON`, `slow_media:MILLISECONDS`,
-/// `truncate_media:BYTES`; nothing for other names.
+/// `clock_skew:SECONDS`, `refuse_login:REASON`; nothing for other names.
 fn arm_with_number(sim: &Simulator, fault: &Fault, name: &str, number: &str) -> Option<Result<()>> {
     let (count, owner) = (fault.count, fault.number.as_str());
     let done = match name {
@@ -64,14 +61,6 @@ fn arm_with_number(sim: &Simulator, fault: &Fault, name: &str, number: &str) -> 
         "refuse_login" => number
             .parse()
             .map(|reason| sim.refuse(Some(owner), Some(Refusal { reason, count: Some(count), ..Default::default() }))),
-        "slow_media" => number.parse().map(|wait| {
-            sim.media_fault(MediaFault::Slow(Duration::from_millis(wait)), count);
-            Ok(())
-        }),
-        "truncate_media" => number.parse().map(|most| {
-            sim.media_fault(MediaFault::Truncate(most), count);
-            Ok(())
-        }),
         _ => return None,
     };
     Some(done.unwrap_or_else(|error| Err(anyhow::anyhow!("{number:?} after {name}: {error}"))))

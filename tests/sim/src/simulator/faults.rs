@@ -7,7 +7,7 @@ use wacore_binary::{Node, builder::NodeBuilder};
 
 use super::Simulator;
 use crate::{
-    faults::{FaultKind, MediaFault, Rule},
+    faults::{FaultKind, Rule},
     ids::{Address, ConnId, Number},
     messages,
     noise::{HandshakeKind, IkPolicy, ServerKeys},
@@ -49,11 +49,6 @@ impl Simulator {
             state.account_mut(&number)?.clock_skew = seconds;
             Ok(())
         })
-    }
-
-    /// Arms a fault for the next `count` downloads, whoever asks.
-    pub fn media_fault(&self, fault: MediaFault, count: u32) {
-        self.shared.with(|state| state.media_faults.arm(fault, count));
     }
 
     /// Arms a fault `count` more times; see [`FaultKind`]. Hold and Release
