@@ -72,6 +72,7 @@ CREATE TABLE portal (
     room_id TEXT UNIQUE,              -- NULL until the room exists
     alias TEXT NOT NULL UNIQUE,       -- fixed alias localpart: lets a half-made room be adopted
     created_at BIGINT NOT NULL,
+    merged_into BIGINT NOT NULL,      -- the portal this one's chat goes on in, once two turned out to be one; else 0
     UNIQUE (chat, receiver)
 );
 
@@ -130,6 +131,7 @@ CREATE TABLE message (
     ts BIGINT NOT NULL,               -- WhatsApp time
     tried_at BIGINT NOT NULL,         -- first attempt; counts the homeserver's 24 h memory
     read_at BIGINT NOT NULL,          -- when it was reported as read; 0 = not yet
+    room_id TEXT,                     -- where the event is, when that is not the portal's room: it was merged
     body BYTEA,                       -- into WhatsApp: the built message, so that a retry sends the same
     PRIMARY KEY (portal_id, sender, wa_id, part)
 );

@@ -11,6 +11,7 @@ pub mod deliver;
 pub mod from_matrix;
 pub mod from_whatsapp;
 pub mod lanes;
+mod merge;
 pub mod people;
 pub mod receipts;
 pub mod report;

@@ -4,6 +4,7 @@
 //! WhatsApp hears of it; every send ends in a known outcome or in *unknown*. News of lines go up through one
 //! bounded channel; floor 3 listens.
 
+mod barrier;
 mod binding;
 mod dial;
 pub mod http;
@@ -11,6 +12,7 @@ pub mod intake;
 pub mod line;
 pub mod linking;
 mod lost;
+mod order;
 pub mod outgoing;
 mod sink;
 pub mod version;
@@ -195,6 +197,24 @@ impl Whatsapp {
         self.line(login).map(|line| line.state.borrow().clone())
     }
 
+    /// Whether anything that reached the login before the inbox row of this number is not stored yet: a quick look
+    /// before [`Whatsapp::is_behind`].
+    pub fn has_open(&self, login: &LoginId, number: i64) -> bool {
+        self.line(login).and_then(|line| line.intake()).is_some_and(|intake| intake.has_open(number))
+    }
+
+    /// Whether something of this chat that reached the login before the inbox row of this number is not stored yet: the
+    /// library reads a chat's stanzas side by side when it has several ids.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_behind(&self, login: &LoginId, chat: &ChatId, number: i64) -> Result<bool> {
+        match self.line(login).and_then(|line| line.intake()) {
+            Some(intake) => intake.is_behind(chat, number).await,
+            None => Ok(false),
+        }
+    }
+
     /// Every line's state, for health.
     pub fn states(&self) -> Vec<(LoginId, LineState)> {
         let lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -213,8 +233,8 @@ impl Whatsapp {
         message: wa::Message,
     ) -> std::result::Result<(), SendFailure> {
         let line = self.line(login).ok_or(SendFailure::Offline)?;
-        let client = line.client().ok_or(SendFailure::Offline)?;
-        outgoing::send(&client, &line.acks, chat, id, message).await
+        let (client, barrier) = line.client_behind_barrier().ok_or(SendFailure::Offline)?;
+        outgoing::send(&client, &line.acks, &barrier, chat, id, message).await
     }
 
     /// Reports messages of one author as read through a login.

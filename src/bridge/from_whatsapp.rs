@@ -7,12 +7,41 @@ use crate::convert::arrival::WaArrival;
 use crate::convert::text;
 use crate::ids::{LoginId, PortalId, WaMessageId};
 use crate::store::StoreError;
-use crate::store::inbox::InboxRow;
+use crate::store::identity::MERGE;
+use crate::store::inbox::{InboxRow, MISSING};
 use crate::store::messages::PartKey;
 use crate::verdict::Verdict;
 use crate::whatsapp::intake::{MESSAGE, RECEIPT};
+use std::time::Duration;
+
+/// How long the lane waits for a message that could not be read: WhatsApp's retries take seconds when both are online.
+const MISSING_WAIT: i64 = 15_000;
+/// Between two looks whether it came.
+const MISSING_PAUSE: Duration = Duration::from_millis(200);
+/// Between two looks whether an earlier message of the chat is stored.
+const BEHIND_PAUSE: Duration = Duration::from_millis(10);
 
 impl Bridge {
+    /// How long the lane has to wait before this row may be worked on: one before it is not stored yet, or it is one
+    /// that may still come. Never for long.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn must_wait(&self, row: &InboxRow) -> Result<Option<Duration>, StoreError> {
+        if row.kind == MISSING && self.store().clock().now_ms() - row.received_at < MISSING_WAIT {
+            return Ok(Some(MISSING_PAUSE));
+        }
+        if row.kind == MERGE {
+            return Ok(self.merge_must_wait(row).await?.then_some(MISSING_PAUSE));
+        }
+        let (Some(portal), Some(login)) = (row.portal, &row.login) else { return Ok(None) };
+        if !self.whatsapp().has_open(login, row.seq) {
+            return Ok(None);
+        }
+        let chat = self.chat_of(portal).await?;
+        Ok(self.whatsapp().is_behind(login, &chat, row.seq).await?.then_some(BEHIND_PAUSE))
+    }
+
     /// Works on one row from WhatsApp.
     ///
     /// # Errors
@@ -25,6 +54,13 @@ impl Bridge {
         let worked = match row.kind.as_str() {
             MESSAGE => self.message_into_room(row, portal, login).await,
             RECEIPT => self.receipt_into_room(row, portal, login).await,
+            MERGE => self.merge_rooms(row, portal, login).await,
+            MISSING => Err(Halt::Verdict(Verdict::Never {
+                tell: "A message from WhatsApp could not be read; its sender was asked for it again. It appears here when it \
+                       comes. Until then, please look at your phone."
+                    .into(),
+                why: "a message could not be decrypted, and did not come again in time".into(),
+            })),
             other => {
                 Err(Halt::Verdict(Verdict::Never { tell: String::new(), why: format!("unknown kind of row {other}") }))
             }

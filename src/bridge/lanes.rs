@@ -147,6 +147,7 @@ impl Bridge {
                 self.hold(lane);
                 return;
             }
+            let shuffles = self.store().bell().shuffles();
             let rows = match self.store().take_rows(&lane, BATCH).await {
                 Ok(rows) => rows,
                 Err(error) => {
@@ -166,7 +167,7 @@ impl Bridge {
                     was_all = false;
                     break;
                 }
-                match self.work_on(&lane, &row).await {
+                match self.work_on(&lane, &row, shuffles).await {
                     Next::Row => {}
                     Next::Reread => break,
                     Next::End => return,
@@ -178,8 +179,8 @@ impl Bridge {
         }
     }
 
-    /// Works on one row and does what its verdict says.
-    async fn work_on(&self, lane: &Lane, row: &InboxRow) -> Next {
+    /// Works on one row and does what its verdict says; `shuffles` is from before it was taken.
+    async fn work_on(&self, lane: &Lane, row: &InboxRow, shuffles: u64) -> Next {
         let wait = quarantine(row.attempts).saturating_sub(self.shared.lanes.began.elapsed());
         if !wait.is_zero() && row.attempts < MAX_ATTEMPTS {
             tracing::info!(
@@ -189,6 +190,20 @@ impl Bridge {
             );
             self.pause(lane.clone(), wait);
             return Next::End;
+        }
+        match self.must_wait(row).await {
+            // What it waited for may stand before it now.
+            Ok(None) if self.store().bell().shuffles() != shuffles => return Next::Reread,
+            Ok(None) => {}
+            Ok(Some(pause)) => {
+                self.pause(lane.clone(), pause);
+                return Next::End;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the database failed under a row");
+                self.pause(lane.clone(), DATABASE_PAUSE);
+                return Next::End;
+            }
         }
         let verdict = match self.try_row(row).await {
             Ok(Some(verdict)) => verdict,
@@ -267,7 +282,7 @@ impl Bridge {
             }
             tracing::error!(%error, row = row.seq, "nobody could be told of a failed row");
         }
-        if let Err(error) = self.store().fail_row(row.seq, why).await {
+        if let Err(error) = self.store().fail_row(row, why).await {
             tracing::error!(%error, "a failed row could not be settled");
             self.pause(lane.clone(), DATABASE_PAUSE);
             return Next::End;

@@ -6,8 +6,9 @@
 
 use super::Bridge;
 use super::people::{Facts, Halt};
-use crate::ids::{GhostId, LoginId, PortalId};
+use crate::ids::{ChatId, GhostId, LoginId, PortalId};
 use crate::matrix::rooms::{BridgedChat, RoomRecipe};
+use crate::store::StoreError;
 use crate::store::logins::Login;
 use crate::store::portals::{Portal, PortalKind};
 use crate::verdict::Verdict;
@@ -34,6 +35,18 @@ pub struct Known {
 }
 
 impl Bridge {
+    /// The portal's chat, perhaps under the id it had before its LID was learnt.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn chat_of(&self, id: PortalId) -> Result<ChatId, StoreError> {
+        let remembered = self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        match remembered {
+            Some(known) => Ok(known.portal.chat.clone()),
+            None => Ok(self.store().load_portal(id).await?.chat),
+        }
+    }
+
     /// The portal's room, made and with its owner invited when new.
     ///
     /// # Errors

@@ -118,6 +118,7 @@ impl Matrix {
                 portal: None,
                 kind: EVENT,
                 body: with_room(raw, room, head.room_id.is_some()),
+                seq: None,
             },
             fault: None,
         })
@@ -200,7 +201,7 @@ impl Matrix {
                 let mark = ReadMark { room_id: room.to_owned(), user_id: user, event_id: event_id.clone(), ts };
                 let body = serde_json::json!(mark).to_string().into_bytes();
                 let arrival =
-                    Arrival { dedup, lane, source: Source::Matrix, login: None, portal: None, kind: RECEIPT, body };
+                    Arrival { dedup, lane, source: Source::Matrix, login: None, portal: None, kind: RECEIPT, body, seq: None };
                 sorted.push(Sorted { arrival, fault: None });
             }
         }
@@ -230,6 +231,7 @@ impl Matrix {
                 portal: None,
                 kind: EVENT,
                 body: raw.get().as_bytes().to_vec(),
+                seq: None,
             },
             fault: Some(fault),
         }

@@ -5,6 +5,7 @@
 
 use crate::ids::Lane;
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 
@@ -12,6 +13,7 @@ use tokio::sync::Notify;
 #[derive(Default)]
 pub struct Bell {
     rung: Mutex<HashSet<Lane>>,
+    shuffles: AtomicU64,
     wake: Notify,
 }
 
@@ -20,6 +22,16 @@ impl Bell {
     pub fn ring(&self, lane: Lane) {
         self.rung.lock().unwrap_or_else(PoisonError::into_inner).insert(lane);
         self.wake.notify_one();
+    }
+
+    /// Notes that rows were stored in front of others: who took rows before takes them again. After the commit.
+    pub fn shuffle(&self) {
+        self.shuffles.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often [`Bell::shuffle`] was called.
+    pub fn shuffles(&self) -> u64 {
+        self.shuffles.load(Ordering::SeqCst)
     }
 
     /// Waits for news and takes all of it. For one listener. Safe to drop while waiting.

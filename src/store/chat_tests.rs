@@ -194,6 +194,7 @@ async fn sweep_seen(store: Store) {
             portal: None,
             kind: "event",
             body: vec![],
+            seq: None,
         };
         assert!(store.put_arrival(&mut tx, &arrival).await.unwrap());
     }

@@ -13,6 +13,10 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 use std::collections::HashMap;
 
+/// Kind of a row that keeps the place of a message which could not be read yet. It is in no `seen`, so the message
+/// takes the place over when it comes.
+pub const MISSING: &str = "wa.missing";
+
 /// Something that arrived, before it has a number.
 #[derive(Debug, Clone)]
 pub struct Arrival {
@@ -30,6 +34,8 @@ pub struct Arrival {
     pub kind: &'static str,
     /// The content, as the edge wrote it.
     pub body: Vec<u8>,
+    /// The number it came under, where the order of arrival is not the order of storing; else it gets the next one.
+    pub seq: Option<i64>,
 }
 
 /// The network something came from.
@@ -90,7 +96,13 @@ const PUT_SEEN: &str = "-- inbox.put_seen
     INSERT INTO seen (dedup, at) VALUES ($1, $2) ON CONFLICT (dedup) DO NOTHING";
 const PUT: &str = "-- inbox.put
     INSERT INTO inbox (seq, dedup, lane, source, login_id, portal_id, kind, body, state, attempts, received_at, last_error)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'waiting', 0, $9, '') ON CONFLICT (dedup) DO NOTHING";
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'waiting', 0, $9, '') ON CONFLICT (dedup) DO UPDATE
+        SET kind = excluded.kind, body = excluded.body, state = 'waiting', attempts = 0, received_at = excluded.received_at
+        WHERE inbox.kind = 'wa.missing'";
+const PUT_MISSING: &str = "-- inbox.put_missing
+    INSERT INTO inbox (seq, dedup, lane, source, login_id, portal_id, kind, body, state, attempts, received_at, last_error)
+    SELECT $1, $2, $3, $4, $5, $6, 'wa.missing', $7, 'waiting', 0, $8, ''
+    WHERE NOT EXISTS (SELECT 1 FROM seen WHERE dedup = $2) ON CONFLICT (dedup) DO NOTHING";
 const TAKE: &str = "-- inbox.take
     SELECT seq, dedup, lane, source, login_id, portal_id, kind, body, attempts, received_at FROM inbox
     WHERE state = 'waiting' AND lane = $1 ORDER BY seq LIMIT $2";
@@ -101,7 +113,7 @@ const FORGIVE_ATTEMPT: &str = "-- inbox.forgive_attempt
 const SETTLE: &str = "-- inbox.settle
     DELETE FROM inbox WHERE seq = $1";
 const FAIL: &str = "-- inbox.fail
-    UPDATE inbox SET state = 'failed', last_error = $2 WHERE seq = $1";
+    UPDATE inbox SET state = 'failed', last_error = $2 WHERE seq = $1 AND kind = $3";
 const NOTE_ERROR: &str = "-- inbox.note_error
     UPDATE inbox SET last_error = $2 WHERE seq = $1";
 const LANES: &str = "-- inbox.lanes
@@ -132,7 +144,7 @@ impl Store {
             return Ok(false);
         }
         sqlx::query(PUT)
-            .bind(self.clock().next_id())
+            .bind(arrival.seq.unwrap_or_else(|| self.clock().next_id()))
             .bind(&arrival.dedup)
             .bind(arrival.lane.as_str())
             .bind(arrival.source.text())
@@ -145,6 +157,27 @@ impl Store {
             .await
             .named("inbox.put")?;
         Ok(true)
+    }
+
+    /// Puts a row that keeps the place of a message which could not be read, unless the message is here; false then.
+    /// The arrival's kind is not looked at: the row is [`MISSING`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn put_missing(&self, tx: &mut Tx, arrival: &Arrival) -> Result<bool> {
+        let new = sqlx::query(PUT_MISSING)
+            .bind(arrival.seq.unwrap_or_else(|| self.clock().next_id()))
+            .bind(&arrival.dedup)
+            .bind(arrival.lane.as_str())
+            .bind(arrival.source.text())
+            .bind(arrival.login.as_ref().map_or("", LoginId::as_str))
+            .bind(arrival.portal.map_or(0, PortalId::get))
+            .bind(arrival.body.as_slice())
+            .bind(self.clock().now_ms())
+            .execute(tx.connection())
+            .await
+            .named("inbox.put_missing")?;
+        Ok(new.rows_affected() > 0)
     }
 
     /// The lowest waiting rows of a lane, at most `limit`, in order.
@@ -194,12 +227,14 @@ impl Store {
         sqlx::query(SETTLE).bind(seq).execute(self.pool()).await.named("inbox.settle").map(drop)
     }
 
-    /// Settles a row as failed: kept for `retry`, out of the lane's way. `why` holds no text, names or numbers.
+    /// Settles a row as failed: kept for `retry`, out of the lane's way. `why` holds no text, names or numbers. A missing
+    /// message that came in the meantime stays.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn fail_row(&self, seq: i64, why: &str) -> Result<()> {
-        sqlx::query(FAIL).bind(seq).bind(why).execute(self.pool()).await.named("inbox.fail").map(drop)
+    pub async fn fail_row(&self, row: &InboxRow, why: &str) -> Result<()> {
+        let failed = sqlx::query(FAIL).bind(row.seq).bind(why).bind(&row.kind).execute(self.pool()).await;
+        failed.named("inbox.fail").map(drop)
     }
 
     /// Notes why the last attempt did not work.

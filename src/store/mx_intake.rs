@@ -216,6 +216,7 @@ mod tests {
             portal: None,
             kind: "event",
             body: vec![n],
+            seq: None,
         }
     }
 

@@ -44,16 +44,18 @@ impl PortalKind {
 const FIND_BY_CHAT: &str = "-- portal.find_by_chat
     SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal WHERE chat = $1 AND receiver = $2";
 const FIND_BY_ROOM: &str = "-- portal.find_by_room
-    SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal WHERE room_id = $1";
+    SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal
+    WHERE portal_id = (SELECT CASE WHEN merged_into = 0 THEN portal_id ELSE merged_into END FROM portal WHERE room_id = $1)";
 const FIND_WITH_LOGIN: &str = "-- portal.find_with_login
     SELECT portal_id, chat, receiver, kind, room_id, alias,
            login_id, mxid, device_key, lid, pn, push_name, state, reason, since
-    FROM portal LEFT JOIN login ON login_id = receiver WHERE room_id = $1";
+    FROM portal LEFT JOIN login ON login_id = receiver
+    WHERE portal_id = (SELECT CASE WHEN merged_into = 0 THEN portal_id ELSE merged_into END FROM portal WHERE room_id = $1)";
 const LOAD: &str = "-- portal.load
     SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal WHERE portal_id = $1";
 const PUT: &str = "-- portal.put
-    INSERT INTO portal (portal_id, chat, receiver, kind, room_id, alias, created_at)
-    VALUES ($1, $2, $3, $4, NULL, $5, $6) ON CONFLICT (chat, receiver) DO NOTHING";
+    INSERT INTO portal (portal_id, chat, receiver, kind, room_id, alias, created_at, merged_into)
+    VALUES ($1, $2, $3, $4, NULL, $5, $6, 0) ON CONFLICT (chat, receiver) DO NOTHING";
 const SET_ROOM: &str = "-- portal.set_room
     UPDATE portal SET room_id = $2 WHERE portal_id = $1";
 const CLEAR_ROOM: &str = "-- portal.clear_room
@@ -113,7 +115,7 @@ impl Store {
             .ok_or(StoreError::Corrupt { table: "portal", why: "a row refers to a portal that is gone".into() })
     }
 
-    /// The portal behind a room.
+    /// The portal behind a room; behind one that was left for another by a merge, that other's.
     ///
     /// # Errors
     /// When the database fails.
@@ -123,7 +125,7 @@ impl Store {
         row.as_ref().map(read_portal).transpose()
     }
 
-    /// The portal behind a room, and the login it belongs to when that is known.
+    /// As [`Store::find_portal_by_room`], and the login it belongs to when that is known.
     ///
     /// # Errors
     /// When the database fails.

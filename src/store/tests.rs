@@ -5,7 +5,7 @@
 
 use super::*;
 use crate::ids::{Lane, LoginId, PortalId};
-use crate::store::inbox::{Arrival, Source};
+use crate::store::inbox::{Arrival, MISSING, Source};
 
 /// A fresh store and what keeps it alive.
 pub(crate) struct Fresh {
@@ -55,6 +55,7 @@ on_both! {
     rows_leave_a_lane_in_order => order;
     a_rolled_back_arrival_was_never_there => rollback;
     the_installation_key_stays => key_stays;
+    a_missing_message_finds_its_place_kept => keep_place;
     bytes_of_strangers_survive => odd_bytes;
 }
 
@@ -67,6 +68,7 @@ fn arrival(n: u8, lane: &str) -> Arrival {
         portal: Some(PortalId::new(7)),
         kind: "test",
         body: vec![n],
+        seq: None,
     }
 }
 
@@ -99,7 +101,7 @@ async fn order(store: Store) {
     assert_eq!(rows[0].portal, Some(PortalId::new(7)));
     store.count_attempt(rows[0].seq).await.unwrap();
     assert_eq!(store.take_rows(&Lane::new("a"), 1).await.unwrap()[0].attempts, 1);
-    store.fail_row(rows[0].seq, "because").await.unwrap();
+    store.fail_row(&rows[0], "because").await.unwrap();
     assert_eq!(store.take_rows(&Lane::new("a"), 1).await.unwrap()[0].body, [2]);
     let counts = store.inbox_counts().await.unwrap();
     assert_eq!((counts.waiting, counts.failed, counts.oldest_at), (3, 1, 1_700_000_000_000));
@@ -108,6 +110,31 @@ async fn order(store: Store) {
     let mut lanes = store.waiting_lanes().await.unwrap();
     lanes.sort();
     assert_eq!(lanes, [Lane::new("a"), Lane::new("b")]);
+}
+
+async fn keep_place(store: Store) {
+    let keep = async |n: u8, seq: i64| {
+        let mut tx = store.begin("test").await.unwrap();
+        let place = Arrival { seq: Some(seq), ..arrival(n, "a") };
+        let kept = store.put_missing(&mut tx, &place).await.unwrap();
+        tx.commit().await.unwrap();
+        kept
+    };
+    put(&store, &Arrival { seq: Some(20), ..arrival(2, "a") }).await;
+    assert!(keep(1, 10).await);
+    assert!(!keep(1, 30).await, "it has a place");
+    assert!(!keep(2, 40).await, "it is here");
+    assert!(!store.was_seen("d1").await.unwrap());
+    let kinds = async || {
+        let rows = store.take_rows(&Lane::new("a"), 10).await.unwrap();
+        rows.iter().map(|row| (row.seq, row.kind.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds().await, [(10, MISSING.to_owned()), (20, "test".to_owned())]);
+    store.fail_row(&store.take_rows(&Lane::new("a"), 1).await.unwrap()[0], "it did not come").await.unwrap();
+    assert!(put(&store, &Arrival { seq: Some(50), ..arrival(1, "a") }).await, "it came after all");
+    assert_eq!(kinds().await, [(10, "test".to_owned()), (20, "test".to_owned())]);
+    assert!(!put(&store, &arrival(1, "a")).await, "once");
+    assert!(store.was_seen("d1").await.unwrap());
 }
 
 async fn rollback(store: Store) {

@@ -23,8 +23,8 @@ use super::{Store, StoreError, Tx};
 use crate::ids::DeviceKey;
 use sqlx::any::AnyRow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{Notify, RwLock, RwLockReadGuard, watch};
 use whatsapp_rust::wacore::store::error::{Result as WaResult, StoreError as WaError};
 
@@ -55,6 +55,9 @@ pub struct Cost {
     pub transactions: u64,
 }
 
+/// Who hears of a redelivered message without a copy.
+type HearUnknown = Box<dyn Fn(&UnknownDuplicate) + Send + Sync>;
+
 /// The library's storage for one client of one linked device.
 pub struct LineBackend {
     pub(super) store: Store,
@@ -64,6 +67,7 @@ pub struct LineBackend {
     gate: RwLock<()>,
     poisoned: watch::Sender<bool>,
     pub(super) unknown_noted: Notify,
+    pub(super) on_unknown: OnceLock<HearUnknown>,
     pub(super) tokens: super::wa_people::TokenCache,
     statements: AtomicU64,
     transactions: AtomicU64,
@@ -79,10 +83,18 @@ impl LineBackend {
             gate: RwLock::new(()),
             poisoned: watch::Sender::new(false),
             unknown_noted: Notify::new(),
+            on_unknown: OnceLock::new(),
             tokens: super::wa_people::TokenCache::default(),
             statements: AtomicU64::new(0),
             transactions: AtomicU64::new(0),
         })
+    }
+
+    /// Who hears of a redelivered message without a copy before the library goes on to the next one; it must not
+    /// wait. Only the first call counts.
+    pub fn on_unknown_duplicate(&self, hear: impl Fn(&UnknownDuplicate) + Send + Sync + 'static) {
+        // A second listener would be a mistake of ours, not a state.
+        drop(self.on_unknown.set(Box::new(hear)));
     }
 
     /// Whose rows these are.

@@ -169,6 +169,9 @@ impl LineBackend {
         let body = serde_json::to_vec(&unknown).map_err(json_error)?;
         let statement = self.of(NOTE_UNKNOWN).bind(unknown.dedup()).bind(body);
         self.run(statement.bind(self.store.clock().now_ms())).await?;
+        if let Some(hear) = self.on_unknown.get() {
+            hear(&unknown);
+        }
         self.unknown_noted.notify_one();
         Ok(None)
     }

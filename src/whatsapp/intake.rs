@@ -7,6 +7,7 @@
 //! Who calls it: the library, on its receive path. A kill between commit and acknowledgement means a second
 //! delivery, which `seen` drops.
 
+use super::order::Order;
 use crate::convert::arrival::{About, WaArrival};
 use crate::convert::text::is_silent;
 use crate::ids::{ChatId, GhostId, Lane, LoginId, PortalId, WaMessageId};
@@ -16,13 +17,14 @@ use crate::store::wa_backend::UnknownDuplicate;
 use crate::store::{Result, Store, Tx};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use whatsapp_rust::prelude::{Client, InboundMessage, Jid, Server};
+use whatsapp_rust::prelude::{Client, InboundMessage, Jid, MessageInfo, Server, wa};
 use whatsapp_rust::wacore::types::events::Receipt;
 use whatsapp_rust::wacore::types::presence::ReceiptType;
+use whatsapp_rust::wacore_binary::NodeRef;
 use whatsapp_rust::{InboundDurabilityHook, anyhow, async_trait};
 
 /// Inbox kind of a message: the body is a [`WaArrival`].
@@ -52,6 +54,8 @@ pub struct ReceiptRow {
 struct Batch {
     tx: Tx,
     learnt: Vec<(GhostId, GhostId)>,
+    /// Lanes that got rows besides the batch's own.
+    lanes: Vec<Lane>,
 }
 
 /// One line's way into the inbox.
@@ -63,6 +67,11 @@ pub struct Intake {
     failed: Notify,
     portals: Mutex<HashMap<ChatId, PortalId>>,
     aliases: Mutex<HashMap<GhostId, GhostId>>,
+    order: Order,
+    /// What was asked of the phone, by message id: it answers by number, whatever the stanza said.
+    asked: Mutex<HashMap<String, Arc<MessageInfo>>>,
+    /// The highest number stored so far.
+    newest: AtomicI64,
 }
 
 impl Intake {
@@ -75,6 +84,9 @@ impl Intake {
             failed: Notify::new(),
             portals: Mutex::default(),
             aliases: Mutex::default(),
+            order: Order::default(),
+            asked: Mutex::default(),
+            newest: AtomicI64::new(0),
         })
     }
 
@@ -83,13 +95,105 @@ impl Intake {
         self.failed.notified().await;
     }
 
+    /// Notes a message stanza as it comes off the socket. Never waits.
+    pub fn arrived(&self, stanza: &NodeRef<'_>) {
+        self.order.arrived(stanza, self.store.clock().next_id());
+    }
+
+    /// Notes that a message that arrived can not be read, before a later one of its chat is stored. Never waits. To be
+    /// followed by [`Intake::keep_place`].
+    pub fn unreadable(&self, author: &Jid, id: &str) {
+        self.order.unreadable(author, id);
+    }
+
+    /// Whether anything that came before the row of this number is not stored yet.
+    pub fn has_open(&self, number: i64) -> bool {
+        self.order.has_open(number)
+    }
+
+    /// Whether something of this chat that came before the row of this number is not stored yet; the chat may go by
+    /// either of its ids.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_behind(&self, chat: &ChatId, number: i64) -> Result<bool> {
+        let open = self.order.open_before(number, self.store.clock().now_ms());
+        if open.is_empty() {
+            return Ok(false);
+        }
+        let chat = self.lid_of(GhostId::new(chat.as_str())).await?;
+        for id in open {
+            if self.lid_of(GhostId::new(id)).await? == chat {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The LID of a person's id, if it is known; else the id.
+    async fn lid_of(&self, id: GhostId) -> Result<GhostId> {
+        if !id.as_str().ends_with("@s.whatsapp.net") {
+            return Ok(id);
+        }
+        let known = self.aliases.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        match known {
+            Some(lid) => Ok(lid),
+            None => Ok(self.store.find_lid(&id).await?.unwrap_or(id)),
+        }
+    }
+
+    /// Notes that a message that arrived is here already, or is none of ours.
+    pub fn passed_over(&self, info: &MessageInfo) {
+        self.order.stored(info);
+    }
+
+    /// Keeps the place of a message that could not be read, so that it stands in its order when it comes again.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn keep_place(&self, info: &Arc<MessageInfo>) -> Result<()> {
+        {
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            if asked.len() >= MEMORY {
+                asked.clear();
+            }
+            asked.insert(info.id.clone(), info.clone());
+        }
+        let Some(login) = self.login.borrow().clone() else { return Ok(()) };
+        if is_bridged(&info.source.chat) {
+            let mut batch = self.begin("intake.keep_place").await?;
+            let arrival = self.arrival_of(&mut batch, &login, info, &wa::Message::default()).await?;
+            let new = self.store.put_missing(&mut batch.tx, &arrival).await?;
+            self.commit(batch).await?;
+            self.store.bell().shuffle();
+            if new {
+                self.store.bell().ring(arrival.lane);
+            }
+        }
+        self.order.stored(info);
+        Ok(())
+    }
+
     /// Stores messages that reached us past the hook (recovered through the phone).
     ///
     /// # Errors
     /// When the database fails.
     pub async fn store_outside_hook(&self, batch: &[InboundMessage]) -> Result<()> {
         let Some(login) = self.login.borrow().clone() else { return Ok(()) };
-        self.store_batch(&login, batch).await
+        let batch: Vec<InboundMessage> = batch.iter().map(|inbound| self.as_asked(inbound)).collect();
+        self.store_batch(&login, &batch).await
+    }
+
+    /// A message from the phone, said by whom and where its stanza named them: one message is never two.
+    fn as_asked(&self, inbound: &InboundMessage) -> InboundMessage {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).get(&inbound.info.id).cloned();
+        let mut inbound = inbound.clone();
+        if let Some(asked) = asked.filter(|asked| asked.source.is_from_me == inbound.info.source.is_from_me) {
+            let mut info = (*inbound.info).clone();
+            info.source = asked.source.clone();
+            inbound.info = Arc::new(info);
+        }
+        inbound
     }
 
     /// Whether a message the library has no copy of was ever stored here.
@@ -120,23 +224,38 @@ impl Intake {
         }));
         let mut batch = self.begin("intake.messages").await?;
         let mut lanes = Vec::new();
+        let mut shuffled = false;
         for inbound in messages {
             if is_silent(&inbound.message) || !is_bridged(&inbound.info.source.chat) {
                 continue;
             }
-            let arrival = self.arrival_of(&mut batch, login, inbound).await?;
+            let arrival = self.arrival_of(&mut batch, login, &inbound.info, &inbound.message).await?;
+            if let Some(number) = arrival.seq {
+                shuffled |= self.newest.fetch_max(number, Ordering::SeqCst) > number;
+            }
             if self.store.put_arrival(&mut batch.tx, &arrival).await? {
                 lanes.push(arrival.lane);
             }
         }
         self.commit(batch).await?;
+        if shuffled {
+            self.store.bell().shuffle();
+        }
+        for inbound in messages {
+            self.order.stored(&inbound.info);
+        }
         fail::fail_point!("from_wa.after_store", |_| std::process::abort());
         ring_all(&self.store, lanes);
         Ok(())
     }
 
-    async fn arrival_of(&self, batch: &mut Batch, login: &LoginId, inbound: &InboundMessage) -> Result<Arrival> {
-        let info = &inbound.info;
+    async fn arrival_of(
+        &self,
+        batch: &mut Batch,
+        login: &LoginId,
+        info: &MessageInfo,
+        message: &wa::Message,
+    ) -> Result<Arrival> {
         let source = &info.source;
         let sender = self.canonical(batch, &source.sender, source.sender_alt.as_ref()).await?;
         // In a direct chat the stanza's other id names the peer only when the peer wrote; our own copies name them
@@ -163,7 +282,8 @@ impl Intake {
             login: Some(login.clone()),
             portal: Some(portal),
             kind: MESSAGE,
-            body: WaArrival::new(&inbound.message, about).to_bytes(),
+            body: WaArrival::new(message, about).to_bytes(),
+            seq: self.order.number_of(info),
         })
     }
 
@@ -194,6 +314,7 @@ impl Intake {
             portal: Some(portal),
             kind: RECEIPT,
             body: serde_json::to_vec(&row).unwrap_or_default(),
+            seq: None,
         };
         let new = self.store.put_arrival(&mut batch.tx, &arrival).await?;
         self.commit(batch).await?;
@@ -234,7 +355,7 @@ impl Intake {
         let known = self.aliases.lock().unwrap_or_else(PoisonError::into_inner).get(&pn) == Some(&lid);
         if !known {
             if self.store.put_alias_in(&mut batch.tx, &pn, &lid).await? {
-                self.store.join_ids_in(&mut batch.tx, &pn, &lid).await?;
+                batch.lanes.extend(self.store.join_ids_in(&mut batch.tx, &pn, &lid).await?);
             }
             batch.learnt.push((pn, lid));
         }
@@ -242,11 +363,12 @@ impl Intake {
     }
 
     async fn begin(&self, what: &'static str) -> Result<Batch> {
-        Ok(Batch { tx: self.store.begin_line(what).await?, learnt: Vec::new() })
+        Ok(Batch { tx: self.store.begin_line(what).await?, learnt: Vec::new(), lanes: Vec::new() })
     }
 
     async fn commit(&self, batch: Batch) -> Result<()> {
         batch.tx.commit().await?;
+        ring_all(&self.store, batch.lanes);
         let mut aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
         if aliases.len() >= MEMORY {
             aliases.clear();

@@ -8,6 +8,7 @@
 //! States: `Connecting` → `Connected` ⇄ `Offline`; `LoggedOut` ends it. A kill at any point loses nothing: the
 //! rows of the client are in the database, and what was not acknowledged comes again.
 
+use super::barrier::{Barrier, Guarded};
 use super::dial::Dial;
 use super::intake::Intake;
 use super::linking::{LinkMethod, LinkStep};
@@ -61,7 +62,8 @@ pub enum LineState {
 pub struct Line {
     pub(super) login: watch::Sender<Option<LoginId>>,
     pub(super) state: watch::Sender<LineState>,
-    client: Mutex<Option<Arc<Client>>>,
+    client: Mutex<Option<(Arc<Client>, Arc<Barrier>)>>,
+    intake: Mutex<Option<Arc<Intake>>>,
     pub(super) acks: Arc<Acks>,
     pub(super) stop: CancellationToken,
     /// Set when the run has ended.
@@ -104,6 +106,7 @@ impl Line {
             login: watch::Sender::new(login),
             state: watch::Sender::new(LineState::Connecting),
             client: Mutex::default(),
+            intake: Mutex::default(),
             acks: Arc::default(),
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -113,7 +116,17 @@ impl Line {
 
     /// The client in use, if one is built.
     pub(super) fn client(&self) -> Option<Arc<Client>> {
+        self.client_behind_barrier().map(|(client, _)| client)
+    }
+
+    /// The client in use, and what its messages pass on their way out.
+    pub(super) fn client_behind_barrier(&self) -> Option<(Arc<Client>, Arc<Barrier>)> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The way into the inbox of the client in use.
+    pub(super) fn intake(&self) -> Option<Arc<Intake>> {
+        self.intake.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The library's rows of this line.
@@ -190,10 +203,22 @@ impl Line {
         }
         let backend = LineBackend::new(setup.store.clone(), setup.sealer.clone(), self.device.clone());
         let intake = Intake::new(setup.store.clone(), self.login.subscribe());
-        let client = self.build_client(setup, backend.clone(), intake.clone()).await?;
-        let (sink, mut received, mut receipts) = Sink::new(self.acks.clone());
+        let barrier = Arc::new(Barrier::default());
+        let client = self.build_client(setup, backend.clone(), intake.clone(), barrier.clone()).await?;
+        barrier.guard(&client);
+        backend.on_unknown_duplicate({
+            let intake = intake.clone();
+            move |duplicate| {
+                if let Ok(sender) = duplicate.sender.parse() {
+                    intake.unreadable(&sender, &duplicate.id);
+                }
+            }
+        });
+        let _raw = client.acquire_raw_node_forwarding();
+        let (sink, mut received, mut receipts) = Sink::new(self.acks.clone(), intake.clone());
         client.subscribe(EventInterest::ALL, Arc::new(sink)).detach();
-        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some((client.clone(), barrier));
+        *self.intake.lock().unwrap_or_else(PoisonError::into_inner) = Some(intake.clone());
         let running = client.clone();
         let mut run = tokio::spawn(async move { running.run().await });
         let mut no_code_until = None;
@@ -262,12 +287,13 @@ impl Line {
         setup: &LineSetup,
         backend: Arc<LineBackend>,
         intake: Arc<Intake>,
+        barrier: Arc<Barrier>,
     ) -> anyhow::Result<Arc<Client>> {
         let persistence = Arc::new(PersistenceManager::new(backend).await?);
         let client = Client::builder()
             .with_runtime(TokioRuntime)
             .with_persistence_manager(persistence)
-            .with_transport_factory(Dial::new(setup.settings.websocket_url.as_deref()))
+            .with_transport_factory(Guarded::new(Dial::new(setup.settings.websocket_url.as_deref()), barrier))
             .with_http_client_arc(setup.http.clone())
             .with_version_override(setup.version.current().await)
             .with_cache_config(CacheConfig {
@@ -340,9 +366,14 @@ impl Line {
                 // Recovered through the phone, outside the hook: stored here, late but once.
                 self.store_recovered(&batch.messages, intake).await;
             }
-            Event::UndecryptableMessage(lost) if lost.info.source.is_from_me => {
+            Event::UndecryptableMessage(lost) => {
+                if let Err(error) = intake.keep_place(&lost.info).await {
+                    tracing::warn!(login = %self.masked(), %error, "the place of an unreadable message was not kept");
+                }
                 // The library asks the sender of others' messages again, and nobody for our own other devices'.
-                if let Err(error) = client.send_pdo_placeholder_resend_request(&lost.info).await {
+                if lost.info.source.is_from_me
+                    && let Err(error) = client.send_pdo_placeholder_resend_request(&lost.info).await
+                {
                     tracing::warn!(login = %self.masked(), %error, "the phone could not be asked for a message");
                 }
             }

@@ -24,9 +24,14 @@ impl Line {
         };
         for duplicate in noted {
             let settled = match intake.has_seen(&duplicate).await {
-                Ok(true) => backend.settle_unknown_duplicate(&duplicate).await,
+                Ok(true) => {
+                    if let Some(info) = info_of(&duplicate, client) {
+                        intake.passed_over(&info);
+                    }
+                    backend.settle_unknown_duplicate(&duplicate).await
+                }
                 Ok(false) => {
-                    self.ask_phone(&duplicate, client).await;
+                    self.ask_phone(&duplicate, intake, client).await;
                     Ok(())
                 }
                 Err(error) => return tracing::warn!(%error, "a doubtful message could not be looked up"),
@@ -37,9 +42,12 @@ impl Line {
         }
     }
 
-    async fn ask_phone(&self, duplicate: &UnknownDuplicate, client: &Arc<Client>) {
+    async fn ask_phone(&self, duplicate: &UnknownDuplicate, intake: &Intake, client: &Arc<Client>) {
         tracing::warn!(login = %self.masked(), "a message was lost by a kill; asking the phone for it");
         let Some(info) = info_of(duplicate, client) else { return };
+        if let Err(error) = intake.keep_place(&info).await {
+            tracing::warn!(%error, "the place of a lost message was not kept");
+        }
         if let Err(error) = client.send_pdo_placeholder_resend_request(&info).await {
             tracing::warn!(%error, "the phone could not be asked; tried again with the next connection");
         }

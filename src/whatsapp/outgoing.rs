@@ -4,6 +4,7 @@
 //! arrived. So the waiter for it is registered first, and silence means *unknown*: the caller sends again under
 //! the same id, which receivers show once.
 
+use super::barrier::Barrier;
 use crate::ids::{ChatId, GhostId, WaMessageId};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -97,6 +98,7 @@ impl Acks {
 pub async fn send(
     client: &Arc<Client>,
     acks: &Acks,
+    barrier: &Barrier,
     chat: &ChatId,
     id: &WaMessageId,
     message: wa::Message,
@@ -108,19 +110,14 @@ pub async fn send(
     if !client.is_logged_in() {
         return Err(SendFailure::Offline);
     }
-    // After a message from the other side the ratchet has a new key pair, which the library writes only 25 ms later, also
-    // when a message encrypted under it has left by then. A kill in between loses the pair, and what the other side says
-    // next can not be decrypted: it comes again by retries, late and out of order. So the ratchet is written first.
-    // (whatsapp-rust 0.7.0; found by the random-kill story. To be removed when the library does it before such a send.)
-    if client.flush_pending_signal_state().await.is_err() {
-        return Err(SendFailure::Unknown("the ratchet could not be written"));
-    }
     let word = acks.wait_for(id);
+    let sending = barrier.send();
     let sent = tokio::time::timeout(
         SEND_WAIT,
         client.send_message_with_options(to, message, SendOptions::default().with_message_id(id.as_str())),
     )
     .await;
+    drop(sending);
     let outcome = match sent {
         Ok(Ok(_)) => {
             fail::fail_point!("from_mx.after_write", |_| std::process::abort());

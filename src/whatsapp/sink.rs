@@ -3,6 +3,7 @@
 //! Called inline by the library, so it never waits. Receipts come in floods and may be dropped: a later receipt names
 //! the later message. Everything else is rare; its channel is far larger than what a connection's life brings.
 
+use super::intake::Intake;
 use super::outgoing::Acks;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -20,19 +21,34 @@ pub(super) struct Sink {
     events: mpsc::Sender<Arc<Event>>,
     receipts: mpsc::Sender<Arc<Event>>,
     acks: Arc<Acks>,
+    intake: Arc<Intake>,
 }
 
 impl Sink {
     /// A sink, where its events come out, and where its receipts do.
-    pub(super) fn new(acks: Arc<Acks>) -> (Self, mpsc::Receiver<Arc<Event>>, mpsc::Receiver<Arc<Event>>) {
+    pub(super) fn new(
+        acks: Arc<Acks>,
+        intake: Arc<Intake>,
+    ) -> (Self, mpsc::Receiver<Arc<Event>>, mpsc::Receiver<Arc<Event>>) {
         let (events, received) = mpsc::channel(EVENTS);
         let (receipts, read) = mpsc::channel(RECEIPTS);
-        (Self { events, receipts, acks }, received, read)
+        (Self { events, receipts, acks, intake }, received, read)
     }
 }
 
 impl EventHandler for Sink {
     fn handle_event(&self, event: Arc<Event>) {
+        match &*event {
+            Event::RawNode(stanza) => {
+                if stanza.tag() == "message" {
+                    self.intake.arrived(stanza.get());
+                }
+                return;
+            }
+            // Before the library goes on to the next stanza: its place is kept.
+            Event::UndecryptableMessage(lost) => self.intake.unreadable(&lost.info.source.sender, &lost.info.id),
+            _ => {}
+        }
         match &*event {
             Event::ServerAck(ack) => self.acks.take(ack),
             Event::Receipt(receipt) if matches!(receipt.r#type, ReceiptType::Read | ReceiptType::Played) => {

@@ -23,6 +23,7 @@ matrix_bed::stories! {
         a_ghosts_device_is_deleted_after_a_send_of_unknown_outcome
         a_ghost_is_kicked
         the_bridges_copy_of_an_own_message_is_garbled
+        a_garbled_message_keeps_its_place
         a_second_process_is_refused
         stopped_in_the_midst_of_traffic
         the_homeserver_forgets_a_transaction_as_it_recovers
@@ -258,9 +259,25 @@ async fn the_bridges_copy_of_an_own_message_is_garbled(world: &mut World) -> Res
     world.phones.fault(&login, FaultKind::CorruptCiphertext, 1)?;
     chat.own_phone_says("garbled for the bridge").await?;
     world.phones.simulator().wait_fault_used(&login, FaultKind::CorruptCiphertext, wait::STEP).await?;
-    chat.wait_in_room("garbled for the bridge").await?;
+    // The next one can be read at once: the laws ask that it does not overtake.
     chat.own_phone_says("typed after it").await?;
+    chat.wait_in_room("garbled for the bridge").await?;
     chat.begin("and the contact").await?;
+    Ok(())
+}
+
+async fn a_garbled_message_keeps_its_place(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let login = chat.login().number.clone();
+    for round in 0..3 {
+        // It comes again some time after the next ones, which can be read at once: the laws ask that it is shown first.
+        world.phones.fault(&login, FaultKind::CorruptCiphertext, 1)?;
+        chat.contact_says(&format!("garbled {round}")).await?;
+        world.phones.simulator().wait_fault_used(&login, FaultKind::CorruptCiphertext, wait::STEP).await?;
+        chat.contact_says(&format!("after it {round}")).await?;
+        chat.own_phone_says(&format!("own phone, after it {round}")).await?;
+        chat.wait_all(wait::STEP).await?;
+    }
     Ok(())
 }
 

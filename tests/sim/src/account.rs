@@ -33,8 +33,10 @@ pub enum Addressing {
     Lid,
     /// Not migrated: by phone number.
     Pn,
-    /// Not migrated, and its messages do not tell the LID either.
+    /// Not migrated, and neither its messages nor queries tell the LID.
     PnAlone,
+    /// Migrated, and neither its messages nor queries tell the number.
+    LidAlone,
 }
 
 /// What a new account is like; see [`crate::Simulator::create_account_with`].
@@ -71,6 +73,8 @@ pub struct Registration {
     pub registration_id: u32,
     pub identity: [u8; 32],
     pub signed_prekey: SignedPrekey,
+    /// The name it came with, which no client needs to have.
+    pub push_name: Option<String>,
 }
 
 /// Where a companion is in its life with a connection.
@@ -197,7 +201,7 @@ impl Account {
     /// The family this account is addressed in.
     pub fn family(&self) -> Server {
         match self.addressing {
-            Addressing::Lid => Server::Lid,
+            Addressing::Lid | Addressing::LidAlone => Server::Lid,
             Addressing::Pn | Addressing::PnAlone => Server::Pn,
         }
     }

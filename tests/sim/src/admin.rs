@@ -1,8 +1,13 @@
 //! The admin API: JSON over HTTP, for tests in other languages and by hand.
 
 mod accounts;
+mod calls;
 mod faults;
+mod groups;
+mod mock_phone;
+mod newsletters;
 mod people;
+mod status;
 
 use anyhow::{Result, anyhow};
 use axum::{
@@ -33,7 +38,12 @@ pub fn router(simulator: Simulator) -> Router {
         .route("/admin/unknown", get(unknown))
         .merge(accounts::routes())
         .merge(faults::routes())
+        .merge(mock_phone::routes())
         .merge(people::routes())
+        .merge(calls::routes())
+        .merge(groups::routes())
+        .merge(newsletters::routes())
+        .merge(status::routes())
         .with_state(simulator)
 }
 

@@ -18,9 +18,9 @@ pub use picture::set_picture;
 pub use settings::set_about;
 
 use crate::{
-    appstate,
+    appstate, groups,
     ids::{Address, ConnId},
-    login,
+    login, mex, newsletters,
     stanza::{attr_or_empty, children, iq_error, iq_result},
     state::State,
     unlink,
@@ -56,6 +56,18 @@ pub fn handle(state: &mut State, conn: ConnId, address: &Address, node: &Node) {
             None => return not_understood(state, conn, node, &kind),
         },
         ("w:m", _, "media_conn") => media_conn(state, node),
+        ("w:g2", ..) => match groups::answer(state, address, node) {
+            Some(reply) => reply,
+            None => return not_understood(state, conn, node, &kind),
+        },
+        ("w:mex", ..) => match mex::answer(state, address, node) {
+            Some(reply) => reply,
+            None => return not_understood(state, conn, node, &kind),
+        },
+        ("newsletter", ..) => match newsletters::answer(state, address, node) {
+            Some(reply) => reply,
+            None => return not_understood(state, conn, node, &kind),
+        },
         ("w:profile:picture", ..) => picture::answer(state, address, node),
         ("w:sync:app:state", ..) => appstate::answer(state, address, node),
         ("urn:xmpp:whatsapp:dirty", _, "clean") => iq_result(node, []),

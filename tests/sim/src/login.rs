@@ -92,6 +92,7 @@ fn read_registration(payload: &ClientPayload) -> Option<Registration> {
     let id = data.e_skey_id.as_deref()?;
     Some(Registration {
         registration_id: u32::from_be_bytes(data.e_regid.as_deref()?.try_into().ok()?),
+        push_name: payload.push_name.clone(),
         identity: data.e_ident.as_deref()?.try_into().ok()?,
         signed_prekey: SignedPrekey {
             id: read_id(id)?,

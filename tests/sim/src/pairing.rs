@@ -112,6 +112,17 @@ pub fn scan(state: &mut State, number: &Number, qr: &str) -> Result<ConnId> {
     Ok(conn)
 }
 
+/// The name that the companion behind a QR code came with, if any. Errors when
+/// nobody shows the code.
+pub fn name_behind(state: &State, qr: &str) -> Result<Option<String>> {
+    let qr = read_qr(qr)?;
+    let conn = state.refs.get(&qr.reference).context("nobody shows this code (any more)")?;
+    match state.connections.get(conn).map(|c| &c.peer) {
+        Some(Peer::Unpaired(registration)) => Ok(registration.push_name.clone()),
+        _ => bail!("this companion is linked already"),
+    }
+}
+
 fn read_qr(text: &str) -> Result<QrCode> {
     let body = text.rsplit_once('#').map_or(text, |(_, body)| body);
     let fields: Vec<&str> = body.split(',').collect();

@@ -1,24 +1,29 @@
 //! The phone of an account: device 0, a Signal endpoint in memory.
 
+mod group;
 mod receive;
 mod send;
 mod signal;
+mod status;
 mod store;
 
 use std::collections::HashMap;
 
 use anyhow::Result;
-use wacore_binary::Server;
+use wacore_binary::{Jid, Server};
 use wacore_libsignal::protocol::IdentityKeyPair;
 use waproto::whatsapp::Message;
 
-pub use receive::{InboxItem, receive};
-pub use send::{Outbound, mark_read, resend, send, share_app_state_key};
+pub use group::{SenderKeys, mark_read as mark_read_in, send as send_to_group};
+pub use receive::{InboxItem, receive, show_post};
+pub use send::{Outbound, mark_read, media_type, resend, seal, send, share_app_state_key, stanza_type};
+pub use status::{contacts, new_list, post, send_to_list};
 
 use crate::{
     history::{PresenceItem, ReceiptItem},
     ids::{Address, Number},
     iq::Bundle,
+    page::{Line, chat_name},
 };
 use signal::Endpoint;
 
@@ -34,6 +39,9 @@ pub enum Answering {
 /// A message as the phone knows it, shown or sent.
 struct Known {
     chat: Number,
+    /// The group or broadcast it belongs to, if it was no direct message; `chat`
+    /// is its author then.
+    room: Option<Jid>,
     from: Number,
     /// The address family it travelled in.
     family: Server,
@@ -44,6 +52,9 @@ struct Known {
 /// The phone.
 pub struct Phone {
     endpoint: Endpoint,
+    pub sender_keys: SenderKeys,
+    /// Broadcast lists by JID.
+    lists: HashMap<String, Vec<Number>>,
     inbox: Vec<InboxItem>,
     /// Where in the inbox a (chat, sender, id) is.
     shown: HashMap<(String, String, String), usize>,
@@ -61,6 +72,8 @@ impl Phone {
     pub fn new() -> Result<Self> {
         Ok(Self {
             endpoint: Endpoint::new()?,
+            sender_keys: SenderKeys::default(),
+            lists: HashMap::new(),
             inbox: Vec::new(),
             shown: HashMap::new(),
             known: HashMap::new(),
@@ -92,6 +105,22 @@ impl Phone {
     /// Drops the session with a device that is gone.
     pub fn forget(&mut self, device: &Address) {
         self.endpoint.forget(device);
+    }
+
+    /// All messages, those it sent itself too, oldest first.
+    pub fn transcript(&self) -> Vec<Line> {
+        let mut lines: Vec<Line> = self
+            .known
+            .values()
+            .map(|known| Line {
+                chat: chat_name(known.room.as_ref().unwrap_or(&known.chat.jid())),
+                from: known.from.clone(),
+                ts: known.ts,
+                message: known.message.clone(),
+            })
+            .collect();
+        lines.sort_by_key(|line| line.ts);
+        lines
     }
 
     /// What the phone shows, oldest first.

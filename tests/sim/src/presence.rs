@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use wacore_binary::{Jid, Node, Server, builder::NodeBuilder};
+use wacore_binary::{Jid, JidExt as _, Node, Server, builder::NodeBuilder};
 
 use crate::{
     account::{Account, Link},
+    groups,
     history::PresenceItem,
     ids::{Address, ConnId, Number},
     stanza::{attr, children, jid, unix_now},
@@ -133,6 +134,9 @@ fn tell(state: &mut State, number: &Number) {
 
 /// `<chatstate to><composing/></chatstate>`: to the connected devices of `to`.
 pub fn handle_chatstate(state: &mut State, address: &Address, node: &Node) {
+    if let (Some(group), Some(shown)) = (jid(node, "to").filter(|to| to.is_group()), children(node).first()) {
+        return groups::relay_chatstate(state, address, &group, shown);
+    }
     let target = jid(node, "to").and_then(|to| state.resolve(&to));
     match (target, children(node).first()) {
         (Some(target), Some(shown)) => send_chatstate(state, &address.number, &target, shown),

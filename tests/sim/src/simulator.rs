@@ -1,10 +1,17 @@
 //! The simulator as a test holds it.
 
 mod accounts;
+mod calls;
 mod connections;
 mod faults;
+mod groups;
+mod newsletters;
 mod people;
 mod phones;
+mod status;
+
+pub use groups::{GroupInfo, GroupMember, GroupOptions, PersonResult};
+pub use newsletters::{NewsletterInfo, NewsletterPost};
 
 use std::{
     net::SocketAddr,
@@ -19,16 +26,20 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
+use futures_util::Stream;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
     admin, connection,
     history::Arrival,
     ids::ConnId,
-    media,
+    media, page,
     state::State,
     tls::{Encryption, Identity, Port},
 };
+
+/// The shortest time between two updates of a page.
+const LIVE_PAUSE: Duration = Duration::from_millis(200);
 
 /// The state, and a way to hear that it changed.
 pub struct Shared {
@@ -87,6 +98,7 @@ impl Simulator {
             .fallback(get(media::download))
             .layer(DefaultBodyLimit::disable())
             .with_state(shared)
+            .merge(page::routes(simulator.clone()))
             .merge(admin::router(simulator.clone()));
         let server = tokio::spawn(async move {
             if let Err(error) = axum::serve(port, router).await {
@@ -149,6 +161,25 @@ impl Simulator {
     /// Every message stanza that reached a phone, in order.
     pub fn arrival_log(&self) -> Vec<Arrival> {
         self.shared.look(|state| state.arrivals.clone())
+    }
+
+    /// Looks at the state.
+    pub(crate) fn look<R>(&self, f: impl FnOnce(&State) -> R) -> R {
+        self.shared.look(f)
+    }
+
+    /// A count that goes up whenever something changed, a few times a second at
+    /// most; the first comes at once.
+    pub(crate) fn changes(&self) -> impl Stream<Item = u64> + use<> {
+        let changes = self.shared.changed.subscribe();
+        futures_util::stream::unfold((changes, true), |(mut changes, first)| async move {
+            if !first {
+                changes.changed().await.ok()?;
+                tokio::time::sleep(LIVE_PAUSE).await;
+            }
+            let count = *changes.borrow_and_update();
+            Some((count, (changes, false)))
+        })
     }
 
     /// Waits until `f` finds something in the state.

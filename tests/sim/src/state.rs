@@ -15,10 +15,13 @@ use wacore_binary::{Jid, Node, Server};
 
 use crate::{
     account::{Account, AccountInfo, AccountOptions, Companion, Registration},
+    calls::Calls,
     faults::{Direction, Effect},
+    groups::Groups,
     history::Arrival,
     ids::{Address, ConnId, Number},
     media::MediaStore,
+    newsletters::Newsletters,
     noise::{HandshakeKind, IkPolicy, ServerKeys},
     pair_code::PendingCode,
     pairing::PendingPair,
@@ -27,6 +30,7 @@ use crate::{
     queue::corrupt,
     registration::Refusal,
     stanza::{Xml, attr},
+    status::Posts,
 };
 
 /// What a connection's writer is told.
@@ -69,6 +73,10 @@ pub struct State {
     pub ik: IkPolicy,
     pub handshakes: Vec<(ConnId, HandshakeKind)>,
     pub accounts: BTreeMap<Number, Account>,
+    pub groups: Groups,
+    pub newsletters: Newsletters,
+    pub calls: Calls,
+    pub posts: Posts,
     lids: HashMap<String, Number>,
     pub connections: HashMap<ConnId, Connection>,
     next_conn: u64,
@@ -100,6 +108,10 @@ impl State {
             ik: IkPolicy::Accept,
             handshakes: Vec::new(),
             accounts: BTreeMap::new(),
+            groups: Groups::default(),
+            newsletters: Newsletters::default(),
+            calls: Calls::default(),
+            posts: Posts::default(),
             lids: HashMap::new(),
             connections: HashMap::new(),
             next_conn: 1,

@@ -1,8 +1,9 @@
 //! What a phone does with a message.
 
+use buffa::Message as _;
 use serde_json::Value;
-use wacore::messages::decode_plaintext;
-use wacore_binary::{Node, Server, builder::NodeBuilder};
+use wacore::messages::{decode_plaintext, is_sender_key_distribution_only};
+use wacore_binary::{Jid, Node, Server, builder::NodeBuilder};
 use waproto::whatsapp::{Message, message::protocol_message};
 
 use super::{Answering, Known, Outbound, send, signal::Failure};
@@ -10,7 +11,7 @@ use crate::{
     history::{Arrival, ArrivalOutcome},
     ids::{Address, Number},
     receipts,
-    stanza::{attr_or_empty, bytes, jid, leaf, unix_now},
+    stanza::{attr_or_empty, bytes, copy_attrs, jid, leaf, unix_now},
     state::State,
 };
 
@@ -38,17 +39,36 @@ pub struct InboxItem {
 /// Takes a `<message>` addressed to the phone of `number`.
 pub fn receive(state: &mut State, number: &Number, sender: &Address, node: &Node) {
     let id = attr_or_empty(node, "id");
+    let room = room_of(node);
     let mut outcome = ArrivalOutcome::Undecryptable;
     let mut decoded = None;
+    let mut key_only = false;
     for enc in node.get_children_by_tag("enc") {
         let Some(account) = state.accounts.get_mut(number) else {
             return;
         };
         let kind = attr_or_empty(enc, "type");
         let sealed = bytes(enc).unwrap_or_default();
-        match account.phone.endpoint.decrypt(sender, &kind, &sealed) {
+        let opened = match (&room, kind.as_str()) {
+            (Some(room), "skmsg") => account.phone.sender_keys.decrypt(room, sender, &sealed),
+            _ => account.phone.endpoint.decrypt(sender, &kind, &sealed),
+        };
+        match opened {
             Ok(plain) => match decode_plaintext(&plain, 2) {
-                Ok(message) => decoded = Some(message),
+                Ok(mut message) => {
+                    let only = is_sender_key_distribution_only(&mut message);
+                    if let (Some(room), Some(key)) =
+                        (&room, std::mem::take(&mut message.sender_key_distribution_message).into_option())
+                        && let Err(error) = account.phone.sender_keys.learn(room, sender, &key)
+                    {
+                        tracing::warn!("the sender key in {id} is none: {error:#}");
+                    }
+                    if only {
+                        key_only = true;
+                    } else {
+                        decoded = Some(message);
+                    }
+                }
                 Err(error) => tracing::warn!("message {id} is no message: {error:#}"),
             },
             Err(Failure::Duplicate) => outcome = ArrivalOutcome::SameCiphertext,
@@ -56,6 +76,9 @@ pub fn receive(state: &mut State, number: &Number, sender: &Address, node: &Node
                 tracing::info!("{number} cannot read {id} of {sender:?}: {error:#}");
             }
         }
+    }
+    if key_only && outcome == ArrivalOutcome::Undecryptable && node.get_children_by_tag("enc").count() == 1 {
+        outcome = ArrivalOutcome::Internal;
     }
     if let Some(message) = decoded {
         outcome = take(state, number, sender, node, &id, message);
@@ -75,6 +98,11 @@ pub fn receive(state: &mut State, number: &Number, sender: &Address, node: &Node
     }
 }
 
+/// The group or broadcast a message came through.
+fn room_of(node: &Node) -> Option<Jid> {
+    jid(node, "from").filter(|from| matches!(from.server, Server::Group | Server::Broadcast))
+}
+
 /// Handles a message that could be read.
 fn take(
     state: &mut State,
@@ -84,6 +112,7 @@ fn take(
     id: &str,
     mut message: Message,
 ) -> ArrivalOutcome {
+    let room = room_of(node);
     let mut chat = sender.number.clone();
     let from_me = sender.number == *number;
     if from_me {
@@ -96,6 +125,8 @@ fn take(
             let named = named.or_else(|| jid(node, "recipient"));
             chat = match named.and_then(|jid| state.resolve(&jid)) {
                 Some(chat) => chat,
+                // What goes to many has its name in the stanza.
+                None if room.is_some() => chat,
                 None => return ArrivalOutcome::Undecryptable,
             };
             message = sent.message.into_option().unwrap_or_default();
@@ -105,7 +136,8 @@ fn take(
         return ArrivalOutcome::Internal;
     };
     let phone = &mut account.phone;
-    let (chat_jid, from) = (chat.jid().to_string(), sender.number.jid().to_string());
+    let chat_jid = room.clone().unwrap_or_else(|| chat.jid()).to_string();
+    let from = sender.number.jid().to_string();
     let key = (chat_jid.clone(), from.clone(), id.to_owned());
     if let Some(index) = phone.shown.get(&key) {
         phone.inbox[*index].arrivals += 1;
@@ -123,10 +155,29 @@ fn take(
         message: serde_json::to_value(&message).unwrap_or(Value::Null),
         arrivals: 1,
     });
-    let family = jid(node, "from").map_or(Server::Pn, |from| from.server);
-    let known = Known { chat, from: sender.number.clone(), family, ts, message };
+    let author = if room.is_some() { "participant" } else { "from" };
+    let family = jid(node, author).map_or(Server::Pn, |from| from.server);
+    let known = Known { chat, room, from: sender.number.clone(), family, ts, message };
     phone.known.insert(id.to_owned(), known);
     ArrivalOutcome::Shown
+}
+
+/// Shows a newsletter's post on a phone; once it was changed, a second time.
+pub fn show_post(state: &mut State, number: &Number, author: &Address, chat: &Jid, id: &str, plaintext: &[u8]) {
+    let Some(account) = state.accounts.get_mut(number) else {
+        return;
+    };
+    let message = Message::decode_from_slice(plaintext).unwrap_or_default();
+    account.phone.inbox.push(InboxItem {
+        id: id.to_owned(),
+        chat: chat.to_string(),
+        from: chat.to_string(),
+        from_me: author.number == *number,
+        ts: unix_now(),
+        text: text_of(&message),
+        message: serde_json::to_value(&message).unwrap_or(Value::Null),
+        arrivals: 1,
+    });
 }
 
 fn text_of(message: &Message) -> Option<String> {
@@ -164,7 +215,8 @@ fn acknowledge(state: &mut State, number: &Number, sender: &Address, node: &Node
     if silent {
         return;
     }
-    let receipt = NodeBuilder::new("receipt").attr("to", from).attr("id", id).build();
+    let receipt =
+        copy_attrs(NodeBuilder::new("receipt").attr("to", from).attr("id", id), node, &["participant"]).build();
     receipts::route(state, &Address::new(number, 0), &receipt);
 }
 
@@ -200,7 +252,9 @@ fn ask_again(state: &mut State, number: &Number, sender: &Address, node: &Node, 
         return;
     };
     let mut receipt = NodeBuilder::new("receipt").attr("to", from).attr("id", id).attr("type", "retry");
-    if sender.number == *number {
+    if room_of(node).is_some() {
+        receipt = copy_attrs(receipt, node, &["participant"]);
+    } else if sender.number == *number {
         receipt = match jid(node, "recipient") {
             Some(chat) => receipt.attr("recipient", chat),
             None => receipt.attr("category", "peer"),

@@ -17,7 +17,7 @@ use waproto::whatsapp::{
     },
 };
 
-use super::Known;
+use super::{Known, group};
 use crate::{
     ids::{Address, Number},
     iq::{Bundle, take_bundle_of},
@@ -71,7 +71,8 @@ pub fn send(state: &mut State, from: &Number, to: &Number, message: Message, id:
         .attr("type", stanza_type(&message))
         .children([NodeBuilder::new("participants").children(copies).build()])
         .build();
-    let known = Known { chat: to.clone(), from: from.clone(), family: chat.server, ts: unix_now(), message };
+    let known =
+        Known { chat: to.clone(), room: None, from: from.clone(), family: chat.server, ts: unix_now(), message };
     let phone = &mut state.account_mut(from)?.phone;
     phone.known.insert(id.clone(), known);
     messages::route(state, &Address::new(from, 0), &node);
@@ -79,7 +80,7 @@ pub fn send(state: &mut State, from: &Number, to: &Number, message: Message, id:
 }
 
 /// The copy for own devices names the chat.
-fn wrap_sent(message: &Message, chat: &Jid) -> Message {
+pub fn wrap_sent(message: &Message, chat: &Jid) -> Message {
     Message {
         device_sent_message: MessageField::some(DeviceSentMessage {
             destination_jid: Some(chat.to_string()),
@@ -91,7 +92,7 @@ fn wrap_sent(message: &Message, chat: &Jid) -> Message {
 }
 
 /// Encrypts for one device, with a new session if there is none.
-fn seal(state: &mut State, from: &Number, device: &Address, plain: &[u8], message: &Message) -> Result<Node> {
+pub fn seal(state: &mut State, from: &Number, device: &Address, plain: &[u8], message: &Message) -> Result<Node> {
     if !state.account(from)?.phone.endpoint.has_session(device) {
         let bundle = take_bundle_of(state, device).with_context(|| format!("{device:?} has no keys to encrypt for"))?;
         let phone = &mut state.account_mut(from)?.phone;
@@ -106,7 +107,7 @@ fn seal(state: &mut State, from: &Number, device: &Address, plain: &[u8], messag
     Ok(enc.bytes(sealed).build())
 }
 
-fn media_type(message: &Message) -> Option<&'static str> {
+pub fn media_type(message: &Message) -> Option<&'static str> {
     Some(if message.image_message.is_set() {
         "image"
     } else if message.video_message.is_set() {
@@ -126,7 +127,7 @@ fn media_type(message: &Message) -> Option<&'static str> {
     })
 }
 
-fn stanza_type(message: &Message) -> &'static str {
+pub fn stanza_type(message: &Message) -> &'static str {
     if message.reaction_message.is_set() {
         "reaction"
     } else if message.poll_creation_message_v3.is_set() || message.poll_update_message.is_set() {
@@ -149,6 +150,9 @@ fn try_resend(state: &mut State, number: &Number, asker: &Address, id: &str) -> 
     let phone = &mut state.account_mut(number)?.phone;
     phone.endpoint.forget(asker);
     let known = phone.known.get(id).context("it never sent that")?;
+    if let Some(room) = known.room.clone() {
+        return group::resend(state, number, asker, id, &room);
+    }
     let (chat, message) = (known.chat.clone(), known.message.clone());
     let family = known.family;
     let chat_jid = state.account(&chat)?.jid(family, 0);
@@ -249,10 +253,10 @@ pub fn answer_data_request(state: &mut State, number: &Number, companion: &Addre
 fn placeholder_result(number: &Number, id: &str, known: &Known, push_name: &str) -> PeerDataOperationResult {
     let info = WebMessageInfo {
         key: MessageField::some(MessageKey {
-            remote_jid: Some(known.chat.jid().to_string()),
+            remote_jid: Some(known.room.clone().unwrap_or_else(|| known.chat.jid()).to_string()),
             from_me: Some(known.from == *number),
             id: Some(id.to_owned()),
-            participant: None,
+            participant: known.room.as_ref().map(|_| known.from.jid().to_string()),
         }),
         message: MessageField::some(known.message.clone()),
         message_timestamp: Some(known.ts),

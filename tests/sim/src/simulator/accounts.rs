@@ -43,6 +43,29 @@ impl Simulator {
         self.wait_linked(conn, &address).await
     }
 
+    /// The name that the companion behind a QR code came with.
+    pub fn name_behind(&self, qr_text: &str) -> Result<Option<String>> {
+        self.shared.look(|state| pairing::name_behind(state, qr_text))
+    }
+
+    /// The number of the first account of this name.
+    pub fn number_of_name(&self, push_name: &str) -> Option<String> {
+        self.shared.look(|state| {
+            let found = state.accounts.values().find(|account| account.push_name == push_name)?;
+            Some(found.number.to_string())
+        })
+    }
+
+    /// A number without an account.
+    pub fn unused_number(&self) -> String {
+        self.shared.look(|state| {
+            let free = (1_555_300_0000u64..)
+                .map(|n| n.to_string())
+                .find(|n| Number::parse(n).is_ok_and(|number| !state.accounts.contains_key(&number)));
+            free.unwrap_or_default()
+        })
+    }
+
     /// Types the 8-letter code into the phone of `number`; waits until the
     /// companion is linked and returns its device. Errors on a wrong code.
     pub async fn enter_pair_code(&self, number: &str, code: &str) -> Result<u16> {

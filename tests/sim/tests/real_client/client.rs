@@ -10,7 +10,7 @@ use wacore::{
     store::InMemoryBackend,
 };
 use whatsapp_rust::{
-    CacheConfig, TokioRuntime,
+    CacheConfig, NodeBuilder, TokioRuntime,
     prelude::{Client, Event, EventHandler, EventInterest, InboundMessage, Jid, MessageExt as _},
     store::persistence_manager::PersistenceManager,
     transport::TokioWebSocketTransportFactory,
@@ -141,6 +141,14 @@ impl TestClient {
         }
     }
 
+    /// An event that came already and that nobody asked for.
+    pub fn take_seen(&mut self) -> Option<Arc<Event>> {
+        while let Ok(event) = self.events.try_recv() {
+            self.seen.push(event);
+        }
+        if self.seen.is_empty() { None } else { Some(self.seen.remove(0)) }
+    }
+
     pub async fn qr(&mut self) -> String {
         self.find("a QR code", |event| match event {
             Event::PairingQrCode(qr) => Some(qr.code.clone()),
@@ -178,6 +186,21 @@ impl TestClient {
     /// Sends a text and returns its id.
     pub async fn send(&self, to: &Jid, text: &str) -> String {
         self.client.send_text(to.clone(), text).await.unwrap().message_id
+    }
+
+    /// Sends a message the library would not send any more; its content is
+    /// nothing anybody could read.
+    pub async fn force_send(&self, to: &Jid) -> String {
+        let id = self.client.generate_message_id();
+        let enc = NodeBuilder::new("enc").attr("v", "2").attr("type", "skmsg").bytes(vec![0x33; 32]).build();
+        let node = NodeBuilder::new("message")
+            .attr("to", to)
+            .attr("id", id.as_str())
+            .attr("type", "text")
+            .children([enc])
+            .build();
+        self.client.send_node(node).await.unwrap();
+        id
     }
 
     /// Waits for the server's ack of a message; its error code, if it was

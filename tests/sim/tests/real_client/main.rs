@@ -5,10 +5,15 @@
 
 mod admin;
 mod appstate;
+mod calls;
 mod client;
+mod communities;
 mod faults;
+mod group_messages;
+mod groups;
 mod media;
 mod messages;
+mod newsletters;
 mod offline;
 mod pairing;
 mod process;
@@ -16,3 +21,4 @@ mod profile;
 mod registration;
 mod rules;
 mod sessions;
+mod status;
