@@ -49,17 +49,16 @@ struct View {
     chat: Option<String>,
     /// What went wrong with the last action.
     error: Option<String>,
-    /// Only the part that changes.
-    #[serde(default)]
-    part: bool,
+    /// Only this part of the page, one that changes.
+    part: Option<String>,
 }
 
 async fn start_page(Extract(sim): Extract<Simulator>, Query(view): Query<View>) -> Html<String> {
     let changing = sim.look(start::changing);
-    if view.part {
+    if view.part.is_some() {
         return Html(changing);
     }
-    let live = html::live("/?part=true", &changing);
+    let live = html::live("/?part=list", &changing);
     let body = format!("{}{}{live}{}", start::HEADING, html::complaint(view.error.as_deref()), start::FORM);
     Html(html::page("WhatsApp simulator", "", &body))
 }
@@ -74,11 +73,20 @@ async fn phone_page(
         Ok(parts) => parts,
         Err(error) => return (StatusCode::NOT_FOUND, Html(html::escape(&format!("{error:#}")))).into_response(),
     };
-    if view.part {
-        return Html(parts.changing).into_response();
+    match view.part.as_deref() {
+        Some("devices") => return Html(parts.devices).into_response(),
+        Some(_) => return Html(parts.talk).into_response(),
+        None => {}
     }
-    let live = html::live(&parts.source, &parts.changing);
-    let body = format!("{}{}{live}{}", parts.heading, html::complaint(view.error.as_deref()), parts.forms);
+    let body = [
+        parts.heading,
+        html::complaint(view.error.as_deref()),
+        html::live(&format!("{}&part=talk", parts.source), &parts.talk),
+        parts.write,
+        html::live(&format!("{}&part=devices", parts.source), &parts.devices),
+        parts.link,
+    ]
+    .concat();
     Html(html::page(&parts.title, html::BACK, &body)).into_response()
 }
 

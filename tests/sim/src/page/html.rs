@@ -26,7 +26,7 @@ li { padding: .5rem 0; }
 .talk .mine p { background: var(--mine); }
 small { opacity: .75; }
 form { margin: .6rem 0; display: flex; flex-wrap: wrap; gap: .5rem; align-items: end; }
-label { display: block; flex: 1 1 12rem; }
+label { display: block; flex: 1 1 100%; }
 input, textarea, select { display: block; width: 100%; margin-top: .2rem; padding: .55rem; font: inherit;
   border: 1px solid #888; border-radius: .5rem; background: Field; color: FieldText; }
 textarea { min-height: 4.2rem; resize: vertical; }
@@ -39,19 +39,22 @@ details { margin-top: 1rem; }
 summary { cursor: pointer; padding: .4rem 0; font-weight: 600; }
 ";
 
-/// Fetches the changing part again when the server says so, and keeps the talk
+/// Fetches the changing parts again when the server says so, and keeps the talk
 /// scrolled to its end.
 const SCRIPT: &str = "
-const live = document.getElementById('live')
-const down = () => { const talk = live.querySelector('.talk'); if (talk) talk.scrollTop = talk.scrollHeight }
-let shown
-async function renew () {
-  const answer = await fetch(live.dataset.source)
+const parts = [...document.querySelectorAll('[data-source]')]
+const down = () => { const talk = document.querySelector('.talk'); if (talk) talk.scrollTop = talk.scrollHeight }
+const shown = new Map()
+async function renew (part) {
+  const answer = await fetch(part.dataset.source)
   const text = await answer.text()
-  if (answer.ok && text !== shown) { shown = text; live.innerHTML = text; down() }
+  if (!answer.ok || text === shown.get(part)) return
+  shown.set(part, text)
+  part.innerHTML = text
+  down()
 }
 down()
-if (live.dataset.source) new EventSource('/live').onmessage = renew
+new EventSource('/live').onmessage = () => parts.forEach(renew)
 ";
 
 /// A whole page. `way` is HTML for the header, `body` for the rest.
@@ -68,7 +71,7 @@ pub fn page(title: &str, way: &str, body: &str) -> String {
 
 /// The part that changes, and where the script gets it anew.
 pub fn live(source: &str, changing: &str) -> String {
-    format!("<div id=\"live\" data-source=\"{}\">{changing}</div>\n", escape(source))
+    format!("<div data-source=\"{}\">{changing}</div>\n", escape(source))
 }
 
 /// What went wrong, if anything did.

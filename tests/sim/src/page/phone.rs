@@ -23,10 +23,14 @@ pub struct Line {
 pub struct Parts {
     pub title: String,
     pub heading: String,
-    /// Where the script gets the changing part.
+    /// Where the script gets the changing parts.
     pub source: String,
-    pub changing: String,
-    pub forms: String,
+    /// The chats, and the open one; changes.
+    pub talk: String,
+    pub write: String,
+    /// The linked devices; changes.
+    pub devices: String,
+    pub link: String,
 }
 
 /// The page of the phone of `number` with one chat open. Errors when there is
@@ -35,22 +39,22 @@ pub fn parts(state: &State, number: &str, chat: Option<&str>) -> Result<Parts> {
     let number = Number::parse(number)?;
     let account = state.account(&number)?;
     let lines = account.phone.transcript();
-    let chat = chat.map(str::to_owned).or_else(|| lines.last().map(|line| line.chat.clone()));
-    let mut source = format!("/phone/{number}?part=true");
-    if let Some(chat) = &chat {
-        source.push_str(&format!("&chat={}", query(chat)));
-    }
+    let chat =
+        chat.filter(|chat| !chat.is_empty()).map(str::to_owned).or_else(|| lines.last().map(|line| line.chat.clone()));
+    let open = chat.as_deref().map_or_else(String::new, query);
     let name = escape(&account.push_name);
     Ok(Parts {
         title: format!("{} +{number}", account.push_name),
         heading: format!("<h1>{name}</h1>\n<p><small>+{number}</small></p>\n"),
-        source,
-        changing: changing(state, account, &lines, chat.as_deref()),
-        forms: forms(state, account, chat.as_deref()),
+        source: format!("/phone/{number}?chat={open}"),
+        talk: talk(state, account, &lines, chat.as_deref()),
+        write: write_form(state, account, chat.as_deref()),
+        devices: devices(account),
+        link: link_forms(account),
     })
 }
 
-fn changing(state: &State, account: &Account, lines: &[Line], open: Option<&str>) -> String {
+fn talk(state: &State, account: &Account, lines: &[Line], open: Option<&str>) -> String {
     let mut html = String::from("<h2>Chats</h2>\n<ul class=\"list\" aria-label=\"Chats\">\n");
     let mut chats: Vec<&str> = Vec::new();
     for line in lines.iter().rev() {
@@ -69,7 +73,7 @@ fn changing(state: &State, account: &Account, lines: &[Line], open: Option<&str>
     }
     html.push_str("</ul>\n");
     let Some(open) = open else {
-        return html + "<p>No message yet.</p>\n" + &devices(account);
+        return html + "<p>No message yet.</p>\n";
     };
     html.push_str(&format!("<h2 id=\"talk\">{}</h2>\n", escape(&name_of(state, open))));
     html.push_str("<ol class=\"talk\" aria-labelledby=\"talk\" aria-live=\"polite\" tabindex=\"0\">\n");
@@ -85,7 +89,7 @@ fn changing(state: &State, account: &Account, lines: &[Line], open: Option<&str>
             escape(&describe(&line.message))
         ));
     }
-    html + "</ol>\n" + &devices(account)
+    html + "</ol>\n"
 }
 
 fn devices(account: &Account) -> String {
@@ -105,7 +109,7 @@ fn devices(account: &Account) -> String {
     html
 }
 
-fn forms(state: &State, account: &Account, chat: Option<&str>) -> String {
+fn write_form(state: &State, account: &Account, chat: Option<&str>) -> String {
     let number = &account.number;
     let mut known: Vec<String> = state.accounts.keys().filter(|n| *n != number).map(Number::to_string).collect();
     // Groups can only be written to where they are.
@@ -120,8 +124,14 @@ fn forms(state: &State, account: &Account, chat: Option<&str>) -> String {
     format!(
         "<h2>Write</h2>\n<form method=\"post\" action=\"/phone/{number}/send\">\n\
          <label>To <select name=\"to\" required>\n{choices}</select></label>\n\
-         <label>Message <textarea name=\"text\" required></textarea></label>\n<button>Send</button>\n</form>\n\
-         <details open>\n<summary>Link a device</summary>\n\
+         <label>Message <textarea name=\"text\" required></textarea></label>\n<button>Send</button>\n</form>\n"
+    )
+}
+
+fn link_forms(account: &Account) -> String {
+    let number = &account.number;
+    format!(
+        "<details open>\n<summary>Link a device</summary>\n\
          <form method=\"post\" action=\"/phone/{number}/scan\">\n\
          <label>Text of the QR code <textarea name=\"qr\" required autocomplete=\"off\"></textarea></label>\n\
          <button>Scan</button>\n</form>\n\
