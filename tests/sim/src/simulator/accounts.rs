@@ -59,7 +59,7 @@ impl Simulator {
     /// A number without an account.
     pub fn unused_number(&self) -> String {
         self.shared.look(|state| {
-            let free = (1_555_300_0000u64..)
+            let free = (15_553_000_000_u64..)
                 .map(|n| n.to_string())
                 .find(|n| Number::parse(n).is_ok_and(|number| !state.accounts.contains_key(&number)));
             free.unwrap_or_default()
