@@ -134,7 +134,8 @@ async fn do_as_told(client: &Arc<Client>, inbound: &InboundMessage, text: &str) 
     let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
     match word {
         "echo" => {
-            client.mark_as_read(chat, None, &[&info.id]).await?;
+            let author = info.source.is_group.then_some(&info.source.sender);
+            client.mark_as_read(chat, author, &[&info.id]).await?;
             // Not by `say`: the reading of this one is to be told.
             client.send_text(chat.clone(), rest).await?;
         }
@@ -143,7 +144,7 @@ async fn do_as_told(client: &Arc<Client>, inbound: &InboundMessage, text: &str) 
                 remote_jid: Some(chat.to_string()),
                 from_me: Some(false),
                 id: Some(info.id.clone()),
-                ..Default::default()
+                participant: info.source.is_group.then(|| info.source.sender.to_non_ad_string()),
             };
             client.send_reaction(chat.clone(), key, rest).await?;
         }

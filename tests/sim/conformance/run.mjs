@@ -11,6 +11,7 @@ import { Companion } from './companion.mjs'
 import { item, same, tally } from './report.mjs'
 import { Sim } from './sim.mjs'
 import { appState, presence } from './stories/account.mjs'
+import { groups } from './stories/groups.mjs'
 import { media } from './stories/media.mjs'
 import { withBot, withCompanion, withPhone } from './stories/messages.mjs'
 import { polls } from './stories/polls.mjs'
@@ -26,7 +27,7 @@ async function play () {
   const bob = await item('pairs by code', () => Companion.byCode(sim, folder, numbers.BOB))
   if (!alice || !bob) return
   const stage = { sim, alice, bob, addressing, numbers }
-  const stories = [withPhone, withCompanion, withBot, media, polls, appState, presence, retries, cut, unlink]
+  const stories = [withPhone, withCompanion, withBot, media, polls, groups, appState, presence, retries, cut, unlink]
   for (const story of stories) {
     // Its items report themselves; this is for what happens between them.
     await story(stage).catch(error => item(story.name, () => { throw error }))
