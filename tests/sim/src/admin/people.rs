@@ -19,6 +19,7 @@ pub fn routes() -> Router<Simulator> {
         .route("/admin/presences/{number}", get(presences))
         .route("/admin/chatstate", post(chatstate))
         .route("/admin/disconnect", post(disconnect))
+        .route("/admin/certificate", get(certificate))
 }
 
 #[derive(Deserialize)]
@@ -68,4 +69,8 @@ struct Disconnect {
 async fn disconnect(Extract(sim): Extract<Simulator>, body: String) -> Answer {
     let whose: Disconnect = parse(&body)?;
     answer(sim.disconnect(&whose.number).map(|()| json!({})))
+}
+
+async fn certificate(Extract(sim): Extract<Simulator>) -> String {
+    sim.certificate().to_owned()
 }
