@@ -4,9 +4,12 @@
 //! names of [`crate::derive`] would name something else.
 
 pub mod arrival;
+mod notice;
 pub mod text;
 
 use serde_json::Value;
+
+pub use notice::notice;
 
 /// One Matrix event out of one WhatsApp message.
 #[derive(Debug, Clone, PartialEq)]

@@ -54,6 +54,7 @@ impl Bridge {
             ts: delivery.ts,
             kind: if delivery.part.content["msgtype"] == "m.notice" { "notice" } else { "new" },
             body: None,
+            quote: None,
         };
         let is_new = self.store().reserve(&reservation).await?;
         fail::fail_point!("from_wa.after_reserve", |_| std::process::abort());

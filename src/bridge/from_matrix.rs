@@ -253,6 +253,7 @@ impl Bridge {
                 ts: event.origin_server_ts,
                 kind: "new",
                 body: Some(&built),
+                quote: None,
             })
             .await?;
         fail::fail_point!("from_mx.after_reserve", |_| std::process::abort());

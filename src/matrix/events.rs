@@ -3,6 +3,7 @@
 use super::Matrix;
 use super::client::Who;
 use super::error::{MatrixError, Result};
+use crate::convert::notice;
 use ruma::api::client::filter::RoomEventFilter;
 use ruma::api::client::message::{get_message_events, send_message_event};
 use ruma::api::client::receipt::create_receipt;
@@ -73,8 +74,7 @@ impl Matrix {
     /// # Errors
     /// As [`Matrix::send`].
     pub async fn send_notice(&self, room: &RoomId, text: &str, txn_id: &str) -> Result<OwnedEventId> {
-        let content = serde_json::json!({ "msgtype": "m.notice", "body": text, "m.mentions": {} });
-        self.send(room, self.bot(), "m.room.message", txn_id, &content, None).await
+        self.send(room, self.bot(), "m.room.message", txn_id, &notice(text), None).await
     }
 
     /// Looks for the event that `as_user` sent with `txn_id`. Only the sender's own device is shown transaction

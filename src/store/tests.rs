@@ -146,7 +146,7 @@ async fn rollback(store: Store) {
 
 async fn key_stays(store: Store) {
     let before = store.find_meta("derive_key").await.unwrap().unwrap();
-    assert_eq!(load_or_make_key(store.pool(), store.dialect()).await.unwrap().as_slice(), before);
+    assert_eq!(load_or_make_key(store.pool()).await.unwrap().as_slice(), before);
 }
 
 async fn odd_bytes(store: Store) {

@@ -155,10 +155,15 @@ impl LineBackend {
     /// Runs a statement that is a transaction of its own; how many rows it touched.
     pub(super) async fn run(&self, statement: Statement) -> WaResult<u64> {
         self.count();
-        let _turn = self.store.turn().await;
         let Statement { name, query } = statement;
-        let done = query.execute(self.store.line_pool()).await.map_err(|source| driver_error(name, source))?;
-        Ok(done.rows_affected())
+        self.store.write_line(name, query).await.map(|done| done.affected).map_err(store_error)
+    }
+
+    /// The same; what it returns.
+    pub(super) async fn run_and_list(&self, statement: Statement) -> WaResult<Vec<AnyRow>> {
+        self.count();
+        let Statement { name, query } = statement;
+        self.store.write_line(name, query).await.map(|done| done.rows).map_err(store_error)
     }
 
     /// At most one row.
@@ -275,7 +280,7 @@ pub(super) fn store_error(error: StoreError) -> WaError {
 }
 
 fn driver_error(what: &'static str, source: sqlx::Error) -> WaError {
-    store_error(StoreError::Database { what, source })
+    store_error(StoreError::Database { what, source: Arc::new(source) })
 }
 
 fn seal_error(error: SealError) -> WaError {

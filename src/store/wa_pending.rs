@@ -195,7 +195,7 @@ impl LineBackend {
     /// to a kill and leave a second retry without an answer.
     pub(super) async fn take_sent(&self, chat: &str, id: &str) -> Result<Option<Vec<u8>>> {
         let statement = self.of(TAKE_SENT).bind_key(chat).bind_key(id).bind(self.store.clock().now_ms());
-        self.list(statement).await?.first().map(|row| column(row, "payload")).transpose()
+        self.run_and_list(statement).await?.first().map(|row| column(row, "payload")).transpose()
     }
 
     pub(super) async fn delete_old_sent(&self, cutoff_seconds: i64) -> Result<u32> {
