@@ -34,6 +34,7 @@ use crate::{
     iq::Bundle,
     media::{self, Located},
     proto_json,
+    page::{Line, chat_name},
 };
 use archive::Archive;
 pub use archive::Known;
@@ -89,6 +90,14 @@ impl Phone {
         })
     }
 
+    /// The number is registered on a new phone: new keys, the messages from a
+    /// backup.
+    pub fn reinstall(&mut self) -> Result<()> {
+        self.endpoint = Endpoint::new()?;
+        self.retries.clear();
+        Ok(())
+    }
+
     /// The account's identity.
     pub fn identity(&self) -> &IdentityKeyPair {
         self.endpoint.identity()
@@ -102,6 +111,23 @@ impl Phone {
     /// Drops the session with a device that is gone.
     pub fn forget(&mut self, device: &Address) {
         self.endpoint.forget(device);
+    }
+
+    /// All messages, those it sent itself too, oldest first.
+    pub fn transcript(&self) -> Vec<Line> {
+        let mut lines: Vec<Line> = self
+            .known
+            .all()
+            .iter()
+            .map(|known| Line {
+                chat: chat_name(&known.chat),
+                from: known.from.clone(),
+                ts: known.ts,
+                message: known.message.clone(),
+            })
+            .collect();
+        lines.sort_by_key(|line| line.ts);
+        lines
     }
 
     /// What the phone shows, oldest first.
