@@ -27,6 +27,7 @@ mod wa_people;
 mod wa_protocol;
 mod wa_rows;
 mod wa_secret;
+mod wa_settled;
 mod wa_signal;
 mod writer;
 

@@ -66,6 +66,7 @@ pub struct LineBackend {
     pub(super) unknown_noted: Notify,
     pub(super) on_unknown: OnceLock<Box<dyn Fn(&UnknownDuplicate) + Send + Sync>>,
     pub(super) tokens: super::wa_people::TokenCache,
+    pub(super) settled: super::wa_settled::Settled,
     statements: AtomicU64,
     transactions: AtomicU64,
 }
@@ -73,7 +74,7 @@ pub struct LineBackend {
 impl LineBackend {
     /// Storage for a new client of this device. Make a new value for each client; never two that live at once.
     pub fn new(store: Store, sealer: Sealer, device: DeviceKey) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
             store,
             sealer,
             device,
@@ -82,6 +83,7 @@ impl LineBackend {
             unknown_noted: Notify::new(),
             on_unknown: OnceLock::new(),
             tokens: super::wa_people::TokenCache::default(),
+            settled: super::wa_settled::Settled::new(this.clone()),
             statements: AtomicU64::new(0),
             transactions: AtomicU64::new(0),
         })
