@@ -55,6 +55,9 @@ pub struct Cost {
     pub transactions: u64,
 }
 
+/// Who hears of a redelivered message without a copy.
+type HearUnknown = Box<dyn Fn(&UnknownDuplicate) + Send + Sync>;
+
 /// The library's storage for one client of one linked device.
 pub struct LineBackend {
     pub(super) store: Store,
@@ -64,7 +67,7 @@ pub struct LineBackend {
     gate: RwLock<()>,
     poisoned: watch::Sender<bool>,
     pub(super) unknown_noted: Notify,
-    pub(super) on_unknown: OnceLock<Box<dyn Fn(&UnknownDuplicate) + Send + Sync>>,
+    pub(super) on_unknown: OnceLock<HearUnknown>,
     pub(super) tokens: super::wa_people::TokenCache,
     pub(super) settled: super::wa_settled::Settled,
     statements: AtomicU64,
