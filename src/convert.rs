@@ -4,18 +4,23 @@
 //! names of [`crate::derive`] would name something else.
 
 pub mod arrival;
-pub mod text;
+pub mod choices;
+pub mod edit;
+pub mod emoji;
+pub mod geo;
+pub mod incoming;
+pub mod markup;
+mod notice;
+pub mod outgoing;
+mod part;
+pub mod quote;
+pub mod sticker;
+pub mod vcard;
+pub mod waveform;
+mod words;
 
-use serde_json::Value;
-
-/// One Matrix event out of one WhatsApp message.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MxPart {
-    /// Its event type.
-    pub event_type: &'static str,
-    /// Its content.
-    pub content: Value,
-}
+pub use notice::notice;
+pub use part::{MediaKind, MessageName, MxPart, WaMedia, WaReference, WaSource};
 
 /// Why an event can not become a WhatsApp message, in words for the person who sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]

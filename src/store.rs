@@ -17,7 +17,9 @@ pub mod lock;
 pub mod logins;
 pub mod messages;
 pub mod mx_intake;
+pub mod parking;
 pub mod portals;
+pub mod reactions;
 pub mod seal;
 mod wa_appstate;
 pub mod wa_backend;
@@ -106,6 +108,7 @@ struct Shared {
     clock: Clock,
     derive: Derive,
     bell: bell::Bell,
+    parking: parking::Parking,
 }
 
 /// A write transaction: rolled back when dropped. Never ask for another write while holding one. On SQLite it may read
@@ -178,6 +181,7 @@ impl Store {
                 clock,
                 derive,
                 bell: bell::Bell::default(),
+                parking: parking::Parking::default(),
             }),
         };
         store.shared.clock.raise_to(store.largest_ordered_id().await?);
@@ -197,6 +201,11 @@ impl Store {
     /// The maker of fixed names, keyed for this installation.
     pub fn derive(&self) -> &Derive {
         &self.shared.derive
+    }
+
+    /// What parked rows wait for.
+    pub(crate) fn parking(&self) -> &parking::Parking {
+        &self.shared.parking
     }
 
     /// Rung for every lane that got rows.

@@ -64,6 +64,9 @@ const ALIAS_PUT: &str = "-- wa_alias.put
     INSERT INTO wa_alias (pn, lid, learnt_at) VALUES ($1, $2, $3)
     ON CONFLICT (pn) DO UPDATE SET lid = excluded.lid, learnt_at = excluded.learnt_at WHERE wa_alias.lid <> excluded.lid";
 
+const FIND_BY_LOCALPART: &str = "-- ghost.find_by_localpart
+    SELECT ghost_id FROM ghost WHERE localpart = $1";
+
 impl Store {
     /// The person's row, made with `localpart` when new.
     ///
@@ -86,6 +89,16 @@ impl Store {
     pub async fn find_ghost(&self, id: &GhostId) -> Result<Option<Ghost>> {
         let row = sqlx::query(FIND).bind(id.as_str()).fetch_optional(self.pool()).await.named("ghost.find")?;
         row.as_ref().map(read_ghost).transpose().named("ghost.find")
+    }
+
+    /// The person behind a ghost's localpart.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_ghost_by_localpart(&self, localpart: &str) -> Result<Option<GhostId>> {
+        let row = sqlx::query(FIND_BY_LOCALPART).bind(localpart).fetch_optional(self.pool()).await;
+        let id = row.named("ghost.find_by_localpart")?.map(|row| row.try_get::<String, _>("ghost_id"));
+        Ok(id.transpose().named("ghost.find_by_localpart")?.map(GhostId::new))
     }
 
     /// Notes a name from a source; true when it is a change the homeserver has to hear of.

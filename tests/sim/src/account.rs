@@ -29,8 +29,10 @@ pub enum Addressing {
     Lid,
     /// Not migrated: by phone number.
     Pn,
-    /// Not migrated, and its messages do not tell the LID either.
+    /// Not migrated, and neither its messages nor queries tell the LID.
     PnAlone,
+    /// Migrated, and neither its messages nor queries tell the number.
+    LidAlone,
 }
 
 /// What a new account is like; see [`crate::Simulator::create_account_with`].
@@ -67,6 +69,8 @@ pub struct Registration {
     pub registration_id: u32,
     pub identity: [u8; 32],
     pub signed_prekey: SignedPrekey,
+    /// What it says of itself and of the history it wants, encoded.
+    pub device_props: Vec<u8>,
 }
 
 /// Where a companion is in its life with a connection.
@@ -172,7 +176,7 @@ impl Account {
     /// The family this account is addressed in.
     pub fn family(&self) -> Server {
         match self.addressing {
-            Addressing::Lid => Server::Lid,
+            Addressing::Lid | Addressing::LidAlone => Server::Lid,
             Addressing::Pn | Addressing::PnAlone => Server::Pn,
         }
     }

@@ -1,5 +1,13 @@
 //! The admin API: JSON over HTTP, for tests in other languages and by hand.
 
+mod appstate;
+mod calls;
+mod groups;
+mod history;
+mod kinds;
+mod newsletters;
+mod status;
+
 use anyhow::{Result, anyhow};
 use axum::{
     Json, Router,
@@ -19,7 +27,6 @@ pub fn router(simulator: Simulator) -> Router {
         .route("/admin/accounts", post(create_account))
         .route("/admin/scan", post(scan))
         .route("/admin/pair-code", post(enter_pair_code))
-        .route("/admin/send", post(send))
         .route("/admin/read", post(mark_read))
         .route("/admin/unlink", post(unlink))
         .route("/admin/fault", post(fault))
@@ -28,6 +35,13 @@ pub fn router(simulator: Simulator) -> Router {
         .route("/admin/devices/{number}", get(devices))
         .route("/admin/arrivals", get(arrivals))
         .route("/admin/unknown", get(unknown))
+        .merge(appstate::routes())
+        .merge(history::routes())
+        .merge(kinds::routes())
+        .merge(calls::routes())
+        .merge(groups::routes())
+        .merge(newsletters::routes())
+        .merge(status::routes())
         .with_state(simulator)
 }
 
@@ -105,19 +119,6 @@ async fn enter_pair_code(Extract(sim): Extract<Simulator>, body: String) -> Answ
     let entry: PairCode = parse(&body)?;
     let device = sim.enter_pair_code(&entry.number, &entry.code).await;
     answer(device.map(|device| json!({ "device": device })))
-}
-
-#[derive(Deserialize)]
-struct Send {
-    from: String,
-    to: String,
-    text: String,
-}
-
-async fn send(Extract(sim): Extract<Simulator>, body: String) -> Answer {
-    let send: Send = parse(&body)?;
-    let id = sim.send_text(&send.from, &send.to, &send.text).await;
-    answer(id.map(|id| json!({ "id": id })))
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@
 use wacore_binary::Node;
 
 use crate::{
+    calls,
     ids::{Address, ConnId},
     iq, login, messages, pairing, presence,
     queue::Class,
@@ -22,6 +23,7 @@ pub fn handle(state: &mut State, conn: ConnId, node: &Node) {
     match node.tag.as_ref() {
         "iq" => iq::handle(state, conn, &address, node),
         "message" => messages::handle(state, conn, &address, node),
+        "call" => calls::handle(state, conn, &address, node),
         "receipt" => receipts::handle(state, conn, &address, node),
         "ack" => handle_ack(state, &address, node),
         "presence" => presence::handle_presence(state, conn, &address, node),
@@ -34,12 +36,14 @@ pub fn handle(state: &mut State, conn: ConnId, node: &Node) {
 fn handle_ack(state: &mut State, address: &Address, node: &Node) {
     let id = attr_or_empty(node, "id");
     let class = attr(node, "class").and_then(|c| Class::parse(&c));
-    let peer = jid(node, "to").and_then(|to| state.resolve(&to));
+    let peer = ["to", "participant"].iter().find_map(|key| state.resolve(&jid(node, key)?));
     let kind = attr(node, "type").map(|t| t.into_owned());
     match (class, state.companion_mut(address)) {
         (Some(Class::Message), Some(device)) => {
             device.queue.settle_messages(&id, peer.as_ref());
         }
+        // Its type is that of the action, which the stanza itself does not name.
+        (Some(Class::Call), Some(device)) => device.queue.settle_other(Class::Call, &id, None),
         (Some(class), Some(device)) => device.queue.settle_other(class, &id, kind.as_deref()),
         _ => state.record_unknown(node),
     }

@@ -15,9 +15,9 @@ pub use encrypt::{Bundle, take_bundle_of};
 pub use picture::set_picture;
 
 use crate::{
-    appstate,
+    appstate, groups,
     ids::{Address, ConnId},
-    login,
+    login, mex, newsletters,
     stanza::{attr_or_empty, children, iq_error, iq_result},
     state::State,
     unlink,
@@ -51,6 +51,18 @@ pub fn handle(state: &mut State, conn: ConnId, address: &Address, node: &Node) {
             }
         }
         ("w:m", _, "media_conn") => media_conn(state, node),
+        ("w:g2", ..) => match groups::answer(state, address, node) {
+            Some(reply) => reply,
+            None => return not_understood(state, conn, node, &kind),
+        },
+        ("w:mex", ..) => match mex::answer(state, address, node) {
+            Some(reply) => reply,
+            None => return not_understood(state, conn, node, &kind),
+        },
+        ("newsletter", ..) => match newsletters::answer(state, address, node) {
+            Some(reply) => reply,
+            None => return not_understood(state, conn, node, &kind),
+        },
         ("w:profile:picture", ..) => picture::answer(state, address, node),
         ("w:sync:app:state", ..) => appstate::answer(state, address, node),
         ("urn:xmpp:whatsapp:dirty", _, "clean") => iq_result(node, []),
@@ -77,7 +89,7 @@ fn props(node: &Node) -> Node {
 fn media_conn(state: &State, node: &Node) -> Node {
     let host = NodeBuilder::new("host").attr("hostname", state.listen.to_string()).attr("type", "primary").build();
     let body = NodeBuilder::new("media_conn")
-        .attr("auth", "sim-auth")
+        .attr("auth", state.media.auth())
         .attr("ttl", "3600")
         .attr("auth_ttl", "3600")
         .attr("max_buckets", "12")

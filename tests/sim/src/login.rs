@@ -87,6 +87,7 @@ fn read_registration(payload: &ClientPayload) -> Option<Registration> {
             value: data.e_skey_val.as_deref()?.try_into().ok()?,
             signature: data.e_skey_sig.clone()?,
         },
+        device_props: data.device_props.clone().unwrap_or_default(),
     })
 }
 

@@ -196,5 +196,6 @@ fn handle_result(state: &mut State, conn: ConnId, node: &Node) {
     state.send(conn, restart);
     state.close(conn);
     crate::unlink::announce_device(state, &pending.address, "add", pending.key_index);
-    crate::phone::share_app_state_key(state, &pending.address);
+    crate::phone::share_app_state_key(state, &pending.address, None);
+    crate::history_sync::begin(state, &pending.address);
 }

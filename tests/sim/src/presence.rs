@@ -1,8 +1,9 @@
 //! Presence and chat states: never queued.
 
-use wacore_binary::{Node, Server, builder::NodeBuilder};
+use wacore_binary::{JidExt as _, Node, Server, builder::NodeBuilder};
 
 use crate::{
+    groups,
     history::PresenceItem,
     ids::{Address, ConnId, Number},
     stanza::{attr, children, jid},
@@ -71,6 +72,9 @@ pub fn set_presence(state: &mut State, number: &Number, kind: &str) {
 
 /// `<chatstate to><composing/></chatstate>`: to the connected devices of `to`.
 pub fn handle_chatstate(state: &mut State, address: &Address, node: &Node) {
+    if let (Some(group), Some(shown)) = (jid(node, "to").filter(|to| to.is_group()), children(node).first()) {
+        return groups::relay_chatstate(state, address, &group, shown);
+    }
     let target = jid(node, "to").and_then(|to| state.resolve(&to));
     match (target, children(node).first()) {
         (Some(target), Some(shown)) => send_chatstate(state, &address.number, &target, shown),

@@ -1,9 +1,21 @@
 //! The simulator as a test holds it.
 
 mod accounts;
+mod appstate;
+mod calls;
 mod connections;
 mod faults;
+mod groups;
+mod history;
+mod kinds;
+mod media;
+mod newsletters;
 mod phones;
+mod status;
+
+pub use crate::groups::{GroupInfo, GroupMember, PersonResult};
+pub use groups::GroupOptions;
+pub use newsletters::{NewsletterInfo, NewsletterPost};
 
 use std::{
     net::SocketAddr,
@@ -16,11 +28,11 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, State as Extract, WebSocketUpgrade},
     response::Response,
-    routing::{get, post},
+    routing::get,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use crate::{admin, connection, history::Arrival, ids::ConnId, media, state::State};
+use crate::{admin, connection, history::Arrival, ids::ConnId, media as store, state::State};
 
 /// The state, and a way to hear that it changed.
 pub struct Shared {
@@ -66,14 +78,19 @@ impl Simulator {
         let simulator = Self { shared: shared.clone(), addr, server: Arc::default() };
         let router = Router::new()
             .route("/ws/chat", get(upgrade))
-            .route("/mms/{kind}/{token}", post(media::upload))
-            .fallback(get(media::download))
+            .merge(store::routes())
             .layer(DefaultBodyLimit::disable())
             .with_state(shared)
             .merge(admin::router(simulator.clone()));
+        let worker = history::work(simulator.shared.clone());
         let server = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!("simulator: {error}");
+            tokio::select! {
+                served = axum::serve(listener, router) => {
+                    if let Err(error) = served {
+                        tracing::error!("simulator: {error}");
+                    }
+                }
+                () = worker => {}
             }
         });
         *simulator.server_slot() = Some(server);

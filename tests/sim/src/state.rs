@@ -14,13 +14,18 @@ use wacore_binary::{Jid, Node, Server};
 
 use crate::{
     account::{Account, AccountInfo, AccountOptions, Companion, Registration},
+    calls::Calls,
+    groups::Groups,
     history::Arrival,
+    history_sync,
     ids::{Address, ConnId, Number},
     media::MediaStore,
+    newsletters::Newsletters,
     noise::{HandshakeKind, IkPolicy, ServerKeys},
     pair_code::PendingCode,
     pairing::PendingPair,
     stanza::Xml,
+    status::Posts,
 };
 
 /// What a connection's writer is told.
@@ -59,6 +64,10 @@ pub struct State {
     pub ik: IkPolicy,
     pub handshakes: Vec<(ConnId, HandshakeKind)>,
     pub accounts: BTreeMap<Number, Account>,
+    pub groups: Groups,
+    pub newsletters: Newsletters,
+    pub calls: Calls,
+    pub posts: Posts,
     lids: HashMap<String, Number>,
     pub connections: HashMap<ConnId, Connection>,
     next_conn: u64,
@@ -73,6 +82,9 @@ pub struct State {
     pub unknown: Vec<String>,
     pub arrivals: Vec<Arrival>,
     pub media: MediaStore,
+    /// Histories that companions wait for.
+    pub history_jobs: Vec<history_sync::Job>,
+    pub history_limits: history_sync::Limits,
 }
 
 impl State {
@@ -84,6 +96,10 @@ impl State {
             ik: IkPolicy::Accept,
             handshakes: Vec::new(),
             accounts: BTreeMap::new(),
+            groups: Groups::default(),
+            newsletters: Newsletters::default(),
+            calls: Calls::default(),
+            posts: Posts::default(),
             lids: HashMap::new(),
             connections: HashMap::new(),
             next_conn: 1,
@@ -95,6 +111,8 @@ impl State {
             unknown: Vec::new(),
             arrivals: Vec::new(),
             media: MediaStore::default(),
+            history_jobs: Vec::new(),
+            history_limits: history_sync::Limits::default(),
         })
     }
 

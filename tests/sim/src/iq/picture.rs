@@ -1,9 +1,10 @@
 //! `w:profile:picture`.
 
-use wacore_binary::{Node, Server, builder::NodeBuilder};
+use wacore_binary::{JidExt as _, Node, Server, builder::NodeBuilder};
 
 use crate::{
     account::Picture,
+    groups,
     ids::{Address, Number},
     queue::Class,
     stanza::{attr, attr_or_empty, bytes, iq_error, iq_result, jid, unix_now},
@@ -12,6 +13,9 @@ use crate::{
 
 /// Answers a request for a picture or to change one's own.
 pub fn answer(state: &mut State, address: &Address, node: &Node) -> Node {
+    if let Some(group) = ["target", "to"].iter().filter_map(|key| jid(node, key)).find(|jid| jid.is_group()) {
+        return groups::answer_picture(state, address, &group, node);
+    }
     if attr_or_empty(node, "type") == "set" {
         let image = node.get_optional_child("picture").and_then(bytes);
         let id = set_picture(state, &address.number, image);

@@ -3,7 +3,7 @@
 use wacore_binary::{Jid, Node, Server, builder::NodeBuilder};
 
 use crate::{
-    account::Account,
+    account::{Account, Addressing},
     ids::{Address, Number},
     stanza::{children, copy_attrs, iq_error, iq_result, jid, unix_now},
     state::State,
@@ -77,7 +77,9 @@ fn answer_user(state: &mut State, asker: &Address, user: &Node, protocols: &[Str
     if protocols.iter().any(|p| p == "devices") && number != asker.number {
         account.watchers.insert(asker.number.clone());
     }
-    reply = reply.attr("pn_jid", account.jid(Server::Pn, 0));
+    if account.addressing != Addressing::LidAlone {
+        reply = reply.attr("pn_jid", account.jid(Server::Pn, 0));
+    }
     let content: Vec<Node> =
         protocols.iter().filter_map(|protocol| answer_protocol(account, protocol, by_number.as_ref())).collect();
     Some(reply.children(content).build())
@@ -95,6 +97,7 @@ fn answer_protocol(account: &Account, protocol: &str, asked: Option<&Number>) ->
     Some(match protocol {
         "devices" => devices_node(account),
         "contact" => contact_node(asked, "in"),
+        "lid" if account.addressing == Addressing::PnAlone => return None,
         "lid" => NodeBuilder::new("lid").attr("val", account.jid(Server::Lid, 0)).build(),
         "status" => NodeBuilder::new("status").attr("t", unix_now()).bytes(account.about.clone().into_bytes()).build(),
         "disappearing_mode" => NodeBuilder::new("disappearing_mode").attr("duration", "0").attr("t", "0").build(),

@@ -5,11 +5,22 @@
 
 mod admin;
 mod appstate;
+mod calls;
 mod client;
+mod communities;
 mod faults;
+mod group_messages;
+mod groups;
+mod history;
+mod kinds;
 mod media;
+mod media_retry;
 mod messages;
+mod newsletters;
 mod offline;
 mod pairing;
+mod polls;
 mod process;
 mod sessions;
+mod snapshots;
+mod status;
