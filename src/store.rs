@@ -29,6 +29,7 @@ mod wa_people;
 mod wa_protocol;
 mod wa_rows;
 mod wa_secret;
+mod wa_settled;
 mod wa_signal;
 mod writer;
 
@@ -167,7 +168,7 @@ impl Store {
         migrate(&pool).await?;
         let line_pool = connect(url, dialect, LINE_CONNECTIONS).await?;
         let writer = match dialect {
-            Dialect::Sqlite => Some(Writer::start(connect(url, dialect, 1).await?).await?),
+            Dialect::Sqlite => Some(Writer::start(connect(url, dialect, 2).await?).await?),
             Dialect::Postgres => None,
         };
         let derive = Derive::new(load_or_make_key(&pool).await?);
@@ -331,10 +332,10 @@ async fn connect(url: &str, dialect: Dialect, connections: u32) -> Result<AnyPoo
         .after_connect(move |connection, _| {
             Box::pin(async move {
                 if dialect == Dialect::Sqlite {
-                    // FULL: a commit survives a power cut, not only a kill.
+                    // FULL: a commit survives a power cut, not only a kill. The log is moved by the writer's task.
                     sqlx::raw_sql(
                         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-                         PRAGMA busy_timeout = 15000; PRAGMA cache_size = -2000;",
+                         PRAGMA busy_timeout = 15000; PRAGMA cache_size = -2000; PRAGMA wal_autocheckpoint = 0;",
                     )
                     .execute(connection)
                     .await?;

@@ -106,6 +106,11 @@ const PUT_MISSING: &str = "-- inbox.put_missing
 const TAKE: &str = "-- inbox.take
     SELECT seq, dedup, lane, source, login_id, portal_id, kind, body, attempts, received_at FROM inbox
     WHERE state = 'waiting' AND lane = $1 ORDER BY seq LIMIT $2";
+const TAKE_AND_COUNT: &str = "-- inbox.take_and_count
+    UPDATE inbox SET attempts = 1
+    WHERE seq = (SELECT MIN(seq) FROM inbox WHERE state = 'waiting' AND lane = $1) AND attempts = 0 AND kind <> 'wa.missing'
+    RETURNING seq, dedup, lane, source, login_id, portal_id, kind, body, CAST(0 AS BIGINT) AS attempts, received_at,
+        (SELECT MIN(other.seq) FROM inbox AS other WHERE other.state = 'waiting' AND other.lane = $1 AND other.seq > inbox.seq) AS next";
 const COUNT_ATTEMPT: &str = "-- inbox.count_attempt
     UPDATE inbox SET attempts = attempts + 1 WHERE seq = $1";
 const FORGIVE_ATTEMPT: &str = "-- inbox.forgive_attempt
@@ -188,6 +193,20 @@ impl Store {
         let rows =
             sqlx::query(TAKE).bind(lane.as_str()).bind(limit).fetch_all(self.pool()).await.named("inbox.take")?;
         rows.iter().map(read_row).collect::<std::result::Result<_, _>>().named("inbox.take")
+    }
+
+    /// Takes a lane's lowest waiting row and counts its first attempt, in one statement; with it, whether others wait
+    /// behind it. None when there is no row or it is no simple case: one tried before, or a place kept. Then
+    /// [`Store::take_rows`] says.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn take_and_count(&self, lane: &Lane) -> Result<Option<(InboxRow, bool)>> {
+        let done = self.write("inbox.take_and_count", sqlx::query(TAKE_AND_COUNT).bind(lane.as_str())).await?;
+        let read = |row: &AnyRow| -> std::result::Result<(InboxRow, bool), sqlx::Error> {
+            Ok((read_row(row)?, row.try_get::<Option<i64>, _>("next")?.is_some()))
+        };
+        done.rows.first().map(read).transpose().named("inbox.take_and_count")
     }
 
     /// Counts an attempt, committed before it is made, so that a row that kills the process is caught too. False

@@ -69,6 +69,7 @@ pub struct LineBackend {
     pub(super) unknown_noted: Notify,
     pub(super) on_unknown: OnceLock<HearUnknown>,
     pub(super) tokens: super::wa_people::TokenCache,
+    pub(super) settled: super::wa_settled::Settled,
     statements: AtomicU64,
     transactions: AtomicU64,
 }
@@ -76,7 +77,7 @@ pub struct LineBackend {
 impl LineBackend {
     /// Storage for a new client of this device. Make a new value for each client; never two that live at once.
     pub fn new(store: Store, sealer: Sealer, device: DeviceKey) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
             store,
             sealer,
             device,
@@ -85,6 +86,7 @@ impl LineBackend {
             unknown_noted: Notify::new(),
             on_unknown: OnceLock::new(),
             tokens: super::wa_people::TokenCache::default(),
+            settled: super::wa_settled::Settled::new(this.clone()),
             statements: AtomicU64::new(0),
             transactions: AtomicU64::new(0),
         })

@@ -13,6 +13,10 @@
 //! - What a member reads may be another member's work that is not on the disk yet. So a transaction that only found out
 //!   that there is nothing to do is to be committed too, before somebody is told so.
 //!
+//! What is on the disk stands in SQLite's log first and is moved to its place later. SQLite does that inside the commit that
+//! makes the log long, and everybody waits; here it is done on the side, by a second connection, and by the task itself only when
+//! it does not keep up.
+//!
 //! Only the task itself begins and ends transactions, so nobody who is cut off in the midst of one leaves it open.
 
 use super::{Named, Result, StoreError};
@@ -20,21 +24,33 @@ use futures_util::TryStreamExt as _;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
-use sqlx::{Any, AnyConnection, AnyPool, Either, Executor as _};
+use sqlx::{Any, AnyConnection, AnyPool, Either, Executor as _, Row as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Members of a group at most.
 const MOST: usize = 128;
-/// How long a group takes new members at most; who asked first waits for the last.
-const LONGEST: Duration = Duration::from_millis(5);
+/// How long a group takes new members at most; who asked first waits for the last. Tests say which members are of one
+/// group, however busy the machine is.
+const LONGEST: Duration = Duration::from_millis(if cfg!(test) { 60_000 } else { 5 });
+/// How many wait in line; who comes when it is full waits for a place in it, in order too.
+const WAITING: usize = 1024;
 /// How long somebody waits for a turn and the commit. Longer than SQLite waits for a lock of another process; reached
 /// only by who asks for a turn while holding one, which is a mistake of ours.
 const WAIT: Duration = Duration::from_secs(30);
 
+/// Members after which the log is moved to its place; each makes it some pages longer.
+const MOVED_AFTER: usize = 128;
+/// Members after which nobody goes on before the log is moved: then its file does not grow without end.
+const MOVED_AT_LAST: usize = 8 * MOVED_AFTER;
+/// Pages of the log after which it is moved with nobody writing; only so it begins anew while many write.
+const LONG_LOG: i64 = 4000;
+
+const MOVE_LOG: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT member";
 const NEXT: &str = "RELEASE member; SAVEPOINT member";
 const UNDO: &str = "ROLLBACK TO member";
@@ -82,17 +98,19 @@ impl Request {
 
 /// The way to the task. It ends when this is dropped.
 pub(crate) struct Writer {
-    requests: mpsc::UnboundedSender<Request>,
+    requests: mpsc::Sender<Request>,
+    #[cfg_attr(not(test), allow(dead_code, reason = "tests ask for it"))]
     groups: Arc<AtomicU64>,
 }
 
 impl Writer {
-    /// Starts the task; `pool` has room for one connection and is nobody else's.
+    /// Starts the task; `pool` has room for two connections and is nobody else's.
     pub(crate) async fn start(pool: AnyPool) -> Result<Self> {
-        let (requests, waiting) = mpsc::unbounded_channel();
+        let (requests, waiting) = mpsc::channel(WAITING);
         let connection = Some(pool.acquire().await.named("store.open")?);
         let groups = Arc::default();
-        tokio::spawn(Work { pool, connection, requests: waiting, groups: Arc::clone(&groups) }.run());
+        let log = Log { pool: pool.clone(), since: 0, moving: None };
+        tokio::spawn(Work { pool, connection, requests: waiting, groups: Arc::clone(&groups), log }.run());
         Ok(Self { requests, groups })
     }
 
@@ -115,12 +133,13 @@ impl Writer {
     }
 
     async fn ask<T>(&self, what: &'static str, request: Request, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
-        if self.requests.send(request).is_err() {
-            return Err(sqlx::Error::PoolClosed).named(what);
-        }
-        match tokio::time::timeout(WAIT, answer).await {
-            Ok(Ok(answered)) => answered,
-            Ok(Err(_)) => Err(sqlx::Error::PoolClosed).named(what),
+        let answered = async {
+            self.requests.send(request).await.ok()?;
+            answer.await.ok()
+        };
+        match tokio::time::timeout(WAIT, answered).await {
+            Ok(Some(answered)) => answered,
+            Ok(None) => Err(sqlx::Error::PoolClosed).named(what),
             Err(_) => Err(sqlx::Error::PoolTimedOut).named(what),
         }
     }
@@ -128,7 +147,7 @@ impl Writer {
     /// Ends the task after those who asked before.
     pub(crate) async fn close(&self) {
         let (answer, closed) = oneshot::channel();
-        if self.requests.send(Request::Close { answer }).is_ok() {
+        if self.requests.send(Request::Close { answer }).await.is_ok() {
             // An error means that it has ended.
             closed.await.unwrap_or_default();
         }
@@ -210,8 +229,48 @@ struct Work {
     pool: AnyPool,
     /// None when the last one could not be trusted any more.
     connection: Option<PoolConnection<Any>>,
-    requests: mpsc::UnboundedReceiver<Request>,
+    requests: mpsc::Receiver<Request>,
     groups: Arc<AtomicU64>,
+    log: Log,
+}
+
+/// SQLite's log and who moves it.
+struct Log {
+    pool: AnyPool,
+    /// Members since it was last begun to be moved.
+    since: usize,
+    /// Its length in pages, when it is moved.
+    moving: Option<JoinHandle<sqlx::Result<i64>>>,
+}
+
+impl Log {
+    /// Sees to it that the log is moved every now and then; after a group of so many members was committed and answered.
+    async fn grew(&mut self, connection: &mut AnyConnection, members: usize) {
+        self.since += members;
+        let moved = match self.moving.take_if(|moving| moving.is_finished()) {
+            Some(moving) => moving.await.is_ok_and(|length| length.is_ok_and(|length| length < LONG_LOG)),
+            None => self.since < MOVED_AT_LAST,
+        };
+        if !moved {
+            self.since = 0;
+            // Two can not move it at once: the later one would do nothing.
+            if let Some(moving) = self.moving.take() {
+                drop(moving.await);
+            }
+            if let Err(error) = move_log(connection).await {
+                tracing::warn!(%error, "the database's log was not moved");
+            }
+        } else if self.since >= MOVED_AFTER && self.moving.is_none() {
+            self.since = 0;
+            let pool = self.pool.clone();
+            self.moving = Some(tokio::spawn(async move { move_log(&mut *pool.acquire().await?).await }));
+        }
+    }
+}
+
+pub(super) async fn move_log(connection: &mut AnyConnection) -> sqlx::Result<i64> {
+    let row = connection.fetch_one(sqlx::query(MOVE_LOG)).await?;
+    row.try_get::<i64, _>("log")
 }
 
 impl Work {
@@ -220,6 +279,9 @@ impl Work {
             if let Some(closing) = self.work(first).await {
                 self.requests.close();
                 self.connection = None;
+                if let Some(moving) = self.log.moving.take() {
+                    drop(moving.await);
+                }
                 self.pool.close().await;
                 closing.send(()).unwrap_or_default();
                 return;
@@ -269,14 +331,18 @@ impl Work {
             }
             next = if group.is_full() { None } else { self.next().await };
         };
-        match ended {
-            Ok(()) => {
-                self.groups.fetch_add(u64::from(!group.members.is_empty()), Ordering::SeqCst);
-                self.connection = Some(connection);
-            }
-            Err(_) => drop(connection.detach()),
+        let members = group.members.len();
+        if ended.is_ok() {
+            self.groups.fetch_add(u64::from(members > 0), Ordering::SeqCst);
         }
+        let is_sound = ended.is_ok();
         group.answer(&ended.map_err(Arc::new));
+        if is_sound {
+            self.log.grew(&mut connection, members).await;
+            self.connection = Some(connection);
+        } else {
+            drop(connection.detach());
+        }
         closing
     }
 

@@ -269,3 +269,20 @@ async fn while_another_process_holds_the_lock_all_are_refused_and_afterwards_it_
     }
     assert_eq!(keys(&store).await, ["0", "1"]);
 }
+
+#[tokio::test]
+async fn the_log_does_not_grow_without_end() {
+    let fresh = sqlite().await;
+    let store = fresh.store.clone();
+    let value = vec![7; 20_000];
+    for number in 0..3000 {
+        let write = sqlx::query(PUT).bind(number.to_string()).bind(value.as_slice());
+        store.write("test", write).await.unwrap();
+    }
+    let url = store.pool().connect_options().database_url.clone();
+    let log = std::fs::metadata(format!("{}-wal", url.path())).unwrap().len();
+    assert!(log < 40_000_000, "of 60 MB written the log holds {log}");
+    // No length is told while somebody else moves it.
+    writer::move_log(&mut stranger(&store).await).await.expect("its length can not be read");
+    assert_eq!(keys(&store).await.len(), 3000);
+}
