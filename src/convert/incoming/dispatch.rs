@@ -20,11 +20,12 @@ const MAX_ALBUM: u32 = 1_000;
 
 /// Whether a message holds nothing for people: keys, settings and answers between devices.
 pub fn is_silent(message: &wa::Message) -> bool {
-    let base = open(message).base;
-    if let Some(protocol) = base.protocol_message.as_option() {
+    let opened = open(message);
+    if let Some(protocol) = opened.base.protocol_message.as_option() {
         return !protocol::is_for_people(protocol);
     }
-    is_empty(base)
+    // A picture to be looked at once, withheld: that it was sent is told.
+    !opened.view_once && is_empty(opened.base)
 }
 
 /// Only keys, or only a context: nothing was said. By its encoding, as a part that is there with nothing in it compares
