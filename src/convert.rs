@@ -21,6 +21,10 @@ mod words;
 
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod security;
+#[cfg(test)]
+mod wild;
 
 pub use part::{MediaKind, MessageName, MxPart, WaMedia, WaReference, WaSource};
 

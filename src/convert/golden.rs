@@ -5,9 +5,9 @@
 //! `MATRIX_WHATSAPP_TEST_WRITE=1` writes what comes out, to be read before it is kept. `{"$repeat": "x", "times": 9}`
 //! stands for a long text, and one in `out.json` is shown by its ends.
 
-mod cases;
-mod events;
-mod proto;
+pub mod cases;
+pub mod events;
+pub mod proto;
 mod show;
 
 use serde_json::{Value, json};
@@ -52,6 +52,16 @@ fn golden_cases() {
     }
     assert!(faults.is_empty(), "{} of {count} cases; {WRITE}=1 writes them anew:\n{}", faults.len(), faults.join("\n"));
     assert!(count >= AT_LEAST, "only {count} cases were found");
+}
+
+/// What goes in, of all cases of a direction.
+pub fn corpus(direction: &str) -> Vec<Value> {
+    let kinds = entries(&folder().join(direction));
+    let cases = kinds.iter().flat_map(|kind| entries(kind));
+    cases
+        .map(|case| serde_json::from_str(&std::fs::read_to_string(case.join("in.json")).unwrap()).unwrap())
+        .map(expand)
+        .collect()
 }
 
 fn check(schema: &proto::Schema, case: &Path, run: fn(&proto::Schema, &Value) -> Value) -> Result<(), String> {

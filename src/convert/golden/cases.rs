@@ -180,7 +180,7 @@ impl UploadedCase {
     }
 }
 
-fn key(id: &str) -> wa::MessageKey {
+pub fn key(id: &str) -> wa::MessageKey {
     wa::MessageKey {
         remote_jid: Some("120363000000000001@g.us".to_owned()),
         from_me: Some(true),
@@ -223,8 +223,13 @@ pub fn to_whatsapp(schema: &Schema, input: &Value) -> Value {
     out.insert("plan".into(), show::plan(&plan));
     match &plan {
         Plan::Vote { answers, .. } => match outgoing::vote_hashes(answers, &case.options) {
-            Ok(hashes) => drop(out.insert("hashes".into(), hashes.iter().map(|hash| crate::derive::hex(hash)).collect())),
-            Err(refusal) => drop(out.insert("refusal".into(), refusal.tell.into())),
+            Ok(hashes) => {
+                drop(out.insert("hashes".into(), hashes.iter().map(|hash| crate::derive::hex(hash)).collect()))
+            }
+            Err(refusal) => {
+                out.insert("refusal".into(), refusal.tell.into());
+                return out.into();
+            }
         },
         Plan::Pins { pinned } => {
             let changes = outgoing::pins_changed(&case.pinned, pinned);

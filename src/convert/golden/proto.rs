@@ -33,9 +33,8 @@ fn proto_file() -> PathBuf {
     let version = String::from_utf8(run(&["-vV"]).stdout).unwrap();
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo tells its host");
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let out = run(&[
-        "metadata", "--format-version=1", "--offline", "--filter-platform", host, "--manifest-path", manifest,
-    ]);
+    let out =
+        run(&["metadata", "--format-version=1", "--offline", "--filter-platform", host, "--manifest-path", manifest]);
     let metadata: Value = serde_json::from_slice(&out.stdout).expect("cargo metadata is JSON");
     let packages = metadata["packages"].as_array().expect("packages");
     let package = packages.iter().find(|package| package["name"] == "waproto").expect("the protocol's package");
@@ -52,14 +51,22 @@ impl Schema {
         for line in text.lines().map(|line| line.trim()) {
             let words: Vec<&str> = line.trim_end_matches(['{', ';']).split_whitespace().collect();
             let path = |open: &[(String, bool)]| {
-                open.iter().filter(|(name, _)| !name.is_empty()).map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".")
+                open.iter()
+                    .filter(|(name, _)| !name.is_empty())
+                    .map(|(name, _)| name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(".")
             };
             match words[..] {
                 ["message" | "enum", name] if line.ends_with('{') => {
                     let is_enum = words[0] == "enum";
                     open.push((name.to_owned(), is_enum));
                     let path = path(&open);
-                    if is_enum { schema.enums.insert(path, Vec::new()); } else { schema.messages.insert(path, Vec::new()); }
+                    if is_enum {
+                        schema.enums.insert(path, Vec::new());
+                    } else {
+                        schema.messages.insert(path, Vec::new());
+                    }
                 }
                 ["oneof", _] => open.push((String::new(), false)),
                 ["}"] => drop(open.pop()),
@@ -70,7 +77,9 @@ impl Schema {
                 ["optional" | "required" | "repeated", kind, name, "=", number, ..] => {
                     schema.add(&path(&open), kind, name, number, words[0] == "repeated");
                 }
-                [kind, name, "=", number, ..] if !open.is_empty() => schema.add(&path(&open), kind, name, number, false),
+                [kind, name, "=", number, ..] if !open.is_empty() => {
+                    schema.add(&path(&open), kind, name, number, false)
+                }
                 _ => {}
             }
         }
@@ -100,7 +109,8 @@ impl Schema {
         let fields = &self.messages[message];
         let mut out = Vec::new();
         for (key, value) in value.as_object().unwrap_or_else(|| panic!("{message} is no object")) {
-            let field = fields.iter().find(|field| field.name == *key).unwrap_or_else(|| panic!("{message} has no {key}"));
+            let field =
+                fields.iter().find(|field| field.name == *key).unwrap_or_else(|| panic!("{message} has no {key}"));
             let values = if field.repeated { value.as_array().expect("a list").iter().collect() } else { vec![value] };
             for value in values {
                 self.encode_field(message, field, value, &mut out);
@@ -116,12 +126,22 @@ impl Schema {
             varint(content.len() as u64, out);
             out.extend(content);
         };
-        let integer = || value.as_i64().map(i64::cast_unsigned).or(value.as_u64()).unwrap_or_else(|| panic!("{} is no number", field.name));
+        let integer = || {
+            value
+                .as_i64()
+                .map(i64::cast_unsigned)
+                .or(value.as_u64())
+                .unwrap_or_else(|| panic!("{} is no number", field.name))
+        };
         match field.kind.as_str() {
             "string" => bytes(value.as_str().unwrap_or_else(|| panic!("{} is no text", field.name)).as_bytes()),
-            "bytes" => bytes(&STANDARD.decode(value.as_str().unwrap()).unwrap_or_else(|_| panic!("{} is no base64", field.name))),
+            "bytes" => bytes(
+                &STANDARD.decode(value.as_str().unwrap()).unwrap_or_else(|_| panic!("{} is no base64", field.name)),
+            ),
             "bool" => [tag(0), u64::from(value.as_bool().unwrap())].into_iter().for_each(|number| varint(number, out)),
-            "int32" | "int64" | "uint32" | "uint64" => [tag(0), integer()].into_iter().for_each(|number| varint(number, out)),
+            "int32" | "int64" | "uint32" | "uint64" => {
+                [tag(0), integer()].into_iter().for_each(|number| varint(number, out))
+            }
             "double" => {
                 varint(tag(1), out);
                 out.extend(value.as_f64().unwrap().to_le_bytes());
@@ -143,7 +163,13 @@ impl Schema {
                 let full = self.resolve(message, kind);
                 if let Some(values) = self.enums.get(&full) {
                     let number = match value.as_str() {
-                        Some(name) => values.iter().find(|(other, _)| other == name).unwrap_or_else(|| panic!("{full} has no {name}")).1,
+                        Some(name) => {
+                            values
+                                .iter()
+                                .find(|(other, _)| other == name)
+                                .unwrap_or_else(|| panic!("{full} has no {name}"))
+                                .1
+                        }
                         None => integer(),
                     };
                     [tag(0), number].into_iter().for_each(|number| varint(number, out));
@@ -160,7 +186,10 @@ impl Schema {
         let mut out = Map::new();
         while !bytes.is_empty() {
             let tag = read_varint(&mut bytes);
-            let field = fields.iter().find(|field| field.number == tag >> 3).unwrap_or_else(|| panic!("{message} has no field {}", tag >> 3));
+            let field = fields
+                .iter()
+                .find(|field| field.number == tag >> 3)
+                .unwrap_or_else(|| panic!("{message} has no field {}", tag >> 3));
             let value = match tag & 7 {
                 0 => self.decode_number(message, field, read_varint(&mut bytes)),
                 1 => {

@@ -15,7 +15,8 @@ pub fn shorten(value: Value) -> Value {
     match value {
         Value::String(text) if text.chars().count() > SHOWN => {
             let chars: Vec<char> = text.chars().collect();
-            let (first, last): (String, String) = (chars[..40].iter().collect(), chars[chars.len() - 40..].iter().collect());
+            let (first, last): (String, String) =
+                (chars[..40].iter().collect(), chars[chars.len() - 40..].iter().collect());
             json!({ "$characters": chars.len(), "begins": first, "ends": last })
         }
         Value::Array(list) => list.into_iter().map(shorten).collect(),
@@ -79,19 +80,41 @@ pub fn effect(effect: &Effect) -> Value {
     match effect {
         Effect::Nothing => json!({ "effect": "nothing" }),
         Effect::Say(list) => json!({ "effect": "say", "parts": parts(list) }),
-        Effect::Album { expected, parts: list } => json!({ "effect": "album", "expected": expected, "parts": parts(list) }),
-        Effect::Edit { target, parts: list } => json!({ "effect": "edit", "target": name(target), "parts": parts(list) }),
-        Effect::Upgrade { target, parts: list } => json!({ "effect": "upgrade", "target": name(target), "parts": parts(list) }),
+        Effect::Album { expected, parts: list } => {
+            json!({ "effect": "album", "expected": expected, "parts": parts(list) })
+        }
+        Effect::Edit { target, parts: list } => {
+            json!({ "effect": "edit", "target": name(target), "parts": parts(list) })
+        }
+        Effect::Upgrade { target, parts: list } => {
+            json!({ "effect": "upgrade", "target": name(target), "parts": parts(list) })
+        }
         Effect::Redact { target } => json!({ "effect": "redact", "target": name(target) }),
-        Effect::React { target, emoji, ts_ms } => json!({ "effect": "react", "target": name(target), "emoji": emoji, "ts_ms": ts_ms }),
-        Effect::Vote { poll, sealed: seal, ts_ms } => json!({ "effect": "vote", "poll": name(poll), "sealed": sealed(seal), "ts_ms": ts_ms }),
-        Effect::PollOption { poll, option } => json!({ "effect": "poll option", "poll": name(poll), "id": option.id, "name": option.name }),
-        Effect::Rsvp { event, sealed: seal } => json!({ "effect": "rsvp", "event": name(event), "sealed": sealed(seal) }),
-        Effect::Sealed { kind, target, sealed: seal } => json!({ "effect": "sealed", "kind": format!("{kind:?}"), "target": name(target), "sealed": sealed(seal) }),
-        Effect::Pin { target, pinned, ts_ms } => json!({ "effect": "pin", "target": name(target), "pinned": pinned, "ts_ms": ts_ms }),
+        Effect::React { target, emoji, ts_ms } => {
+            json!({ "effect": "react", "target": name(target), "emoji": emoji, "ts_ms": ts_ms })
+        }
+        Effect::Vote { poll, sealed: seal, ts_ms } => {
+            json!({ "effect": "vote", "poll": name(poll), "sealed": sealed(seal), "ts_ms": ts_ms })
+        }
+        Effect::PollOption { poll, option } => {
+            json!({ "effect": "poll option", "poll": name(poll), "id": option.id, "name": option.name })
+        }
+        Effect::Rsvp { event, sealed: seal } => {
+            json!({ "effect": "rsvp", "event": name(event), "sealed": sealed(seal) })
+        }
+        Effect::Sealed { kind, target, sealed: seal } => {
+            json!({ "effect": "sealed", "kind": format!("{kind:?}"), "target": name(target), "sealed": sealed(seal) })
+        }
+        Effect::Pin { target, pinned, ts_ms } => {
+            json!({ "effect": "pin", "target": name(target), "pinned": pinned, "ts_ms": ts_ms })
+        }
         Effect::Keep { target, kept } => json!({ "effect": "keep", "target": name(target), "kept": kept }),
-        Effect::LiveLocation { sequence, parts: list } => json!({ "effect": "live location", "sequence": sequence, "parts": parts(list) }),
-        Effect::Timer { seconds, ts_ms, parts: list } => json!({ "effect": "timer", "seconds": seconds, "ts_ms": ts_ms, "parts": parts(list) }),
+        Effect::LiveLocation { sequence, parts: list } => {
+            json!({ "effect": "live location", "sequence": sequence, "parts": parts(list) })
+        }
+        Effect::Timer { seconds, ts_ms, parts: list } => {
+            json!({ "effect": "timer", "seconds": seconds, "ts_ms": ts_ms, "parts": parts(list) })
+        }
     }
 }
 
@@ -157,13 +180,17 @@ pub fn plan(plan: &Plan) -> Value {
         Plan::Edit { target, draft: one } => json!({ "edit": target, "draft": draft(one) }),
         Plan::React { target, emoji } => json!({ "react": target, "emoji": emoji }),
         Plan::Redact { target } => json!({ "redact": target }),
-        Plan::Poll(poll) => json!({ "poll": poll.question, "options": poll.options, "max_selections": poll.max_selections, "undisclosed": poll.undisclosed }),
+        Plan::Poll(poll) => {
+            json!({ "poll": poll.question, "options": poll.options, "max_selections": poll.max_selections, "undisclosed": poll.undisclosed })
+        }
         Plan::Vote { poll, answers } => json!({ "vote": poll, "answers": answers }),
         Plan::PollEnd { poll, text } => json!({ "poll_end": poll, "text": text }),
         Plan::Pins { pinned } => json!({ "pins": pinned }),
         Plan::Pin { target, pinned } => json!({ "pin": target, "pinned": pinned }),
         Plan::LiveStart { description, timeout_ms } => json!({ "live_start": description, "timeout_ms": timeout_ms }),
-        Plan::LiveMove { start, point, ts_ms } => json!({ "live_move": start, "point": point.to_uri(), "ts_ms": ts_ms }),
+        Plan::LiveMove { start, point, ts_ms } => {
+            json!({ "live_move": start, "point": point.to_uri(), "ts_ms": ts_ms })
+        }
         Plan::LiveStop => json!("live_stop"),
     }
 }
