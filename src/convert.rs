@@ -19,6 +19,13 @@ pub mod vcard;
 pub mod waveform;
 mod words;
 
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod security;
+#[cfg(test)]
+mod wild;
+
 pub use notice::notice;
 pub use part::{MediaKind, MessageName, MxPart, WaMedia, WaReference, WaSource};
 

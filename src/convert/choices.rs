@@ -182,10 +182,13 @@ impl List {
         let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
         let name = words::line(name.unwrap_or_default(), 60);
         match name.as_str() {
-            "quick_reply" => self.add(parameters["display_text"].as_str(), Press::Flow { name, id: text(&parameters, "id") }),
+            "quick_reply" => {
+                self.add(parameters["display_text"].as_str(), Press::Flow { name, id: text(&parameters, "id") })
+            }
             "single_select" => {
                 let sections = parameters["sections"].as_array().map_or(&[][..], Vec::as_slice);
-                for row in sections.iter().filter_map(|section| section["rows"].as_array()).flatten().take(MAX_CHOICES) {
+                for row in sections.iter().filter_map(|section| section["rows"].as_array()).flatten().take(MAX_CHOICES)
+                {
                     let press = Press::Flow { name: name.clone(), id: text(row, "id") };
                     self.add(row["title"].as_str(), press);
                 }
@@ -271,16 +274,20 @@ pub fn answer(choice: &Choice, quoted: Option<&Quoted>) -> Result<wa::Message, R
             let parameters = json!({ "id": id, "description": choice.label });
             message.interactive_response_message = MessageField::some(wa::message::InteractiveResponseMessage {
                 body: MessageField::some(Body { text: Some(choice.label.clone()), ..Default::default() }),
-                interactive_response_message: Some(Kind::NativeFlowResponseMessage(Box::new(NativeFlowResponseMessage {
-                    name: Some(name.clone()),
-                    params_json: Some(parameters.to_string()),
-                    version: Some(3),
-                }))),
+                interactive_response_message: Some(Kind::NativeFlowResponseMessage(Box::new(
+                    NativeFlowResponseMessage {
+                        name: Some(name.clone()),
+                        params_json: Some(parameters.to_string()),
+                        version: Some(3),
+                    },
+                ))),
                 ..Default::default()
             });
         }
         Press::Rsvp { .. } => {
-            return Err(Refusal::new("The answer to the event's invitation could not be sent. Please answer it in WhatsApp."));
+            return Err(Refusal::new(
+                "The answer to the event's invitation could not be sent. Please answer it in WhatsApp.",
+            ));
         }
     }
     if let Some(quoted) = quoted {

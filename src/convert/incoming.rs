@@ -25,11 +25,11 @@ mod unknown;
 use super::part::{MessageName, MxPart};
 use whatsapp_rust::prelude::{Jid, wa};
 
+pub use dispatch::is_silent;
 pub use event::rsvp;
 pub use notices::{CallFacts, CallState, GoneMedia, call, media_gone, waiting};
 pub use open::people_in;
 pub use poll::{PollFacts, PollOption, end as poll_end, facts as poll_facts, response as poll_response};
-pub use dispatch::is_silent;
 
 /// A WhatsApp person in the room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,8 @@ pub enum Effect {
     Edit {
         /// The message.
         target: MessageName,
-        /// What it is now. A file without a reference stands for the old one: only its words changed.
+        /// What it is now. A file without [`MxPart::media`] stands for the old one: only its words changed, see
+        /// [`new_words`](super::edit::new_words).
         parts: Vec<MxPart>,
     },
     /// The same picture or film in better quality, from the same author.
@@ -196,7 +197,7 @@ pub enum SealedKind {
 
 /// Reads a message.
 pub fn read(message: &wa::Message, context: &Context<'_>) -> Effect {
-    dispatch::read(message, context, 0)
+    dispatch::read(message, context, frame::Purpose::New, 0)
 }
 
 /// A message without its wrappers.

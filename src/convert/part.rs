@@ -117,7 +117,8 @@ fn any_jid(text: &str) -> Option<Jid> {
 
 /// A person's id without device; `None` for groups, lists and what is no id.
 pub fn person_jid(text: &str) -> Option<Jid> {
-    any_jid(text).filter(|jid| !matches!(jid.server, Server::Group | Server::Broadcast | Server::Newsletter | Server::Call))
+    any_jid(text)
+        .filter(|jid| !matches!(jid.server, Server::Group | Server::Broadcast | Server::Newsletter | Server::Call))
 }
 
 /// What a file is to the person who sent it.
@@ -230,8 +231,9 @@ pub fn ending(mime: &str) -> &'static str {
 
 /// A type as a header may hold it, or the general one.
 pub fn mime(text: Option<&str>, otherwise: &str) -> String {
-    let text = text.unwrap_or_default().trim();
-    let safe = |b: u8| b.is_ascii_graphic() || b == b' ';
+    // Clients compare types with a list and know none with parameters.
+    let text = text.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let safe = |b: u8| b.is_ascii_graphic() && b != b'"';
     let is_type = text.len() <= 128 && text.contains('/') && text.bytes().all(safe);
     if is_type { text.to_ascii_lowercase() } else { otherwise.to_owned() }
 }

@@ -25,7 +25,10 @@ pub fn compact(message: &wa::Message) -> Vec<u8> {
     }
     if message_encoded_len(&copy) > MAX_BYTES {
         // Nothing of ours is that long; whatever it is, its words are enough.
-        copy = wa::Message { conversation: Some(words::cut(&in_words(message), MAX_WORDS).to_owned()), ..Default::default() };
+        copy = wa::Message {
+            conversation: Some(words::cut(&in_words(message), MAX_WORDS).to_owned()),
+            ..Default::default()
+        };
     }
     message_to_vec(&copy)
 }
@@ -56,14 +59,18 @@ fn copy_of(base: &wa::Message) -> wa::Message {
         // Without its preview, a text is a plain one.
         copy.conversation = short(text.text.as_ref());
     }
-    copy.image_message = base.image_message.as_option().map(|image| wa::message::ImageMessage {
-        mimetype: name(image.mimetype.as_ref()),
-        caption: short(image.caption.as_ref()),
-        width: image.width,
-        height: image.height,
-        jpeg_thumbnail: picture(image.jpeg_thumbnail.as_ref()),
-        ..Default::default()
-    }).into();
+    copy.image_message = base
+        .image_message
+        .as_option()
+        .map(|image| wa::message::ImageMessage {
+            mimetype: name(image.mimetype.as_ref()),
+            caption: short(image.caption.as_ref()),
+            width: image.width,
+            height: image.height,
+            jpeg_thumbnail: picture(image.jpeg_thumbnail.as_ref()),
+            ..Default::default()
+        })
+        .into();
     let film = |video: &wa::message::VideoMessage| wa::message::VideoMessage {
         mimetype: name(video.mimetype.as_ref()),
         caption: short(video.caption.as_ref()),
@@ -76,29 +83,41 @@ fn copy_of(base: &wa::Message) -> wa::Message {
     };
     copy.video_message = base.video_message.as_option().map(film).into();
     copy.ptv_message = base.ptv_message.as_option().map(film).into();
-    copy.audio_message = base.audio_message.as_option().map(|audio| wa::message::AudioMessage {
-        mimetype: name(audio.mimetype.as_ref()),
-        seconds: audio.seconds,
-        ptt: audio.ptt,
-        ..Default::default()
-    }).into();
-    copy.document_message = base.document_message.as_option().map(|file| wa::message::DocumentMessage {
-        mimetype: name(file.mimetype.as_ref()),
-        title: name(file.title.as_ref()),
-        file_name: name(file.file_name.as_ref()),
-        page_count: file.page_count,
-        caption: short(file.caption.as_ref()),
-        jpeg_thumbnail: picture(file.jpeg_thumbnail.as_ref()),
-        ..Default::default()
-    }).into();
-    copy.sticker_message = base.sticker_message.as_option().map(|sticker| wa::message::StickerMessage {
-        mimetype: name(sticker.mimetype.as_ref()),
-        width: sticker.width,
-        height: sticker.height,
-        is_animated: sticker.is_animated,
-        png_thumbnail: picture(sticker.png_thumbnail.as_ref()),
-        ..Default::default()
-    }).into();
+    copy.audio_message = base
+        .audio_message
+        .as_option()
+        .map(|audio| wa::message::AudioMessage {
+            mimetype: name(audio.mimetype.as_ref()),
+            seconds: audio.seconds,
+            ptt: audio.ptt,
+            ..Default::default()
+        })
+        .into();
+    copy.document_message = base
+        .document_message
+        .as_option()
+        .map(|file| wa::message::DocumentMessage {
+            mimetype: name(file.mimetype.as_ref()),
+            title: name(file.title.as_ref()),
+            file_name: name(file.file_name.as_ref()),
+            page_count: file.page_count,
+            caption: short(file.caption.as_ref()),
+            jpeg_thumbnail: picture(file.jpeg_thumbnail.as_ref()),
+            ..Default::default()
+        })
+        .into();
+    copy.sticker_message = base
+        .sticker_message
+        .as_option()
+        .map(|sticker| wa::message::StickerMessage {
+            mimetype: name(sticker.mimetype.as_ref()),
+            width: sticker.width,
+            height: sticker.height,
+            is_animated: sticker.is_animated,
+            png_thumbnail: picture(sticker.png_thumbnail.as_ref()),
+            ..Default::default()
+        })
+        .into();
     copy_places_and_people(base, &mut copy);
     copy_events(base, &mut copy);
     if message_encoded_len(&copy) == 0 {
@@ -108,52 +127,83 @@ fn copy_of(base: &wa::Message) -> wa::Message {
 }
 
 fn copy_places_and_people(base: &wa::Message, copy: &mut wa::Message) {
-    copy.location_message = base.location_message.as_option().map(|place| wa::message::LocationMessage {
-        degrees_latitude: place.degrees_latitude,
-        degrees_longitude: place.degrees_longitude,
-        name: name(place.name.as_ref()),
-        address: name(place.address.as_ref()),
-        jpeg_thumbnail: picture(place.jpeg_thumbnail.as_ref()),
-        ..Default::default()
-    }).into();
-    copy.live_location_message = base.live_location_message.as_option().map(|place| wa::message::LiveLocationMessage {
-        degrees_latitude: place.degrees_latitude,
-        degrees_longitude: place.degrees_longitude,
-        caption: short(place.caption.as_ref()),
-        jpeg_thumbnail: picture(place.jpeg_thumbnail.as_ref()),
-        ..Default::default()
-    }).into();
-    copy.contact_message = base.contact_message.as_option().map(|contact| wa::message::ContactMessage {
-        display_name: name(contact.display_name.as_ref()),
-        vcard: contact.vcard.clone().filter(|card| card.len() <= MAX_WORDS),
-        ..Default::default()
-    }).into();
-    copy.contacts_array_message = base.contacts_array_message.as_option().map(|array| wa::message::ContactsArrayMessage {
-        display_name: name(array.display_name.as_ref()),
-        ..Default::default()
-    }).into();
+    copy.location_message = base
+        .location_message
+        .as_option()
+        .map(|place| wa::message::LocationMessage {
+            degrees_latitude: place.degrees_latitude,
+            degrees_longitude: place.degrees_longitude,
+            name: name(place.name.as_ref()),
+            address: name(place.address.as_ref()),
+            jpeg_thumbnail: picture(place.jpeg_thumbnail.as_ref()),
+            ..Default::default()
+        })
+        .into();
+    copy.live_location_message = base
+        .live_location_message
+        .as_option()
+        .map(|place| wa::message::LiveLocationMessage {
+            degrees_latitude: place.degrees_latitude,
+            degrees_longitude: place.degrees_longitude,
+            caption: short(place.caption.as_ref()),
+            jpeg_thumbnail: picture(place.jpeg_thumbnail.as_ref()),
+            ..Default::default()
+        })
+        .into();
+    copy.contact_message = base
+        .contact_message
+        .as_option()
+        .map(|contact| wa::message::ContactMessage {
+            display_name: name(contact.display_name.as_ref()),
+            vcard: contact.vcard.clone().filter(|card| card.len() <= MAX_WORDS),
+            ..Default::default()
+        })
+        .into();
+    copy.contacts_array_message = base
+        .contacts_array_message
+        .as_option()
+        .map(|array| wa::message::ContactsArrayMessage {
+            display_name: name(array.display_name.as_ref()),
+            ..Default::default()
+        })
+        .into();
 }
 
 fn copy_events(base: &wa::Message, copy: &mut wa::Message) {
-    copy.poll_creation_message_v3 = incoming::poll_of(base).map(|poll| wa::message::PollCreationMessage {
-        name: name(poll.name.as_ref()),
-        options: poll.options.iter().take(12).map(|option| wa::message::poll_creation_message::Option {
-            option_name: name(option.option_name.as_ref()),
+    copy.poll_creation_message_v3 = incoming::poll_of(base)
+        .map(|poll| wa::message::PollCreationMessage {
+            name: name(poll.name.as_ref()),
+            options: poll
+                .options
+                .iter()
+                .take(12)
+                .map(|option| wa::message::poll_creation_message::Option {
+                    option_name: name(option.option_name.as_ref()),
+                    ..Default::default()
+                })
+                .collect(),
+            selectable_options_count: poll.selectable_options_count,
             ..Default::default()
-        }).collect(),
-        selectable_options_count: poll.selectable_options_count,
-        ..Default::default()
-    }).into();
-    copy.event_message = base.event_message.as_option().map(|event| wa::message::EventMessage {
-        name: name(event.name.as_ref()),
-        start_time: event.start_time,
-        ..Default::default()
-    }).into();
-    copy.group_invite_message = base.group_invite_message.as_option().map(|invite| wa::message::GroupInviteMessage {
-        group_name: name(invite.group_name.as_ref()),
-        caption: short(invite.caption.as_ref()),
-        ..Default::default()
-    }).into();
+        })
+        .into();
+    copy.event_message = base
+        .event_message
+        .as_option()
+        .map(|event| wa::message::EventMessage {
+            name: name(event.name.as_ref()),
+            start_time: event.start_time,
+            ..Default::default()
+        })
+        .into();
+    copy.group_invite_message = base
+        .group_invite_message
+        .as_option()
+        .map(|invite| wa::message::GroupInviteMessage {
+            group_name: name(invite.group_name.as_ref()),
+            caption: short(invite.caption.as_ref()),
+            ..Default::default()
+        })
+        .into();
 }
 
 fn drop_pictures(copy: &mut wa::Message) {
@@ -196,30 +246,65 @@ pub fn in_words(message: &wa::Message) -> String {
     }
     if let Some(audio) = set(&base.audio_message) {
         let what = if audio.ptt == Some(true) { "🎤 Voice message" } else { "🎵 Audio" };
-        return audio.seconds.map_or(what.to_owned(), |seconds| format!("{what} ({})", words::clock(u64::from(seconds))));
+        return audio
+            .seconds
+            .map_or(what.to_owned(), |seconds| format!("{what} ({})", words::clock(u64::from(seconds))));
     }
+    let line = |text: Option<&String>| text.map(|text| words::line(text, 300));
     if let Some(file) = set(&base.document_message) {
-        let text = file.caption.as_ref().filter(|caption| !caption.is_empty()).or(file.file_name.as_ref());
-        return with("📄", text.or(file.title.as_ref()));
+        let caption = file.caption.clone().filter(|caption| !caption.is_empty());
+        let text = caption.or(line(file.file_name.as_ref())).or(line(file.title.as_ref()));
+        return with("📄", text.as_ref());
     }
     if let Some(poll) = incoming::poll_of(base) {
-        return with("📊 Poll:", poll.name.as_ref());
+        return with("📊 Poll:", line(poll.name.as_ref()).as_ref());
+    }
+    if let Some(words) = business_words(base) {
+        return words;
     }
     let rest = [
         (base.sticker_message.is_set(), "Sticker", base.sticker_message.accessibility_label.as_ref()),
-        (base.location_message.is_set(), "📍", base.location_message.name.as_ref()),
+        (base.sticker_pack_message.is_set(), "Sticker pack:", base.sticker_pack_message.name.as_ref()),
+        (base.location_message.is_set(), "📍 Location", base.location_message.name.as_ref()),
         (base.live_location_message.is_set(), "📍 Live location", base.live_location_message.caption.as_ref()),
         (base.contact_message.is_set(), "👤", base.contact_message.display_name.as_ref()),
         (base.contacts_array_message.is_set(), "👥", base.contacts_array_message.display_name.as_ref()),
         (base.event_message.is_set(), "📅", base.event_message.name.as_ref()),
+        (base.event_invite_message.is_set(), "📅", base.event_invite_message.event_title.as_ref()),
         (base.group_invite_message.is_set(), "Group invitation:", base.group_invite_message.group_name.as_ref()),
-        (base.buttons_message.is_set(), "", base.buttons_message.content_text.as_ref()),
-        (base.list_message.is_set(), "", base.list_message.description.as_ref()),
-        (base.interactive_message.is_set(), "", base.interactive_message.body.text.as_ref()),
-        (base.product_message.is_set(), "Product:", base.product_message.product.title.as_ref()),
+        (base.order_message.is_set(), "🛒 Order:", base.order_message.order_title.as_ref()),
+        (base.invoice_message.is_set(), "🧾 Invoice:", base.invoice_message.note.as_ref()),
+        (base.album_message.is_set(), "🖼 Album", None),
+        (base.call_log_messsage.is_set(), "📞 Call", None),
+        (base.send_payment_message.is_set() || base.request_payment_message.is_set(), "💸 Payment", None),
     ];
     match rest.into_iter().find(|(is, ..)| *is) {
-        Some((_, what, text)) => with(what, text).trim().to_owned(),
+        Some((_, what, text)) => with(what, line(text).as_ref()),
         None => "A message".to_owned(),
     }
+}
+
+/// The words of what businesses send and what is answered to them.
+fn business_words(base: &wa::Message) -> Option<String> {
+    use wa::message::buttons_response_message::Response;
+    let pressed = match &base.buttons_response_message.response {
+        Some(Response::SelectedDisplayText(label)) => Some(label),
+        None => None,
+    };
+    let product = &base.product_message;
+    let words = [
+        base.buttons_message.content_text.as_ref(),
+        base.list_message.description.as_ref(),
+        base.list_message.title.as_ref(),
+        super::choices::template_of(base).and_then(|template| template.hydrated_content_text.as_ref()),
+        super::choices::interactive_of(base).and_then(|interactive| interactive.body.text.as_ref()),
+        product.product.title.as_ref().or(product.catalog.title.as_ref()),
+        base.highly_structured_message.params.first(),
+        pressed,
+        base.list_response_message.title.as_ref(),
+        base.template_button_reply_message.selected_display_text.as_ref(),
+        base.interactive_response_message.body.text.as_ref(),
+        base.poll_result_snapshot_message.name.as_ref(),
+    ];
+    words.into_iter().flatten().find(|text| !text.trim().is_empty()).cloned()
 }

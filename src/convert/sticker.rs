@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn the_note_is_read() {
-        let note = note(&webp(r#"{"emojis":["😀","x\ny"],"sticker-pack-id":"p","accessibility-text":"a\u0000 cat"}"#)).unwrap();
+        let note = note(&webp(r#"{"emojis":["😀","x\ny"],"sticker-pack-id":"p","accessibility-text":"a\u0000 cat"}"#))
+            .unwrap();
         assert_eq!(note.body().as_deref(), Some("a cat"));
         assert_eq!(note.emoji, ["😀", "x y"]);
         assert_eq!(note.pack_id.as_deref(), Some("p"));

@@ -75,7 +75,11 @@ fn card(lines: &[&str]) -> Card {
         let name = key.split(';').next().unwrap_or_default();
         // `item1.TEL` groups a number with its label.
         let name = name.rsplit('.').next().unwrap_or_default().to_ascii_uppercase();
-        let value = if key.to_ascii_uppercase().contains("QUOTED-PRINTABLE") { quoted_printable(value) } else { value.to_owned() };
+        let value = if key.to_ascii_uppercase().contains("QUOTED-PRINTABLE") {
+            quoted_printable(value)
+        } else {
+            value.to_owned()
+        };
         let shown = || words::line(&unescape(&value), 200);
         match name.as_str() {
             "FN" if card.name.is_empty() => card.name = shown(),
@@ -116,7 +120,8 @@ fn unfold(lines: &[&str]) -> Vec<String> {
 fn full_name(value: &str) -> String {
     let pieces: Vec<String> = split_unescaped(value).iter().map(|piece| words::line(&unescape(piece), 100)).collect();
     let order = [3, 1, 2, 0, 4];
-    let named: Vec<&str> = order.iter().filter_map(|at| pieces.get(*at)).map(String::as_str).filter(|piece| !piece.is_empty()).collect();
+    let named: Vec<&str> =
+        order.iter().filter_map(|at| pieces.get(*at)).map(String::as_str).filter(|piece| !piece.is_empty()).collect();
     named.join(" ")
 }
 
@@ -178,7 +183,10 @@ mod tests {
             "BEGIN:VCARD\r\nVERSION:3.0\r\nN:Doe;Jane;;Dr.;\r\nFN:Jane\\, the first\r\nitem1.TEL;waid=15550100:+1 555 0\r\n 100\r\nEMAIL:j@a.example\r\nEND:VCARD\r\n",
         );
         assert_eq!(cards.len(), 1);
-        assert_eq!((cards[0].name.as_str(), &cards[0].phones[..]), ("Jane, the first", &["+1 555 0100".to_owned()][..]));
+        assert_eq!(
+            (cards[0].name.as_str(), &cards[0].phones[..]),
+            ("Jane, the first", &["+1 555 0100".to_owned()][..])
+        );
         assert_eq!(cards[0].mails, ["j@a.example"]);
         let old = read("BEGIN:VCARD\nN;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:M=C3=BCller;J=\nEND:VCARD");
         assert_eq!(old[0].name, "J= Müller");

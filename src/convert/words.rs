@@ -186,7 +186,8 @@ mod tests {
     #[test]
     fn only_web_addresses_are_linked() {
         assert_eq!(web_address(" https://a.example/x "), Some("https://a.example/x"));
-        for bad in ["javascript:alert(1)", "file:///etc/passwd", "https://a b", "https://a\u{202e}b", "ftp://x", "htt"] {
+        for bad in ["javascript:alert(1)", "file:///etc/passwd", "https://a b", "https://a\u{202e}b", "ftp://x", "htt"]
+        {
             assert_eq!(web_address(bad), None, "{bad}");
         }
     }

@@ -74,7 +74,8 @@ impl<'m> Sheet<'m> {
             Header::Product(product) if product.product.product_image.is_set() => {
                 media::image(frame, &product.product.product_image, caption)
             }
-            _ if text.trim().is_empty() => frame.notice("A message of a business came without words. Please open WhatsApp on your phone to see it."),
+            _ if text.trim().is_empty() => frame
+                .notice("A message of a business came without words. Please open WhatsApp on your phone to see it."),
             _ => frame.text("m.text", &text, Map::new()),
         };
         if let Some(first) = parts.first_mut() {
@@ -116,9 +117,12 @@ pub(super) fn list(frame: &Frame<'_>, message: &wa::message::ListMessage) -> Vec
         ..Default::default()
     };
     sheet.say(message.description.as_ref());
-    let products = message.product_list_info.product_sections.iter().map(|section| section.products.len()).sum::<usize>();
+    let products =
+        message.product_list_info.product_sections.iter().map(|section| section.products.len()).sum::<usize>();
     if products > 0 {
-        sheet.leads.push(format!("({} to look at in WhatsApp on your phone)", words::count_of(products as u64, "product")));
+        sheet
+            .leads
+            .push(format!("({} to look at in WhatsApp on your phone)", words::count_of(products as u64, "product")));
     }
     sheet.show(frame, hints(frame))
 }
@@ -196,7 +200,11 @@ pub(super) fn interactive(frame: &Frame<'_>, message: &wa::message::InteractiveM
         // All buttons of all cards are numbered through, under the last one.
         parts.extend(interactive_sheet(card).show(frame, if last { hints(frame) } else { Vec::new() }));
     }
-    if parts.is_empty() { frame.notice("A message of a business came without words. Please open WhatsApp on your phone to see it.") } else { parts }
+    if parts.is_empty() {
+        frame.notice("A message of a business came without words. Please open WhatsApp on your phone to see it.")
+    } else {
+        parts
+    }
 }
 
 fn interactive_sheet(message: &wa::message::InteractiveMessage) -> Sheet<'_> {
@@ -223,8 +231,12 @@ fn interactive_sheet(message: &wa::message::InteractiveMessage) -> Sheet<'_> {
                 sheet.leads.extend(lead(button.name.as_deref(), button.button_params_json.as_deref()));
             }
         }
-        Some(Kind::ShopStorefrontMessage(_)) => sheet.leads.push("(A shop to look at in WhatsApp on your phone)".to_owned()),
-        Some(Kind::CollectionMessage(_)) => sheet.leads.push("(A collection to look at in WhatsApp on your phone)".to_owned()),
+        Some(Kind::ShopStorefrontMessage(_)) => {
+            sheet.leads.push("(A shop to look at in WhatsApp on your phone)".to_owned())
+        }
+        Some(Kind::CollectionMessage(_)) => {
+            sheet.leads.push("(A collection to look at in WhatsApp on your phone)".to_owned())
+        }
         Some(Kind::CarouselMessage(_)) | None => {}
     }
     sheet

@@ -1,6 +1,6 @@
 //! Which kind a message is, and who reads it.
 
-use super::frame::Frame;
+use super::frame::{Frame, Purpose};
 use super::media::Film;
 use super::open::{Opened, open};
 use super::{
@@ -20,17 +20,19 @@ const MAX_ALBUM: u32 = 1_000;
 
 /// Whether a message holds nothing for people: keys, settings and answers between devices.
 pub fn is_silent(message: &wa::Message) -> bool {
-    let base = open(message).base;
-    if let Some(protocol) = base.protocol_message.as_option() {
+    let opened = open(message);
+    if let Some(protocol) = opened.base.protocol_message.as_option() {
         return !protocol::is_for_people(protocol);
     }
-    is_empty(base)
+    // A picture to be looked at once, withheld: that it was sent is told.
+    !opened.view_once && is_empty(opened.base)
 }
 
 /// Only keys, or only a context: nothing was said. By its encoding, as a part that is there with nothing in it compares
 /// equal to one that is not.
 fn is_empty(base: &wa::Message) -> bool {
     let mut rest = base.clone();
+    rest.conversation = rest.conversation.filter(|text| !text.is_empty());
     rest.sender_key_distribution_message = Default::default();
     rest.fast_ratchet_key_sender_key_distribution_message = Default::default();
     rest.message_context_info = Default::default();
@@ -40,12 +42,12 @@ fn is_empty(base: &wa::Message) -> bool {
     message_encoded_len(&rest) == 0
 }
 
-pub(super) fn read(message: &wa::Message, context: &Context<'_>, depth: usize) -> Effect {
+pub(super) fn read(message: &wa::Message, context: &Context<'_>, purpose: Purpose, depth: usize) -> Effect {
     if depth > MAX_DEPTH {
         return Effect::Nothing;
     }
     let opened = open(message);
-    let frame = Frame::new(&opened, context);
+    let frame = Frame::new(&opened, context, purpose);
     let effect = about_messages(&frame, context, depth).unwrap_or_else(|| content(&frame, message));
     belongs(effect, &opened, context)
 }
@@ -129,7 +131,7 @@ fn pin(pin: &wa::message::PinInChatMessage) -> Effect {
 fn comment(comment: &wa::message::CommentMessage, context: &Context<'_>, depth: usize) -> Effect {
     let target = MessageName::of_field(&comment.target_message_key);
     let Some((target, inner)) = target.zip(comment.message.as_option()) else { return Effect::Nothing };
-    match read(inner, context, depth + 1) {
+    match read(inner, context, Purpose::New, depth + 1) {
         Effect::Say(mut parts) => {
             for part in &mut parts {
                 part.thread_of = Some(target.clone());
@@ -198,6 +200,9 @@ fn content(frame: &Frame<'_>, whole: &wa::Message) -> Effect {
     if let Some(poll) = poll::creation(base) {
         return Effect::Say(poll::poll(frame, whole, poll));
     }
+    if base.extended_text_message.is_set() && base.extended_text_message.text.as_deref().is_none_or(str::is_empty) {
+        return Effect::Nothing;
+    }
     say! {
         extended_text_message => |one| text::extended(frame, one),
         image_message => |one| media::image(frame, one, one.caption.as_deref()),
@@ -252,9 +257,18 @@ fn said_in_a_word(frame: &Frame<'_>, base: &wa::Message) -> Option<&'static str>
         (base.payment_invite_message.is_set(), "💸 Invites you to use payments in WhatsApp"),
         (base.scheduled_call_edit_message.is_set(), "📅 Cancelled a planned call"),
         (base.bcall_message.is_set() || base.call.is_set(), "📞 A call. Answer it in WhatsApp on your phone."),
-        (base.placeholder_message.is_set(), "This message can't be shown on linked devices. Please open WhatsApp on your phone to see it."),
-        (base.message_history_bundle.is_set() || base.message_history_notice.is_set(), "Shared earlier messages with a new member"),
-        (frame.opened.view_once && is_empty(base), "This view-once message can't be shown here. Please open WhatsApp on your phone to see it."),
+        (
+            base.placeholder_message.is_set(),
+            "This message can't be shown on linked devices. Please open WhatsApp on your phone to see it.",
+        ),
+        (
+            base.message_history_bundle.is_set() || base.message_history_notice.is_set(),
+            "Shared earlier messages with a new member",
+        ),
+        (
+            frame.opened.view_once && is_empty(base),
+            "This message can't be shown here. Please open WhatsApp on your phone to see it.",
+        ),
     ];
     known.into_iter().find(|(is, _)| *is).map(|(_, said)| said)
 }
@@ -292,9 +306,12 @@ fn album(frame: &Frame<'_>, album: &wa::message::AlbumMessage) -> Effect {
 
 /// What WhatsApp's assistant answers: the words of its pieces.
 fn assistant(frame: &Frame<'_>, answer: &wa::AIRichResponseMessage) -> Vec<super::MxPart> {
-    let texts: Vec<&str> = answer.submessages.iter().take(100).filter_map(|piece| piece.message_text.as_deref()).collect();
+    let texts: Vec<&str> =
+        answer.submessages.iter().take(100).filter_map(|piece| piece.message_text.as_deref()).collect();
     if texts.iter().all(|text| text.trim().is_empty()) {
-        return frame.notice("An answer of WhatsApp's assistant that can't be shown here. Please open WhatsApp on your phone to see it.");
+        return frame.notice(
+            "An answer of WhatsApp's assistant that can't be shown here. Please open WhatsApp on your phone to see it.",
+        );
     }
     frame.text("m.text", &texts.join("\n\n"), serde_json::Map::new())
 }

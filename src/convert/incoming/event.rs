@@ -1,6 +1,6 @@
 //! Events people are invited to, and what they answer.
 
-use super::frame::Frame;
+use super::frame::{Frame, Purpose};
 use super::{Context, place, poll::in_seconds};
 use crate::convert::choices;
 use crate::convert::part::{MessageName, MxPart};
@@ -88,7 +88,7 @@ pub fn rsvp(answer: &wa::message::EventResponseMessage, event: &MessageName, con
     // Only its text is read.
     let carrier = wa::Message::text("");
     let opened = super::open::open(&carrier);
-    let frame = Frame::new(&opened, context);
+    let frame = Frame::new(&opened, context, Purpose::New);
     let mut part = frame.part(&frame.body(&format!("{said}{with}")), Map::new());
     part.content["msgtype"] = "m.notice".into();
     part.reply_to = Some(event.clone()).filter(|name| (context.known)(name));

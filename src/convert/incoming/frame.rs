@@ -30,10 +30,21 @@ pub(super) struct Body {
     pub people: Vec<String>,
 }
 
+/// Why a message is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// For itself.
+    New,
+    /// As the new content of an older one.
+    Edit,
+}
+
 /// One message being read.
 pub(super) struct Frame<'a> {
     pub context: &'a Context<'a>,
     pub opened: &'a Opened<'a>,
+    /// Whether it is the new content of an older message.
+    pub purpose: Purpose,
     info: wa::ContextInfo,
     names: Names,
     reply_to: Option<MessageName>,
@@ -41,11 +52,11 @@ pub(super) struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// Looks at what the kinds have in common.
-    pub fn new(opened: &'a Opened<'a>, context: &'a Context<'a>) -> Self {
+    pub fn new(opened: &'a Opened<'a>, context: &'a Context<'a>, purpose: Purpose) -> Self {
         let info = context_of(opened.base).cloned().unwrap_or_default();
         let names = names_of(&info);
         let reply_to = MessageName::of_quote(&info);
-        Self { context, opened, info, names, reply_to }
+        Self { context, opened, purpose, info, names, reply_to }
     }
 
     /// A person's name as the room calls them, or their number.
@@ -67,11 +78,11 @@ impl<'a> Frame<'a> {
             people.extend(self.person(id).map(|person| person.mxid));
         }
         let show_person = |id: &str| self.person(id).map(|person| (person.mxid, person.name));
-        Body {
-            plain: spell_out(&text, &self.names, &|id| self.name_of(id)),
-            html: is_formatted(&blocks).then(|| show(&blocks, &show_person)),
-            people,
-        }
+        let plain = spell_out(&text, &self.names, &|id| self.name_of(id));
+        let html = is_formatted(&blocks).then(|| show(&blocks, &show_person));
+        // Mentions of people nobody knows are only letters.
+        let html = html.filter(|html| *html != words::escape(&plain).replace('\n', "<br>"));
+        Body { plain, html, people }
     }
 
     /// Text events: one, or several when it is too long for one.
@@ -116,6 +127,13 @@ impl<'a> Frame<'a> {
     pub fn media(&self, content: Map<String, Value>, caption: Option<&str>, media: WaMedia) -> Vec<MxPart> {
         let caption = caption.filter(|caption| !caption.trim().is_empty()).unwrap_or_default();
         self.file(content, self.with_notes(self.body(caption)), caption, media)
+    }
+
+    /// New words for a file that stays, without the file: see [`Effect::Edit`](super::Effect::Edit).
+    pub fn words_alone(&self, msgtype: &str, caption: Option<&str>) -> Vec<MxPart> {
+        let mut part = self.part(&self.with_notes(self.body(caption.unwrap_or_default())), Map::new());
+        part.content["msgtype"] = msgtype.into();
+        vec![part]
     }
 
     /// An event with a file and words beside it in which nothing is a mark.
@@ -261,7 +279,8 @@ impl<'a> Frame<'a> {
 fn names_of(info: &wa::ContextInfo) -> Names {
     let mut names = Names::none();
     for jid in info.mentioned_jid.iter().filter_map(|jid| person_jid(jid)) {
-        names.add_person(&jid.user, jid.to_string());
+        let id = jid.to_string();
+        names.add_person(&jid.user, &id, &number_of(&id));
     }
     for group in &info.group_mentions {
         if let Some(jid) = group.group_jid.as_deref().and_then(|jid| Jid::from_str(jid).ok()) {

@@ -48,7 +48,8 @@ pub(super) fn group(frame: &Frame<'_>, invite: &wa::message::GroupInviteMessage)
 pub(super) fn channel(frame: &Frame<'_>, name: Option<&str>, caption: Option<&str>, as_admin: bool) -> Vec<MxPart> {
     let name = words::line(name.unwrap_or("a channel"), 200);
     let what = if as_admin { "to administer" } else { "to follow" };
-    let mut text = format!("Invitation {what} the WhatsApp channel {name}. Please open WhatsApp on your phone to accept it.");
+    let mut text =
+        format!("Invitation {what} the WhatsApp channel {name}. Please open WhatsApp on your phone to accept it.");
     if let Some(caption) = caption.filter(|text| !text.trim().is_empty()) {
         text.push_str(&format!("\n\n{caption}"));
     }
@@ -57,6 +58,7 @@ pub(super) fn channel(frame: &Frame<'_>, name: Option<&str>, caption: Option<&st
 
 /// Somebody asks for our number, or shared theirs.
 pub(super) fn number_asked(frame: &Frame<'_>) -> Vec<MxPart> {
-    let who = person_jid(&frame.context.sender.to_string()).map_or_else(|| "Somebody".to_owned(), |jid| frame.name_of(&jid.to_string()));
+    let who = person_jid(&frame.context.sender.to_string())
+        .map_or_else(|| "Somebody".to_owned(), |jid| frame.name_of(&jid.to_string()));
     frame.notice(&format!("{who} asks for your phone number. You can share it in WhatsApp on your phone."))
 }

@@ -1,6 +1,6 @@
 //! Pictures, films, sound and files.
 
-use super::frame::Frame;
+use super::frame::{Frame, Purpose};
 use crate::convert::part::{MediaKind, MxPart, WaMedia, WaReference, WaSource, mime, name};
 use crate::convert::waveform;
 use serde_json::{Map, Value, json};
@@ -47,7 +47,10 @@ pub(super) fn source(
 
 /// A path begins at the root of a media host and names no other host.
 fn is_path(path: &str) -> bool {
-    path.len() <= 2_000 && path.starts_with('/') && !path.starts_with("//") && path.bytes().all(|b| b.is_ascii_graphic())
+    path.len() <= 2_000
+        && path.starts_with('/')
+        && !path.starts_with("//")
+        && path.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// `info` of an event, out of what is there.
@@ -93,9 +96,11 @@ fn with_thumbnail(mut parts: Vec<MxPart>, bytes: Option<&Vec<u8>>) -> Vec<MxPart
 }
 
 /// A file that is not there: the phone shows it, we can not.
-fn withheld(frame: &Frame<'_>, what: &str, caption: Option<&str>) -> Vec<MxPart> {
-    let seen_once = if frame.opened.view_once { "view-once " } else { "" };
-    let mut text = format!("This {seen_once}{what} can't be shown here. Please open WhatsApp on your phone to see it.");
+fn withheld(frame: &Frame<'_>, msgtype: &str, what: &str, caption: Option<&str>) -> Vec<MxPart> {
+    if frame.purpose == Purpose::Edit {
+        return frame.words_alone(msgtype, caption);
+    }
+    let mut text = format!("This {what} can't be shown here. Please open WhatsApp on your phone to see it.");
     if let Some(caption) = caption.filter(|caption| !caption.trim().is_empty()) {
         text.push_str("\n\n");
         text.push_str(caption);
@@ -104,7 +109,7 @@ fn withheld(frame: &Frame<'_>, what: &str, caption: Option<&str>) -> Vec<MxPart>
 }
 
 pub(super) fn image(frame: &Frame<'_>, image: &wa::message::ImageMessage, caption: Option<&str>) -> Vec<MxPart> {
-    let Some(source) = source_of!(image) else { return withheld(frame, "photo", caption) };
+    let Some(source) = source_of!(image) else { return withheld(frame, "m.image", "photo", caption) };
     let mime = mime(image.mimetype.as_deref(), "image/jpeg");
     let content = Info::new(&mime)
         .number("size", image.file_length)
@@ -131,7 +136,7 @@ pub(super) fn video(
     caption: Option<&str>,
 ) -> Vec<MxPart> {
     let what = if film == Film::Round { "video note" } else { "video" };
-    let Some(source) = source_of!(video) else { return withheld(frame, what, caption) };
+    let Some(source) = source_of!(video) else { return withheld(frame, "m.video", what, caption) };
     let mime = mime(video.mimetype.as_deref(), "video/mp4");
     let is_gif = video.gif_playback == Some(true) || film == Film::Motion;
     let mut info = Info::new(&mime)
@@ -157,7 +162,7 @@ pub(super) fn video(
 pub(super) fn audio(frame: &Frame<'_>, audio: &wa::message::AudioMessage) -> Vec<MxPart> {
     let is_voice = audio.ptt == Some(true);
     let what = if is_voice { "voice message" } else { "audio file" };
-    let Some(source) = source_of!(audio) else { return withheld(frame, what, None) };
+    let Some(source) = source_of!(audio) else { return withheld(frame, "m.audio", what, None) };
     let mime = mime(audio.mimetype.as_deref(), if is_voice { "audio/ogg" } else { "audio/mpeg" });
     let milliseconds = audio.seconds.map(|seconds| u64::from(seconds) * 1_000);
     let mut content =
@@ -177,7 +182,7 @@ pub(super) fn audio(frame: &Frame<'_>, audio: &wa::message::AudioMessage) -> Vec
 }
 
 pub(super) fn document(frame: &Frame<'_>, file: &wa::message::DocumentMessage, caption: Option<&str>) -> Vec<MxPart> {
-    let Some(source) = source_of!(file) else { return withheld(frame, "file", caption) };
+    let Some(source) = source_of!(file) else { return withheld(frame, "m.file", "file", caption) };
     let mime = mime(file.mimetype.as_deref(), "application/octet-stream");
     let content = Info::new(&mime).number("size", file.file_length).content("m.file");
     let name = name(file.file_name.as_deref().or(file.title.as_deref()), "file", &mime);

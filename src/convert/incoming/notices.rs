@@ -130,8 +130,12 @@ pub fn media_gone(kind: MediaKind, why: GoneMedia, content: &Value) -> MxPart {
     };
     let megabytes = |bytes: u64| format!("{} MB", bytes.div_ceil(1_000_000));
     let mut text = match why {
-        GoneMedia::Asked => format!("This {what} is no longer on WhatsApp's servers. The phone was asked to send it again; it is shown here when it comes."),
-        GoneMedia::Lost => format!("This {what} is no longer on WhatsApp's servers, and the phone does not have it either."),
+        GoneMedia::Asked => format!(
+            "This {what} is no longer on WhatsApp's servers. The phone was asked to send it again; it is shown here when it comes."
+        ),
+        GoneMedia::Lost => {
+            format!("This {what} is no longer on WhatsApp's servers, and the phone does not have it either.")
+        }
         GoneMedia::TooLarge { bytes, limit } => format!(
             "This {what} has {} and your homeserver takes at most {}. Please open WhatsApp on your phone to see it.",
             megabytes(bytes),

@@ -27,12 +27,17 @@ pub(super) struct Opened<'m> {
 
 /// Opens the wrappers.
 pub(super) fn open(message: &wa::Message) -> Opened<'_> {
-    let mut opened =
-        Opened { base: message, view_once: false, spoiler: false, group_status: false, lottie: false, association: None };
+    let mut opened = Opened {
+        base: message,
+        view_once: false,
+        spoiler: false,
+        group_status: false,
+        lottie: false,
+        association: None,
+    };
     for _ in 0..MAX_WRAPPERS {
         let here = opened.base;
-        opened.association =
-            here.message_context_info.message_association.as_option().or(opened.association);
+        opened.association = here.message_context_info.message_association.as_option().or(opened.association);
         opened.view_once |= here.view_once_message.is_set()
             || here.view_once_message_v2.is_set()
             || here.view_once_message_v2_extension.is_set();

@@ -18,7 +18,10 @@ fn amount(money: &wa::Money) -> Option<String> {
 }
 
 pub(super) fn sent(frame: &Frame<'_>, payment: &wa::message::SendPaymentMessage) -> Vec<MxPart> {
-    frame.notice(&format!("💸 Sent a payment. The amount is shown in WhatsApp on your phone.{}", note(&payment.note_message)))
+    frame.notice(&format!(
+        "💸 Sent a payment. The amount is shown in WhatsApp on your phone.{}",
+        note(&payment.note_message)
+    ))
 }
 
 pub(super) fn requested(frame: &Frame<'_>, request: &wa::message::RequestPaymentMessage) -> Vec<MxPart> {

@@ -3,7 +3,7 @@
 //! Only what any member of a chat may send is read here. Keys, histories and mappings between a person's own devices
 //! are the library's business and nothing to people, whoever sent them.
 
-use super::frame::Frame;
+use super::frame::{Frame, Purpose};
 use super::{Context, Effect, dispatch};
 use crate::convert::part::MessageName;
 use crate::convert::words;
@@ -28,7 +28,7 @@ pub(super) fn read(
                 return Effect::Nothing;
             };
             // Only new content is an edit; an edit that takes back or edits again is a forgery.
-            match dispatch::read(edited, context, depth + 1) {
+            match dispatch::read(edited, context, Purpose::Edit, depth + 1) {
                 Effect::Say(parts) => Effect::Edit { target, parts },
                 _ => Effect::Nothing,
             }
@@ -40,7 +40,11 @@ pub(super) fn read(
         }
         Some(Type::LIMIT_SHARING) => {
             let on = protocol.limit_sharing.sharing_limited == Some(true);
-            Effect::Say(frame.notice(if on { "Switched advanced chat privacy on" } else { "Switched advanced chat privacy off" }))
+            Effect::Say(frame.notice(if on {
+                "Switched advanced chat privacy on"
+            } else {
+                "Switched advanced chat privacy off"
+            }))
         }
         _ => Effect::Nothing,
     }

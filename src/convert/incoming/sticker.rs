@@ -26,7 +26,8 @@ pub(super) fn sticker(frame: &Frame<'_>, sticker: &wa::message::StickerMessage) 
     if kind != MediaKind::Sticker {
         info = info.flags(&["is_animated"]);
     }
-    let label = words::line(sticker.accessibility_label.as_deref().or(sticker.emojis.as_deref()).unwrap_or("Sticker"), 100);
+    let label =
+        words::line(sticker.accessibility_label.as_deref().or(sticker.emojis.as_deref()).unwrap_or("Sticker"), 100);
     let media = WaMedia { kind, source, name: name(None, "sticker", &mime), mime };
     let mut content = info.content("m.sticker");
     // Stickers have neither type nor file name, only what they show in words.
@@ -59,7 +60,9 @@ pub(super) fn pack(frame: &Frame<'_>, pack: &wa::message::StickerPackMessage) ->
     let by = if by.is_empty() { by } else { format!(" by {by}") };
     let count = words::count_of(pack.stickers.len() as u64, "sticker");
     let mut text = format!("Sticker pack: {name}{by} ({count})");
-    if let Some(id) = pack.sticker_pack_id.as_deref().filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')) {
+    if let Some(id) =
+        pack.sticker_pack_id.as_deref().filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
+    {
         text.push_str(&format!("\nhttps://wa.me/stickerpack/{id}"));
     }
     if let Some(caption) = pack.caption.as_deref().filter(|caption| !caption.is_empty()) {

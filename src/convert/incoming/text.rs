@@ -43,7 +43,7 @@ fn preview(text: &wa::message::ExtendedTextMessage) -> Option<Value> {
         return None;
     }
     // The text may show the address without its scheme.
-    let full = if url.contains("://") { url.to_owned() } else { format!("https://{url}") };
+    let full = if is_host(url) { format!("https://{url}") } else { url.to_owned() };
     let safe = words::web_address(&full)?;
     let mut preview = json!({ "matched_url": url.trim(), "og:url": safe });
     let mut add = |key: &str, text: Option<&str>| {
@@ -62,6 +62,14 @@ fn preview(text: &wa::message::ExtendedTextMessage) -> Option<Value> {
         preview["og:image:height"] = height.into();
     }
     Some(preview)
+}
+
+/// Whether an address begins with a host: a name with a dot in it, perhaps with a port.
+fn is_host(url: &str) -> bool {
+    let first = url.trim().split(['/', '?', '#']).next().unwrap_or_default();
+    let (name, port) = first.split_once(':').unwrap_or((first, ""));
+    let is_name = |c: char| c.is_alphanumeric() || c == '.' || c == '-';
+    name.contains('.') && name.chars().all(is_name) && port.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// The preview's picture: the good one on the server, or the small one in the message.

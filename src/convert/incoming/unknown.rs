@@ -13,7 +13,9 @@ const MAX_KEPT: usize = 16 * 1024;
 
 pub(super) fn unknown(frame: &Frame<'_>, message: &wa::Message) -> Vec<MxPart> {
     let kind = kind_in_words(message).map(|kind| format!(" ({kind})")).unwrap_or_default();
-    let text = format!("A kind of WhatsApp message that can't be shown here yet{kind}. Please open WhatsApp on your phone to see it.");
+    let text = format!(
+        "A kind of WhatsApp message that can't be shown here yet{kind}. Please open WhatsApp on your phone to see it."
+    );
     let mut kept = message.clone();
     // Secrets of the message are no part of what it says.
     kept.message_context_info = Default::default();

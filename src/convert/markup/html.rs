@@ -73,7 +73,7 @@ impl Reader {
                 self.end_line();
             }
             _ if element.holds_blocks() => self.read(inside),
-            _ => read_inline(std::slice::from_ref(&Node::Element(element.clone())), &mut self.line),
+            _ => read_inline_element(element, &mut self.line),
         }
     }
 
@@ -191,7 +191,11 @@ fn read_link(link: &Element, out: &mut Vec<Inline>) {
     let bare = |address: &str| {
         let address = address.trim().trim_end_matches('/').to_ascii_lowercase();
         let after = |scheme: &str| address.strip_prefix(scheme).map(str::to_owned);
-        after("https://").or_else(|| after("http://")).or_else(|| after("mailto:")).or_else(|| after("tel:")).unwrap_or(address)
+        after("https://")
+            .or_else(|| after("http://"))
+            .or_else(|| after("mailto:"))
+            .or_else(|| after("tel:"))
+            .unwrap_or(address)
     };
     if text.is_empty() {
         push_text(out, href);

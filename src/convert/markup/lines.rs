@@ -204,7 +204,8 @@ impl<'a> Line<'a> {
 
     /// The end of an address that begins here. Signs at its end belong to the sentence.
     fn address(&self, at: usize) -> Option<usize> {
-        if self.char(at) != Some('h') || at.checked_sub(1).and_then(|at| self.char(at)).is_some_and(char::is_alphanumeric)
+        if self.char(at) != Some('h')
+            || at.checked_sub(1).and_then(|at| self.char(at)).is_some_and(char::is_alphanumeric)
         {
             return None;
         }
@@ -257,9 +258,8 @@ impl<'a> Line<'a> {
                 && let Some((length, named)) = names.at(self.slice(at, to))
             {
                 match named {
-                    Named::Person(id) => {
-                        let label = self.slice(at, to)[1..length].to_owned();
-                        out.push(Inline::Person { id: id.to_owned(), label });
+                    Named::Person { id, label } => {
+                        out.push(Inline::Person { id: id.to_owned(), label: label.to_owned() });
                     }
                     Named::Group(subject) => push_text(out, &format!("@{subject}")),
                 }

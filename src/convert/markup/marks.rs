@@ -103,8 +103,12 @@ fn flatten(inlines: &[Inline], open: &[Mark], people: People<'_>, out: &mut Vec<
     for inline in inlines {
         match inline {
             Inline::Text(text) => out.extend(text.chars().map(Sign::Char)),
-            Inline::Code(code) if code.trim().is_empty() || code.contains("```") => out.extend(code.chars().map(Sign::Char)),
-            Inline::Code(code) if code.contains('`') || code.contains('\n') => out.push(Sign::Code(format!("```{code}```"))),
+            Inline::Code(code) if code.trim().is_empty() || code.contains("```") => {
+                out.extend(code.chars().map(Sign::Char))
+            }
+            Inline::Code(code) if code.contains('`') || code.contains('\n') => {
+                out.push(Sign::Code(format!("```{code}```")))
+            }
             Inline::Code(code) => out.push(Sign::Code(format!("`{code}`"))),
             Inline::Person { id, label } => {
                 let named = people(id).unwrap_or_else(|| label.clone());

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 /// Names mentioned in one message: the text says `@` and the digits of an id, the message lists the ids beside it.
 #[derive(Debug, Default)]
 pub struct Names {
-    people: HashMap<String, String>,
+    people: HashMap<String, (String, String)>,
     groups: HashMap<String, String>,
 }
 
@@ -15,9 +15,9 @@ impl Names {
         Self::default()
     }
 
-    /// Adds a person: the part of their id the text uses, and the whole id.
-    pub fn add_person(&mut self, user: &str, id: String) {
-        self.people.insert(user.to_owned(), id);
+    /// Adds a person: the part of their id the text uses, the whole id, and how they are called when nobody knows them.
+    pub fn add_person(&mut self, user: &str, id: &str, label: &str) {
+        self.people.insert(user.to_owned(), (id.to_owned(), label.to_owned()));
     }
 
     /// Adds a group of a community that may be named in the text: its id and its subject.
@@ -33,18 +33,24 @@ impl Names {
         let digits = text.get(1..)?.bytes().take_while(|b| b.is_ascii_digit() || *b == b'-').count();
         let word = &text[1..=digits];
         if digits > 0
-            && let Some(subject) = self.groups.get(&format!("{word}@g.us")).filter(|_| text[1 + digits..].starts_with("@g.us"))
+            && let Some(subject) =
+                self.groups.get(&format!("{word}@g.us")).filter(|_| text[1 + digits..].starts_with("@g.us"))
         {
             return Some((1 + digits + "@g.us".len(), Named::Group(subject)));
         }
-        self.people.get(word).map(|id| (1 + digits, Named::Person(id)))
+        self.people.get(word).map(|(id, label)| (1 + digits, Named::Person { id, label }))
     }
 }
 
 /// What an `@` names.
 pub(super) enum Named<'a> {
-    /// A person's whole id.
-    Person(&'a str),
+    /// A person.
+    Person {
+        /// Their whole id.
+        id: &'a str,
+        /// How they are called when nobody knows them.
+        label: &'a str,
+    },
     /// A group's subject.
     Group(&'a str),
 }
@@ -57,7 +63,7 @@ pub fn spell_out(text: &str, names: &Names, name_of: &dyn Fn(&str) -> String) ->
         out.push_str(&rest[..at]);
         rest = &rest[at..];
         let step = match names.at(rest) {
-            Some((length, Named::Person(id))) => {
+            Some((length, Named::Person { id, .. })) => {
                 out.push('@');
                 out.push_str(&name_of(id));
                 length

@@ -28,6 +28,8 @@ pub(super) fn position(content: &Value) -> Result<Plan, Refusal> {
     let ts_ms = content["org.matrix.msc3488.ts"].as_i64().or(content["m.ts"].as_i64()).unwrap_or(0);
     match related(content, "m.reference").zip(uri.and_then(Point::of_uri)) {
         Some((start, point)) => Ok(Plan::LiveMove { start, point, ts_ms }),
-        None => Err(Refusal::new("The live location has no place that can be read, so it was not sent. Please share it again.")),
+        None => Err(Refusal::new(
+            "The live location has no place that can be read, so it was not sent. Please share it again.",
+        )),
     }
 }

@@ -34,9 +34,10 @@ pub fn build(plan: &Plan, resolved: &Resolved<'_>) -> Result<Option<wa::Message>
 }
 
 fn target(resolved: &Resolved<'_>) -> Result<wa::MessageKey, Refusal> {
-    resolved.target.clone().ok_or_else(|| {
-        Refusal::new("The message this belongs to is not in WhatsApp, so it was not sent.")
-    })
+    resolved
+        .target
+        .clone()
+        .ok_or_else(|| Refusal::new("The message this belongs to is not in WhatsApp, so it was not sent."))
 }
 
 /// A key in a protocol message is read by others: `participant` names the author for them.
@@ -96,7 +97,8 @@ fn finish(mut message: wa::Message, mut context: wa::ContextInfo, resolved: &Res
 
 /// The library knows where a context belongs, but neither the wrapper of documents nor albums and newer polls.
 fn set_context(message: &mut wa::Message, context: wa::ContextInfo) {
-    let wrapped = message.document_with_caption_message.as_option_mut().and_then(|wrapper| wrapper.message.as_option_mut());
+    let wrapped =
+        message.document_with_caption_message.as_option_mut().and_then(|wrapper| wrapper.message.as_option_mut());
     if let Some(inner) = wrapped {
         inner.set_context_info(context);
     } else if let Some(album) = message.album_message.as_option_mut() {
@@ -157,7 +159,9 @@ fn poll(draft: &PollDraft, resolved: &Resolved<'_>) -> wa::Message {
 
 fn vote(resolved: &Resolved<'_>) -> Result<wa::Message, Refusal> {
     let Some(sealed) = &resolved.sealed else {
-        return Err(Refusal::new("The poll's key is not known here, so the vote could not be sent. Please vote in WhatsApp."));
+        return Err(Refusal::new(
+            "The poll's key is not known here, so the vote could not be sent. Please vote in WhatsApp.",
+        ));
     };
     Ok(wa::Message {
         poll_update_message: MessageField::some(wa::message::PollUpdateMessage {
@@ -182,7 +186,9 @@ fn poll_end(text: &str, resolved: &Resolved<'_>) -> Result<wa::Message, Refusal>
             lines = vec![format!("📊 {said}")];
         }
     } else {
-        lines.extend(resolved.results.iter().map(|(name, count)| format!("- {name}: {}", words::count_of(*count, "vote"))));
+        lines.extend(
+            resolved.results.iter().map(|(name, count)| format!("- {name}: {}", words::count_of(*count, "vote"))),
+        );
     }
     let text = lines.join("\n");
     super::draft::check_length(&text)?;

@@ -151,7 +151,9 @@ fn place(content: &Value) -> Result<Draft, Refusal> {
         .iter()
         .find_map(|path| content.pointer(path).and_then(Value::as_str));
     let Some(point) = uri.and_then(Point::of_uri) else {
-        return Err(Refusal::new("The location has no place that can be read, so it was not sent. Please share it again."));
+        return Err(Refusal::new(
+            "The location has no place that can be read, so it was not sent. Please share it again.",
+        ));
     };
     let described = ["/org.matrix.msc3488.location/description", "/m.location/description"]
         .iter()

@@ -10,7 +10,6 @@ const MAX_BARS: usize = 4_096;
 
 pub(super) fn file(content: &Value) -> Result<MxMedia, Refusal> {
     let info = &content["info"];
-    let source = source(&content["url"], &content["file"])?;
     let size = info["size"].as_u64();
     if size.is_some_and(|size| size > MAX_FILE) {
         return Err(Refusal::new(format!(
@@ -21,6 +20,7 @@ pub(super) fn file(content: &Value) -> Result<MxMedia, Refusal> {
     let mime = info["mimetype"].as_str().map(|mime| part::mime(Some(mime), "application/octet-stream"));
     let given = content["filename"].as_str().or(content["body"].as_str());
     let kind = kind(content, mime.as_deref(), given.unwrap_or_default(), size)?;
+    let source = source(&content["url"], &content["file"])?;
     let otherwise = match kind {
         MxKind::Image | MxKind::Sticker => "image",
         MxKind::Video | MxKind::Gif => "video",
@@ -65,7 +65,8 @@ fn kind(content: &Value, mime: Option<&str>, name: &str, size: Option<u64>) -> R
 /// Where a file is: its `file` when it is encrypted, else its `url`.
 pub(super) fn source(url: &Value, file: &Value) -> Result<MxSource, Refusal> {
     if file.is_object() {
-        let whole = ["/key/k", "/iv", "/hashes/sha256"].iter().all(|path| file.pointer(path).is_some_and(Value::is_string));
+        let whole =
+            ["/key/k", "/iv", "/hashes/sha256"].iter().all(|path| file.pointer(path).is_some_and(Value::is_string));
         let is_mxc = file["url"].as_str().is_some_and(is_mxc);
         if whole && is_mxc {
             return Ok(MxSource::Encrypted(file.clone()));

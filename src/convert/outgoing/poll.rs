@@ -29,11 +29,16 @@ pub(super) fn start(content: &Value) -> Result<Plan, Refusal> {
         return Err(Refusal::new("The poll has no question, so it was not sent."));
     }
     if question.chars().count() > MAX_QUESTION {
-        return Err(Refusal::new(format!("WhatsApp takes at most {MAX_QUESTION} characters in a poll's question; please ask a shorter one.")));
+        return Err(Refusal::new(format!(
+            "WhatsApp takes at most {MAX_QUESTION} characters in a poll's question; please ask a shorter one."
+        )));
     }
     let answers = poll["answers"].as_array().map_or(&[][..], Vec::as_slice);
     if answers.len() > MAX_OPTIONS {
-        return Err(Refusal::new(format!("WhatsApp takes at most {MAX_OPTIONS} answers in a poll; yours has {}. Please leave some out.", answers.len())));
+        return Err(Refusal::new(format!(
+            "WhatsApp takes at most {MAX_OPTIONS} answers in a poll; yours has {}. Please leave some out.",
+            answers.len()
+        )));
     }
     if answers.len() < 2 {
         return Err(Refusal::new("WhatsApp wants at least 2 answers in a poll; please add one."));
@@ -43,13 +48,20 @@ pub(super) fn start(content: &Value) -> Result<Plan, Refusal> {
         let id = answer["m.id"].as_str().or(answer["id"].as_str()).unwrap_or_default();
         let name = words::line(&text(answer), usize::MAX);
         if id.is_empty() || name.is_empty() {
-            return Err(Refusal::new("An answer of the poll is empty, so it was not sent. Please fill in every answer."));
+            return Err(Refusal::new(
+                "An answer of the poll is empty, so it was not sent. Please fill in every answer.",
+            ));
         }
         if name.chars().count() > MAX_OPTION {
-            return Err(Refusal::new(format!("WhatsApp takes at most {MAX_OPTION} characters in an answer of a poll; “{}” has more.", words::line(&name, 30))));
+            return Err(Refusal::new(format!(
+                "WhatsApp takes at most {MAX_OPTION} characters in an answer of a poll; “{}” has more.",
+                words::line(&name, 30)
+            )));
         }
         if options.iter().any(|(_, other)| *other == name) {
-            return Err(Refusal::new(format!("WhatsApp takes no two equal answers in a poll; “{name}” is there twice.")));
+            return Err(Refusal::new(format!(
+                "WhatsApp takes no two equal answers in a poll; “{name}” is there twice."
+            )));
         }
         options.push((id.to_owned(), name));
     }

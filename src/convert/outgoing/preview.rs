@@ -22,7 +22,9 @@ pub(super) fn wish(content: &Value, text: &[Block]) -> PreviewWish {
             picture: source_of(preview, "og:image", "beeper:image:encryption"),
         })
     });
-    given.filter(|preview| !preview.title.is_empty() || !preview.description.is_empty()).map_or(PreviewWish::Nothing, PreviewWish::Given)
+    given
+        .filter(|preview| !preview.title.is_empty() || !preview.description.is_empty())
+        .map_or(PreviewWish::Nothing, PreviewWish::Given)
 }
 
 fn first_link(text: &str) -> Option<String> {

@@ -50,7 +50,9 @@ fn gallery(content: &Value) -> Result<Plan, Refusal> {
         return Err(Refusal::new("The album is empty, so there was nothing to send."));
     }
     if items.len() > MAX_ALBUM {
-        return Err(Refusal::new(format!("WhatsApp takes at most {MAX_ALBUM} files in one album; please send it in several.")));
+        return Err(Refusal::new(format!(
+            "WhatsApp takes at most {MAX_ALBUM} files in one album; please send it in several."
+        )));
     }
     let mut drafts = Vec::new();
     for item in items {

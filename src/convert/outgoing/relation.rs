@@ -30,7 +30,9 @@ pub(super) fn reaction(content: &Value) -> Result<Plan, Refusal> {
     }
     match emoji::for_whatsapp(key) {
         Some(emoji) => Ok(Plan::React { target, emoji }),
-        None => Err(Refusal::new("WhatsApp takes one emoji as a reaction, no words; please react with an emoji or answer the message.")),
+        None => Err(Refusal::new(
+            "WhatsApp takes one emoji as a reaction, no words; please react with an emoji or answer the message.",
+        )),
     }
 }
 

@@ -14,8 +14,30 @@ const VOID: [&str; 4] = ["br", "hr", "img", "wbr"];
 const DROPPED: [&str; 7] = ["script", "style", "head", "title", "textarea", "iframe", "mx-reply"];
 /// Elements on lines of their own.
 const BLOCKS: [&str; 24] = [
-    "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol", "pre", "hr", "table", "p", "div", "section", "article",
-    "details", "summary", "li", "dl", "dt", "dd", "caption", "tr",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "blockquote",
+    "ul",
+    "ol",
+    "pre",
+    "hr",
+    "table",
+    "p",
+    "div",
+    "section",
+    "article",
+    "details",
+    "summary",
+    "li",
+    "dl",
+    "dt",
+    "dd",
+    "caption",
+    "tr",
 ];
 
 /// A piece of a document.

@@ -131,7 +131,12 @@ fn uploaded_file(up: &Uploaded, name: &str, caption: String) -> wa::Message {
     match up.kind {
         MediaKind::Image | MediaKind::LinkPicture => {
             message.image_message = placed!(
-                ImageMessage { caption: caption, width: up.width, height: up.height, jpeg_thumbnail: up.thumbnail.clone() },
+                ImageMessage {
+                    caption: caption,
+                    width: up.width,
+                    height: up.height,
+                    jpeg_thumbnail: up.thumbnail.clone()
+                },
                 up
             );
         }
@@ -234,7 +239,9 @@ pub(super) fn with_words(
     context: &mut wa::ContextInfo,
 ) -> Result<wa::Message, Refusal> {
     let (DraftContent::Text { text, .. } | DraftContent::File { caption: text, .. }) = &draft.content else {
-        return Err(Refusal::new("WhatsApp can change only words, not places. Please delete the message and send it again."));
+        return Err(Refusal::new(
+            "WhatsApp can change only words, not places. Please delete the message and send it again.",
+        ));
     };
     let words = write(draft, text, resolved, context)?;
     let mut message = wa::Message::default();
@@ -250,7 +257,9 @@ pub(super) fn with_words(
     } else if original.conversation.is_some() || original.extended_text_message.is_set() {
         return make(draft, resolved, context);
     } else {
-        return Err(Refusal::new("WhatsApp can change only texts and captions. Please delete the message and send it again."));
+        return Err(Refusal::new(
+            "WhatsApp can change only texts and captions. Please delete the message and send it again.",
+        ));
     }
     Ok(message)
 }
