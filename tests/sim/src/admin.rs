@@ -5,6 +5,7 @@ mod calls;
 mod groups;
 mod history;
 mod kinds;
+mod media;
 mod newsletters;
 mod status;
 
@@ -38,6 +39,7 @@ pub fn router(simulator: Simulator) -> Router {
         .merge(appstate::routes())
         .merge(history::routes())
         .merge(kinds::routes())
+        .merge(media::routes())
         .merge(calls::routes())
         .merge(groups::routes())
         .merge(newsletters::routes())
