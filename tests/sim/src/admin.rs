@@ -8,6 +8,7 @@ mod groups;
 mod history;
 mod kinds;
 mod mock_phone;
+mod media;
 mod newsletters;
 mod people;
 mod status;
@@ -45,6 +46,7 @@ pub fn router(simulator: Simulator) -> Router {
         .merge(faults::routes())
         .merge(mock_phone::routes())
         .merge(people::routes())
+        .merge(media::routes())
         .merge(calls::routes())
         .merge(groups::routes())
         .merge(newsletters::routes())

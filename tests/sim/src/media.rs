@@ -41,7 +41,8 @@ struct Entry {
 }
 
 /// What goes wrong with media, on demand.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(default)]
 pub struct MediaFaults {
     /// Downloads go no faster than so many bytes a second.
     pub bytes_per_second: Option<u64>,

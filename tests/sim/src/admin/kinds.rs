@@ -1,17 +1,10 @@
-//! Messages of every kind, and the files of received ones.
+//! Messages of every kind.
 
-use axum::{
-    Router,
-    body::Body,
-    extract::{Path, State as Extract},
-    http::header,
-    response::{IntoResponse, Response},
-    routing::{get, post},
-};
+use axum::{Router, extract::State as Extract, routing::post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Refusal, answer, parse};
+use super::{Answer, answer, parse};
 use crate::{
     phone::{Kind, Options},
     simulator::Simulator,
@@ -23,7 +16,6 @@ pub fn routes() -> Router<Simulator> {
         .route("/admin/send", post(send))
         .route("/admin/played", post(mark_played))
         .route("/admin/typing", post(typing))
-        .route("/admin/media/{number}/{id}", get(media))
 }
 
 #[derive(Deserialize)]
@@ -79,15 +71,4 @@ struct Typing {
 async fn typing(Extract(sim): Extract<Simulator>, body: String) -> Answer {
     let Typing { from, to, state } = parse(&body)?;
     answer(sim.send_chatstate(&from, &to, &state).map(|()| json!({})))
-}
-
-/// The decrypted file of a message, as the phone has it.
-async fn media(
-    Extract(sim): Extract<Simulator>,
-    Path((number, id)): Path<(String, String)>,
-) -> Result<Response, Refusal> {
-    let (blob, located) = sim.open_media(&number, &id).await.map_err(Refusal)?;
-    let kind = located.mimetype.unwrap_or_else(|| "application/octet-stream".into());
-    let headers = [(header::CONTENT_TYPE, kind), (header::CONTENT_LENGTH, blob.len().to_string())];
-    Ok((headers, Body::from_stream(blob.stream(0, blob.len()))).into_response())
 }

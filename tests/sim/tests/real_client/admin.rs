@@ -69,6 +69,17 @@ async fn the_admin_api_does_a_whole_story() {
     let file = reqwest::get(format!("{}/admin/media/15550002/{id}", sim.http_url())).await.unwrap();
     assert_eq!(file.headers()["content-type"], "image/jpeg");
     assert!(file.bytes().await.unwrap().starts_with(b"\xff\xd8"));
+    // Files expire, and with them a phone's downloads; it has its own.
+    let path = item.message["imageMessage"]["directPath"].as_str().unwrap();
+    for (body, status) in [(json!({ "status": 410, "path": path }), 410), (json!({ "status": 404 }), 404)] {
+        assert_eq!(post(&sim, "media-expire", body).await.0, 200);
+        assert_eq!(reqwest::get(format!("{}{path}", sim.http_url())).await.unwrap().status(), status);
+    }
+    assert_eq!(post(&sim, "media-expire", json!({ "status": 401 })).await.0, 200);
+    assert_eq!(post(&sim, "media-fault", json!({ "refuse": 503 })).await.0, 200);
+    assert_eq!(reqwest::get(format!("{}{path}", sim.http_url())).await.unwrap().status(), 503);
+    assert_eq!(post(&sim, "media-fault", json!({})).await.0, 200);
+    assert_eq!(post(&sim, "media-forget", json!({ "number": "15550002", "id": id })).await.0, 200);
     let react = json!({ "from": "15550002", "to": "15550001", "kind": "reaction", "target": id, "emoji": "+" });
     assert_eq!(post(&sim, "send", react).await.0, 200);
     let played = json!({ "number": "15550002", "chat": "15550001", "ids": [id] });
