@@ -20,6 +20,7 @@ mod pairing;
 mod presence;
 mod process;
 mod profile;
+mod receipts;
 mod registration;
 mod rules;
 mod sessions;
