@@ -125,7 +125,7 @@ async fn deliver(sim: &Simulator) -> Result<(f64, f64)> {
             }
         }
         // The receipts still to come must not fill the socket.
-        while receivers.len() > 0 {
+        while !receivers.is_empty() {
             tokio::select! {
                 node = sender.next() => {
                     let node = node?;

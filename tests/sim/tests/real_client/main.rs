@@ -24,6 +24,7 @@ mod polls;
 mod presence;
 mod process;
 mod profile;
+mod receipts;
 mod registration;
 mod rules;
 mod sessions;
