@@ -4,6 +4,7 @@
 //! trusts the message: every name and address is bounded and cleaned, every target is only a name for the bridge to
 //! look up in the *same* chat, and protocol messages that only our own account may send are nothing at all.
 
+mod about;
 mod answers;
 mod business;
 mod contact;
@@ -12,8 +13,10 @@ mod event;
 mod frame;
 mod invite;
 mod media;
+mod notes;
 mod notices;
 mod open;
+mod order;
 mod pay;
 mod place;
 mod poll;
