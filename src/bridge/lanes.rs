@@ -192,7 +192,11 @@ impl Bridge {
                 }
                 match self.work_on(&lane, &row, shuffles, false).await {
                     Next::Row => {}
-                    Next::Reread => break,
+                    // What stands in front now may be another lane's: nobody wakes this one for it.
+                    Next::Reread => {
+                        was_all = false;
+                        break;
+                    }
                     Next::End => return,
                 }
             }
