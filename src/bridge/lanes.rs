@@ -206,7 +206,11 @@ impl Bridge {
                 }
                 match self.work_on(&lane, &row, Taken { shuffles, counted: false, more: left > 0 || !was_all }).await {
                     Next::Row => {}
-                    Next::Reread => break,
+                    // What stands in front now may be another lane's: nobody wakes this one for it.
+                    Next::Reread => {
+                        was_all = false;
+                        break;
+                    }
                     Next::End => return,
                 }
             }
