@@ -18,11 +18,11 @@ pub mod emoji;
 pub mod geo;
 pub mod incoming;
 pub mod markup;
+mod notice;
 pub mod outgoing;
 mod part;
 pub mod quote;
 pub mod sticker;
-pub mod text;
 pub mod vcard;
 pub mod waveform;
 mod words;
@@ -34,6 +34,7 @@ mod security;
 #[cfg(test)]
 mod wild;
 
+pub use notice::notice;
 pub use part::{MediaKind, MessageName, MxPart, WaMedia, WaReference, WaSource};
 
 /// Why an event can not become a WhatsApp message, in words for the person who sent it.

@@ -50,6 +50,11 @@ impl Derive {
         format!("wan-{}", hex(&self.hash("notice-txn", &[cause.as_bytes(), which.as_bytes()])[..20]))
     }
 
+    /// What makes a merge of two portals the same as another.
+    pub fn merge_dedup(&self, old: PortalId, new: PortalId) -> String {
+        format!("k{}", hex(&self.hash("merge", &[&old.get().to_be_bytes(), &new.get().to_be_bytes()])[..20]))
+    }
+
     /// Id of the WhatsApp message made out of a Matrix event: `3EB0` and capital hex, the usual shape of a web
     /// client's ids.
     pub fn wa_message(&self, login: &LoginId, event_id: &str, part: i64) -> WaMessageId {

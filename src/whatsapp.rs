@@ -203,6 +203,12 @@ impl Whatsapp {
         self.line(login).and_then(|line| line.intake()).is_some_and(|intake| intake.has_open(number))
     }
 
+    /// Whether anything that reached any login is not stored yet.
+    pub fn has_any_open(&self) -> bool {
+        let lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.values().any(|line| line.intake().is_some_and(|intake| intake.has_open(i64::MAX)))
+    }
+
     /// Whether something of this chat that reached the login before the inbox row of this number is not stored yet: the
     /// library reads a chat's stanzas side by side when it has several ids.
     ///

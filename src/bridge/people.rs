@@ -4,6 +4,7 @@
 //! that are ready spares the look-ups. The picture is fetched on the side: a message never waits for it.
 
 use super::Bridge;
+use super::rooms::room_id;
 use crate::config::NameFacts;
 use crate::ids::{GhostId, LoginId};
 use crate::matrix::error::MatrixError;
@@ -11,6 +12,7 @@ use crate::store::StoreError;
 use crate::store::ghosts::{Ghost, NameRank};
 use crate::verdict::Verdict;
 use ruma::{OwnedUserId, UserId};
+use serde_json::json;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -156,7 +158,10 @@ impl Bridge {
         }
         if !ghost.name_set {
             match self.matrix().set_display_name(user, &ghost.name).await {
-                Ok(()) => self.store().name_was_set(id, &ghost.name).await?,
+                Ok(()) => {
+                    self.rename_chats(id, &ghost.name).await?;
+                    self.store().name_was_set(id, &ghost.name).await?;
+                }
                 Err(error) => match error.verdict() {
                     blocked @ Verdict::Blocked(_) => return Err(Halt::Verdict(blocked)),
                     // Names may be forbidden to change on this homeserver; the message is worth more.
@@ -166,6 +171,21 @@ impl Bridge {
             ghost.name_set = true;
         }
         Ok(ghost)
+    }
+
+    /// Gives the rooms of direct chats with this person their name.
+    async fn rename_chats(&self, id: &GhostId, name: &str) -> Result<(), Halt> {
+        for room in self.store().rooms_of_person(id).await? {
+            let (room, content) = (room_id(&room)?, json!({ "name": name }));
+            let named = self.matrix().send_state(&room, self.matrix().bot(), "m.room.name", "", &content).await;
+            match named.map_err(|error| error.verdict()) {
+                Err(blocked @ Verdict::Blocked(_)) => return Err(Halt::Verdict(blocked)),
+                // A room that is gone is noticed when something is said in it.
+                Err(_) => tracing::debug!(mx.room_id = %room, "a room was not renamed"),
+                Ok(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// The name these facts give, and how good it is; none when they hold no name.

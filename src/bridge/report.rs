@@ -3,6 +3,7 @@
 //! Every notice has a transaction id made from its cause, so that a repeated cause is told once.
 
 use super::Bridge;
+use crate::convert::notice;
 use crate::matrix::error::{MatrixError, Result};
 use crate::store::inbox::{InboxRow, Source};
 use crate::store::logins::LoginState;
@@ -23,11 +24,8 @@ impl Bridge {
         };
         let txn = self.store().derive().notice_txn(&row.dedup, "failure");
         let event: Value = serde_json::from_slice(&row.body).unwrap_or_default();
-        let mut content = json!({
-            "msgtype": "m.notice",
-            "body": format!("⚠ {}{tell}", if row.source == Source::Matrix { "Your message was not bridged. " } else { "" }),
-            "m.mentions": {},
-        });
+        let lost = if row.source == Source::Matrix { "Your message was not bridged. " } else { "" };
+        let mut content = notice(&format!("⚠ {lost}{tell}"));
         if let (Source::Matrix, Some(event_id)) = (row.source, event.get("event_id").and_then(Value::as_str)) {
             content["m.relates_to"] = json!({ "m.in_reply_to": { "event_id": event_id } });
         }
@@ -97,7 +95,8 @@ impl Bridge {
                 "{}: your WhatsApp account +{} is logged out. {reason} Your rooms stay; say `login qr` to link it again.",
                 login.mxid, login.id
             );
-            let content = json!({ "msgtype": "m.notice", "body": body, "m.mentions": { "user_ids": [login.mxid] } });
+            let mut content = notice(&body);
+            content["m.mentions"] = json!({ "user_ids": [login.mxid] });
             match self.matrix().send(&room, self.matrix().bot(), "m.room.message", &txn, &content, None).await {
                 Ok(_) => self.store().owner_was_told(&login).await?,
                 Err(MatrixError::Forbidden { .. } | MatrixError::NotFound) => {

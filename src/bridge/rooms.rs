@@ -104,7 +104,8 @@ impl Bridge {
         let peer = GhostId::new(portal.chat.as_str());
         let ghost = self.ready_ghost(&peer, Facts::default()).await?;
         let name = match portal.kind {
-            PortalKind::Direct => None,
+            // Clients that see the room's alias and no name show the alias.
+            PortalKind::Direct => self.store().find_ghost(&peer).await?.map(|ghost| ghost.name),
             PortalKind::Own => Some("WhatsApp: notes to yourself".to_owned()),
         };
         let owner_id = user_id(&owner.mxid)?;

@@ -200,8 +200,16 @@ impl Matrix {
                 let lane = Lane::read_marks(room, &user);
                 let mark = ReadMark { room_id: room.to_owned(), user_id: user, event_id: event_id.clone(), ts };
                 let body = serde_json::json!(mark).to_string().into_bytes();
-                let arrival =
-                    Arrival { dedup, lane, source: Source::Matrix, login: None, portal: None, kind: RECEIPT, body, seq: None };
+                let arrival = Arrival {
+                    dedup,
+                    lane,
+                    source: Source::Matrix,
+                    login: None,
+                    portal: None,
+                    kind: RECEIPT,
+                    body,
+                    seq: None,
+                };
                 sorted.push(Sorted { arrival, fault: None });
             }
         }

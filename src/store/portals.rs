@@ -2,7 +2,7 @@
 
 use super::logins::{Login, read_login};
 use super::{Named, Result, Store, StoreError, Tx};
-use crate::ids::{ChatId, LoginId, PortalId};
+use crate::ids::{ChatId, GhostId, LoginId, PortalId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -44,16 +44,20 @@ impl PortalKind {
 const FIND_BY_CHAT: &str = "-- portal.find_by_chat
     SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal WHERE chat = $1 AND receiver = $2";
 const FIND_BY_ROOM: &str = "-- portal.find_by_room
-    SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal WHERE room_id = $1";
+    SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal
+    WHERE portal_id = (SELECT CASE WHEN merged_into = 0 THEN portal_id ELSE merged_into END FROM portal WHERE room_id = $1)";
 const FIND_WITH_LOGIN: &str = "-- portal.find_with_login
     SELECT portal_id, chat, receiver, kind, room_id, alias,
            login_id, mxid, device_key, lid, pn, push_name, state, reason, since
-    FROM portal LEFT JOIN login ON login_id = receiver WHERE room_id = $1";
+    FROM portal LEFT JOIN login ON login_id = receiver
+    WHERE portal_id = (SELECT CASE WHEN merged_into = 0 THEN portal_id ELSE merged_into END FROM portal WHERE room_id = $1)";
+const ROOMS_OF: &str = "-- portal.rooms_of
+    SELECT room_id FROM portal WHERE chat = $1 AND kind = 'dm' AND room_id IS NOT NULL";
 const LOAD: &str = "-- portal.load
     SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal WHERE portal_id = $1";
 const PUT: &str = "-- portal.put
-    INSERT INTO portal (portal_id, chat, receiver, kind, room_id, alias, created_at)
-    VALUES ($1, $2, $3, $4, NULL, $5, $6) ON CONFLICT (chat, receiver) DO NOTHING";
+    INSERT INTO portal (portal_id, chat, receiver, kind, room_id, alias, created_at, merged_into)
+    VALUES ($1, $2, $3, $4, NULL, $5, $6, 0) ON CONFLICT (chat, receiver) DO NOTHING";
 const SET_ROOM: &str = "-- portal.set_room
     UPDATE portal SET room_id = $2 WHERE portal_id = $1";
 const CLEAR_ROOM: &str = "-- portal.clear_room
@@ -113,7 +117,7 @@ impl Store {
             .ok_or(StoreError::Corrupt { table: "portal", why: "a row refers to a portal that is gone".into() })
     }
 
-    /// The portal behind a room.
+    /// The portal behind a room; behind one that was left for another by a merge, that other's.
     ///
     /// # Errors
     /// When the database fails.
@@ -123,7 +127,7 @@ impl Store {
         row.as_ref().map(read_portal).transpose()
     }
 
-    /// The portal behind a room, and the login it belongs to when that is known.
+    /// As [`Store::find_portal_by_room`], and the login it belongs to when that is known.
     ///
     /// # Errors
     /// When the database fails.
@@ -135,12 +139,22 @@ impl Store {
         Ok(Some((read_portal(&row)?, login)))
     }
 
+    /// The rooms of direct chats with a person, one per login.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn rooms_of_person(&self, person: &GhostId) -> Result<Vec<String>> {
+        let rows = sqlx::query(ROOMS_OF).bind(person.as_str()).fetch_all(self.pool()).await;
+        let rows = rows.named("portal.rooms_of")?;
+        rows.iter().map(|row| row.try_get("room_id").named("portal.rooms_of")).collect()
+    }
+
     /// Records a portal's room.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn set_portal_room(&self, id: PortalId, room: &str) -> Result<()> {
-        sqlx::query(SET_ROOM).bind(id.get()).bind(room).execute(self.pool()).await.named("portal.set_room").map(drop)
+        self.write("portal.set_room", sqlx::query(SET_ROOM).bind(id.get()).bind(room)).await.map(drop)
     }
 
     /// Forgets a portal's room and who was in it, when that room can not be used any more; the next message makes
@@ -166,8 +180,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn set_membership(&self, id: PortalId, mxid: &str, membership: &str) -> Result<()> {
-        let done = sqlx::query(MEMBER_PUT).bind(id.get()).bind(mxid).bind(membership).execute(self.pool()).await;
-        done.named("portal_member.put").map(drop)
+        let write = sqlx::query(MEMBER_PUT).bind(id.get()).bind(mxid).bind(membership);
+        self.write("portal_member.put", write).await.map(drop)
     }
 
     /// How far somebody got into a portal's room.

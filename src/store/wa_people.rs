@@ -4,6 +4,7 @@
 //! line. The newest pair wins; a pair from a stale source (the library dates it 0) replaces none.
 
 use super::Named;
+use super::inbox::ring_all;
 use super::wa_backend::{LineBackend, column, json_error, last_of_each, store_error};
 use super::wa_rows::{Rows, Statement, key_text};
 use crate::ids::GhostId;
@@ -197,10 +198,13 @@ impl LineBackend {
             learnt.extend(read.named("wa.put_alias").map_err(store_error)?);
         }
         // With the pairs, not after them: nobody may ever find a person under both ids.
+        let mut lanes = Vec::new();
         for (pn, lid) in learnt {
-            self.store.join_ids_in(&mut tx, &pn, &lid).await.map_err(store_error)?;
+            lanes.extend(self.store.join_ids_in(&mut tx, &pn, &lid).await.map_err(store_error)?);
         }
-        tx.commit().await.map_err(store_error)
+        tx.commit().await.map_err(store_error)?;
+        ring_all(&self.store, lanes);
+        Ok(())
     }
 
     pub(super) async fn find_lid(&self, lid: &str) -> Result<Option<LidPnMappingEntry>> {

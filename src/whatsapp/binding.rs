@@ -10,6 +10,7 @@ use super::line::{Ending, Line, Link};
 use super::linking::LinkStep;
 use crate::ids::LoginId;
 use crate::store::StoreError;
+use crate::store::inbox::ring_all;
 use crate::store::logins::Own;
 use std::sync::Arc;
 use whatsapp_rust::prelude::Client;
@@ -70,14 +71,16 @@ impl Line {
             return Ok(false);
         }
         store.bind_device(&mut tx, self.device(), login).await?;
+        let mut lanes = Vec::new();
         if let Some(lid) = known_lid {
             store.put_alias_in(&mut tx, &pn, lid).await?;
-            store.join_ids_in(&mut tx, &pn, lid).await?;
+            lanes = store.join_ids_in(&mut tx, &pn, lid).await?;
         }
         if let Some(old) = &old {
             store.delete_device_in(&mut tx, &old.device).await?;
         }
         tx.commit().await?;
+        ring_all(store, lanes);
         if let Some(old) = &old {
             // Another device with keys of its own: it may outlive the commit, and its end is not the login's any more.
             setup.retire(login, &old.device).await;

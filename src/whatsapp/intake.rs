@@ -9,7 +9,7 @@
 
 use super::order::Order;
 use crate::convert::arrival::{About, WaArrival};
-use crate::convert::text::is_silent;
+use crate::convert::incoming::is_silent;
 use crate::ids::{ChatId, GhostId, Lane, LoginId, PortalId, WaMessageId};
 use crate::store::inbox::{Arrival, Source, ring_all};
 use crate::store::portals::PortalKind;
@@ -54,6 +54,8 @@ pub struct ReceiptRow {
 struct Batch {
     tx: Tx,
     learnt: Vec<(GhostId, GhostId)>,
+    /// Lanes that got rows besides the batch's own.
+    lanes: Vec<Lane>,
 }
 
 /// One line's way into the inbox.
@@ -66,6 +68,8 @@ pub struct Intake {
     portals: Mutex<HashMap<ChatId, PortalId>>,
     aliases: Mutex<HashMap<GhostId, GhostId>>,
     order: Order,
+    /// What was asked of the phone, by message id: it answers by number, whatever the stanza said.
+    asked: Mutex<HashMap<String, Arc<MessageInfo>>>,
     /// The highest number stored so far.
     newest: AtomicI64,
 }
@@ -81,6 +85,7 @@ impl Intake {
             portals: Mutex::default(),
             aliases: Mutex::default(),
             order: Order::default(),
+            asked: Mutex::default(),
             newest: AtomicI64::new(0),
         })
     }
@@ -146,7 +151,14 @@ impl Intake {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn keep_place(&self, info: &MessageInfo) -> Result<()> {
+    pub async fn keep_place(&self, info: &Arc<MessageInfo>) -> Result<()> {
+        {
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            if asked.len() >= MEMORY {
+                asked.clear();
+            }
+            asked.insert(info.id.clone(), info.clone());
+        }
         let Some(login) = self.login.borrow().clone() else { return Ok(()) };
         if is_bridged(&info.source.chat) {
             let mut batch = self.begin("intake.keep_place").await?;
@@ -168,7 +180,20 @@ impl Intake {
     /// When the database fails.
     pub async fn store_outside_hook(&self, batch: &[InboundMessage]) -> Result<()> {
         let Some(login) = self.login.borrow().clone() else { return Ok(()) };
-        self.store_batch(&login, batch).await
+        let batch: Vec<InboundMessage> = batch.iter().map(|inbound| self.as_asked(inbound)).collect();
+        self.store_batch(&login, &batch).await
+    }
+
+    /// A message from the phone, said by whom and where its stanza named them: one message is never two.
+    fn as_asked(&self, inbound: &InboundMessage) -> InboundMessage {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).get(&inbound.info.id).cloned();
+        let mut inbound = inbound.clone();
+        if let Some(asked) = asked.filter(|asked| asked.source.is_from_me == inbound.info.source.is_from_me) {
+            let mut info = (*inbound.info).clone();
+            info.source = asked.source.clone();
+            inbound.info = Arc::new(info);
+        }
+        inbound
     }
 
     /// Whether a message the library has no copy of was ever stored here.
@@ -330,7 +355,7 @@ impl Intake {
         let known = self.aliases.lock().unwrap_or_else(PoisonError::into_inner).get(&pn) == Some(&lid);
         if !known {
             if self.store.put_alias_in(&mut batch.tx, &pn, &lid).await? {
-                self.store.join_ids_in(&mut batch.tx, &pn, &lid).await?;
+                batch.lanes.extend(self.store.join_ids_in(&mut batch.tx, &pn, &lid).await?);
             }
             batch.learnt.push((pn, lid));
         }
@@ -338,11 +363,12 @@ impl Intake {
     }
 
     async fn begin(&self, what: &'static str) -> Result<Batch> {
-        Ok(Batch { tx: self.store.begin_line(what).await?, learnt: Vec::new() })
+        Ok(Batch { tx: self.store.begin_line(what).await?, learnt: Vec::new(), lanes: Vec::new() })
     }
 
     async fn commit(&self, batch: Batch) -> Result<()> {
         batch.tx.commit().await?;
+        ring_all(&self.store, batch.lanes);
         let mut aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
         if aliases.len() >= MEMORY {
             aliases.clear();

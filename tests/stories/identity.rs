@@ -12,6 +12,7 @@ matrix_bed::stories! {
         a_contact_moves_to_its_lid
         the_own_account_moves_to_its_lid
         both_move_to_their_lids_while_the_bridge_is_down
+        two_rooms_turn_out_to_be_one_chat
     }
     own {
         a_contact_moves_to_its_lid_while_messages_wait
@@ -115,6 +116,38 @@ async fn a_contact_moves_to_its_lid_while_messages_wait(world: &mut World) -> Re
     let first = chat.wait_in_room("by number, homeserver down 0").await?;
     ensure!(talk(&chat, "homeserver up").await? == first.sender, "one ghost");
     go_on(world, &chat, &first.sender).await
+}
+
+async fn two_rooms_turn_out_to_be_one_chat(world: &mut World) -> Result<()> {
+    let (known, _) = begin(world).await?;
+    let dave = world.phones.create_account_by_number("dave")?;
+    let network = world.phones.simulator().clone();
+    network.set_addressing(&dave.number, Addressing::PnAlone)?;
+    let old = world.chat(known.person(), known.login(), &dave);
+    old.begin("by number alone").await?;
+    network.set_addressing(&dave.number, Addressing::LidAlone)?;
+    network.set_addressing(&known.login().number, Addressing::Lid)?;
+    let new = world.chat(known.person(), known.login(), &dave);
+    new.begin("by LID alone").await?;
+    let (old_room, new_room) = (old.room()?, new.room()?);
+    ensure!(old_room != new_room, "one room already: this story proves nothing");
+    network.set_addressing(&dave.number, Addressing::Lid)?;
+    new.begin("by both").await?;
+    wait::until("the old room names the new one", wait::STEP, || async {
+        let tombstone = old.person().find_state(&old_room, "m.room.tombstone", "").await?;
+        Ok(tombstone.filter(|tombstone| tombstone["replacement_room"] == new_room.as_str()))
+    })
+    .await?;
+    world.bridge.wait_idle().await?;
+    let notices = old.person().events(&old_room).into_iter().filter(|event| event.is_message("m.notice")).count();
+    ensure!(notices == 1, "the old room is told once: {notices}");
+    for (chat, text) in [(&old, "written in the room that was left"), (&new, "written in the one that stays")] {
+        chat.person_says(text).await?;
+        chat.wait_at_contact(text).await?;
+    }
+    world.bridge.restart().await?;
+    new.begin("after a start").await?;
+    Ok(())
 }
 
 async fn wait_waiting(world: &World, rows: u64) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Plain text in direct chats: both ways, from the own phone, and who has read it.
 
 use anyhow::{Result, ensure};
+use matrix_bed::chat::Chat;
 use matrix_bed::wait;
 use matrix_bed::world::World;
 
@@ -31,11 +32,17 @@ async fn text_crosses_both_ways(world: &mut World) -> Result<()> {
     let member = chat.person().find_state(&room, "m.room.member", &event.sender).await?.unwrap_or_default();
     let name = member["displayname"].as_str().unwrap_or_default().to_owned();
     ensure!(name.contains("bob"), "the ghost is called {name:?}");
+    ensure!(room_name(&chat, &room).await? == name, "the room has the contact's name");
     // And the room says what it is (MSC2346).
     let state = chat.person().client().get(&["_matrix", "client", "v3", "rooms", &room, "state"]).await?;
     let kinds: Vec<&str> = state.as_array().into_iter().flatten().filter_map(|e| e["type"].as_str()).collect();
     ensure!(kinds.contains(&"m.bridge") || kinds.contains(&"uk.half-shot.bridge"), "no bridge state: {kinds:?}");
     Ok(())
+}
+
+async fn room_name(chat: &Chat, room: &str) -> Result<String> {
+    let state = chat.person().find_state(room, "m.room.name", "").await?.unwrap_or_default();
+    Ok(state["name"].as_str().unwrap_or_default().to_owned())
 }
 
 async fn the_own_phones_messages_appear_too(world: &mut World) -> Result<()> {
@@ -44,6 +51,18 @@ async fn the_own_phones_messages_appear_too(world: &mut World) -> Result<()> {
     chat.wait_in_room("typed on my phone").await?;
     chat.begin("answered").await?;
     chat.person_says("typed in Matrix").await?;
+    // Somebody who has not told a name yet: the room takes theirs when they do.
+    let carol = world.phones.create_account("carol")?;
+    let chat = world.chat(chat.person(), chat.login(), &carol);
+    chat.own_phone_says("hello carol").await?;
+    chat.wait_in_room("hello carol").await?;
+    let room = chat.room()?;
+    let before = room_name(&chat, &room).await?;
+    ensure!(!before.contains("carol"), "nobody has told a name yet: {before:?}");
+    let answered = chat.begin("hello alice").await?;
+    let member = chat.person().find_state(&room, "m.room.member", &answered.sender).await?.unwrap_or_default();
+    let after = room_name(&chat, &room).await?;
+    ensure!(after.contains("carol") && member["displayname"] == after.as_str(), "{before:?}, then {after:?}: {member}");
     Ok(())
 }
 

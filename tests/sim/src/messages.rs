@@ -1,15 +1,17 @@
 //! `<message>`: from one device to each device it is encrypted for.
 
-use wacore_binary::{Jid, Node, Server, builder::NodeBuilder};
+use wacore_binary::{Jid, JidExt as _, Node, Server, builder::NodeBuilder};
 
 use crate::{
     account::Addressing,
     faults::{FaultKind, Intake},
+    groups,
     ids::{Address, ConnId, Number},
-    phone,
+    newsletters, phone,
     queue::{Class, corrupt},
     stanza::{attr, attr_or_empty, children, copy_attrs, jid, unix_now},
     state::State,
+    status, tokens,
 };
 
 /// Handles a message of a linked device.
@@ -30,17 +32,50 @@ pub fn handle(state: &mut State, conn: ConnId, sender: &Address, node: &Node) {
         let nack = ack(node, &to).attr("error", code).build();
         return send_ack(state, conn, sender, nack);
     }
-    if !matches!(to.server, Server::Pn | Server::Lid) {
-        state.record_unknown(node);
-        let nack = ack(node, &to).attr("error", 404).build();
+    if to.server == Server::Newsletter {
+        let ack = match newsletters::take_message(state, sender, &to, node) {
+            Ok(server_id) => ack(node, &to).attr("server_id", server_id),
+            Err(refusal) => ack(node, &to).attr("error", refusal.0),
+        };
+        if !matches!(intake, Intake::Cut | Intake::NoAck) {
+            send_ack(state, conn, sender, ack.build());
+        }
+        if matches!(intake, Intake::Cut | Intake::CutAfterAck) {
+            state.cut(&sender.number);
+        }
+        return;
+    }
+    if let Some(code) = refuse(state, sender, &to, node) {
+        let nack = ack(node, &to).attr("error", code).build();
+        return send_ack(state, conn, sender, nack);
+    }
+    if !tokens::accepts(state, &sender.number, &to, node) {
+        let nack = ack(node, &to).attr("error", tokens::UNTRUSTED).build();
         return send_ack(state, conn, sender, nack);
     }
     if !matches!(intake, Intake::Cut | Intake::NoAck) {
-        send_ack(state, conn, sender, ack(node, &to).build());
+        let ack = match groups::other_hash(state, &to, node) {
+            Some(hash) => ack(node, &to).attr("phash", hash),
+            None => ack(node, &to),
+        };
+        send_ack(state, conn, sender, ack.build());
     }
     route(state, sender, node);
     if matches!(intake, Intake::Cut | Intake::CutAfterAck) {
         state.cut(&sender.number);
+    }
+}
+
+/// The code a message is refused with, if it is.
+fn refuse(state: &mut State, sender: &Address, to: &Jid, node: &Node) -> Option<u16> {
+    match to.server {
+        Server::Pn | Server::Lid => None,
+        Server::Group => groups::refuse(state, sender, to),
+        Server::Broadcast if status::understood(to, node) => None,
+        _ => {
+            state.record_unknown(node);
+            Some(404)
+        }
     }
 }
 
@@ -82,6 +117,11 @@ pub fn release(state: &mut State, number: &Number) {
 
 /// Delivers each copy of a message, by clients and phones alike.
 pub fn route(state: &mut State, sender: &Address, node: &Node) {
+    match jid(node, "to") {
+        Some(to) if to.is_group() => return groups::route(state, sender, node),
+        Some(to) if to.server == Server::Broadcast => return status::route(state, sender, &to, node),
+        _ => {}
+    }
     match node.get_optional_child("participants") {
         Some(list) => {
             for target in list.get_children_by_tag("to") {
@@ -106,9 +146,17 @@ fn deliver_copy(state: &mut State, sender: &Address, node: &Node, device: &Jid, 
     let Some(target) = state.resolve_device(device) else {
         return tracing::debug!("{device} does not exist");
     };
-    let Some(mut copy) = build_copy(state, sender, node, device, &target, encs) else {
+    // The sender is not told that it is blocked. Groups have both all the same.
+    if state.accounts.get(&target.number).is_some_and(|account| account.blocked.contains(&sender.number)) {
         return;
-    };
+    }
+    if let Some(copy) = build_copy(state, sender, node, device, &target, encs) {
+        deliver(state, sender, &target, copy);
+    }
+}
+
+/// Hands a finished copy to a phone or queues it for a companion.
+pub fn deliver(state: &mut State, sender: &Address, target: &Address, mut copy: Node) {
     if target.device == 0 {
         let Ok(account) = state.account_mut(&target.number) else {
             return;
@@ -118,7 +166,7 @@ fn deliver_copy(state: &mut State, sender: &Address, node: &Node, device: &Jid, 
         }
         phone::receive(state, &target.number, sender, &copy);
     } else {
-        state.deliver(&target, Class::Message, Some(&sender.number), copy);
+        state.deliver(target, Class::Message, Some(&sender.number), copy);
     }
 }
 
@@ -153,7 +201,9 @@ fn build_copy(
             copy = copy.attr("recipient", chat.to_non_ad());
         }
     } else if family == Server::Lid {
-        copy = copy.attr("sender_pn", account.jid(Server::Pn, 0));
+        if account.addressing != Addressing::LidAlone {
+            copy = copy.attr("sender_pn", account.jid(Server::Pn, 0));
+        }
     } else if account.addressing != Addressing::PnAlone {
         copy = copy.attr("sender_lid", account.jid(Server::Lid, 0));
     }
@@ -163,6 +213,10 @@ fn build_copy(
         "device-identity" => prekey,
         _ => true,
     });
-    let content: Vec<Node> = encs.iter().chain(others).cloned().collect();
+    let mut content: Vec<Node> = encs.iter().chain(others).cloned().collect();
+    if let Some(business) = account.business.as_ref().filter(|_| !own) {
+        copy = copy.attr("verified_level", "unknown");
+        content.push(business.node());
+    }
     Some(copy.children(content).build())
 }

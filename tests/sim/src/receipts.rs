@@ -3,10 +3,12 @@
 use wacore_binary::{Node, Server, builder::NodeBuilder};
 
 use crate::{
+    calls,
     faults::FaultKind,
+    groups,
     history::ReceiptItem,
     ids::{Address, ConnId, Number},
-    phone,
+    media, newsletters, phone,
     queue::Class,
     stanza::{attr, attr_or_empty, children, copy_attrs, jid, unix_now},
     state::State,
@@ -23,10 +25,14 @@ pub fn named_ids(node: &Node) -> Vec<String> {
 
 /// Handles a receipt of a linked device.
 pub fn handle(state: &mut State, conn: ConnId, actor: &Address, node: &Node) {
+    if calls::take_receipt(state, conn, actor, node) {
+        return;
+    }
     let Some(to) = jid(node, "to") else {
         return handle_bare_sender(state, conn, actor, node);
     };
-    let peer = state.resolve(&to);
+    // In groups the author is the participant.
+    let peer = state.resolve(&to).or_else(|| state.resolve(&jid(node, "participant")?));
     if let Some(companion) = state.companion_mut(actor) {
         for id in named_ids(node) {
             companion.queue.settle_messages(&id, peer.as_ref());
@@ -55,6 +61,12 @@ fn handle_bare_sender(state: &mut State, conn: ConnId, actor: &Address, node: &N
 /// Relays a receipt of a client or a phone to those it concerns.
 pub fn route(state: &mut State, actor: &Address, node: &Node) {
     let kind = attr_or_empty(node, "type");
+    if let Some(chat) = jid(node, "to").filter(|to| to.server == Server::Newsletter) {
+        return newsletters::take_receipt(state, actor, &chat, node);
+    }
+    if let Some(chat) = jid(node, "to").filter(|to| matches!(to.server, Server::Group | Server::Broadcast)) {
+        return groups::route_receipt(state, actor, &chat, node);
+    }
     let Some(to) = jid(node, "to").and_then(|to| state.resolve_device(&to)) else {
         return state.record_unknown(node);
     };
@@ -92,6 +104,8 @@ pub fn route(state: &mut State, actor: &Address, node: &Node) {
             let phone = Address::new(&actor.number, 0);
             relay(state, actor, node, &phone, None);
         }
+        // For the own phone, which puts the file up again.
+        "server-error" => media::answer_retry(state, actor, node),
         _ => state.record_unknown(node),
     }
 }

@@ -42,6 +42,11 @@ pub fn bytes(node: &Node) -> Option<Vec<u8>> {
     }
 }
 
+/// The content of a node as text; nothing when it has none or is no UTF-8.
+pub fn content_text(node: &Node) -> Option<String> {
+    String::from_utf8(bytes(node)?).ok()
+}
+
 /// The binary content of the first child named `tag`.
 pub fn child_bytes(node: &Node, tag: &str) -> Option<Vec<u8>> {
     node.get_optional_child(tag).and_then(bytes)

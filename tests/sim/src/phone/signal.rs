@@ -174,6 +174,6 @@ fn key_bytes(key: &PublicKey) -> Result<[u8; 32]> {
 }
 
 /// Runs a future of the protocol library. Over stores in memory it never waits.
-fn now<T>(future: impl Future<Output = T>) -> Result<T> {
+pub fn now<T>(future: impl Future<Output = T>) -> Result<T> {
     future.now_or_never().context("a store in memory waited")
 }

@@ -6,13 +6,16 @@ use anyhow::{Result, bail};
 use wacore_binary::builder::NodeBuilder;
 use waproto::whatsapp::Message;
 
-use super::Simulator;
+use super::{Simulator, newsletters::publish, status::send_to_broadcast};
 use crate::{
+    groups,
     history::{PresenceItem, ReceiptItem},
-    ids::Number,
+    ids::{Address, Number},
+    newsletters,
     phone::{self, Answering, InboxItem},
     presence,
     stanza::empty,
+    state::State,
 };
 
 impl Simulator {
@@ -35,10 +38,7 @@ impl Simulator {
 
     fn send(&self, from: &str, to: &str, message: Message, id: Option<String>) -> Result<String> {
         let from = Number::parse(from)?;
-        self.shared.with(|state| {
-            let to = state.resolve_text(to)?;
-            phone::send(state, &from, &to, message, id)
-        })
+        self.shared.with(|state| send_to(state, &from, to, message, id))
     }
 
     /// What the phone of `number` shows, oldest first; nothing for an unknown
@@ -111,6 +111,9 @@ impl Simulator {
     pub async fn mark_read(&self, number: &str, chat: &str, ids: &[String]) -> Result<()> {
         let number = Number::parse(number)?;
         self.shared.with(|state| {
+            if let Some(group) = groups::named(chat) {
+                return phone::mark_in(state, &number, &group, ids, "read");
+            }
             let chat = state.resolve_text(chat)?;
             phone::mark_read(state, &number, &chat, ids)
         })
@@ -147,9 +150,29 @@ impl Simulator {
             other => bail!("no chat state {other:?}"),
         };
         self.shared.with(|state| {
+            if let Some(group) = groups::named(to) {
+                groups::relay_chatstate(state, &Address::new(&from, 0), &group, &shown);
+                return Ok(());
+            }
             let to = state.resolve_text(to)?;
             presence::send_chatstate(state, &from, &to, &shown);
             Ok(())
         })
     }
+}
+
+/// Sends a message to whatever `to` names: a person, a group, a newsletter, a
+/// broadcast list. Errors when there is no such thing.
+pub fn send_to(state: &mut State, from: &Number, to: &str, message: Message, id: Option<String>) -> Result<String> {
+    if let Some(group) = groups::named(to) {
+        return phone::send_to_group(state, from, &group, message, id);
+    }
+    if let Some(newsletter) = newsletters::named(to) {
+        return publish(state, from, &newsletter, &message, id);
+    }
+    if let Some(sent) = send_to_broadcast(state, from, to, &message, id.as_ref()) {
+        return sent;
+    }
+    let to = state.resolve_text(to)?;
+    phone::send(state, from, &to, message, id)
 }

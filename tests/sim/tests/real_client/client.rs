@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use wacore::{
     net::{HttpClient, HttpRequest, HttpResponse},
-    store::InMemoryBackend,
+    store::{DevicePropsOverride, InMemoryBackend, commands::DeviceCommand},
 };
 use whatsapp_rust::{
-    CacheConfig, TokioRuntime,
+    CacheConfig, NodeBuilder, TokioRuntime,
     prelude::{Client, Event, EventHandler, EventInterest, InboundMessage, Jid, MessageExt as _},
     store::persistence_manager::PersistenceManager,
     transport::TokioWebSocketTransportFactory,
@@ -80,7 +80,13 @@ pub async fn start_simulator() -> Simulator {
 impl TestClient {
     /// Starts a client on a store, new or used before.
     pub async fn start(sim: &Simulator, backend: Arc<InMemoryBackend>) -> Self {
+        Self::start_as(sim, backend, DevicePropsOverride::new()).await
+    }
+
+    /// Starts a client that says this of itself when it is paired.
+    async fn start_as(sim: &Simulator, backend: Arc<InMemoryBackend>, props: DevicePropsOverride) -> Self {
         let manager = PersistenceManager::new(backend.clone()).await.unwrap();
+        manager.process_command(DeviceCommand::SetDeviceProps(props)).await;
         let http = MediaHttp { base: sim.http_url(), http: reqwest::Client::new() };
         let build = Client::builder()
             .with_runtime(TokioRuntime)
@@ -106,7 +112,12 @@ impl TestClient {
 
     /// A new client, paired by QR and connected. Returns its device, too.
     pub async fn pair(sim: &Simulator, number: &str) -> (Self, u16) {
-        let mut client = Self::start(sim, Arc::new(InMemoryBackend::new())).await;
+        Self::pair_as(sim, number, DevicePropsOverride::new()).await
+    }
+
+    /// As [`TestClient::pair`], with what the client says of itself.
+    pub async fn pair_as(sim: &Simulator, number: &str, props: DevicePropsOverride) -> (Self, u16) {
+        let mut client = Self::start_as(sim, Arc::new(InMemoryBackend::new()), props).await;
         let qr = client.qr().await;
         let device = sim.scan(number, &qr).await.unwrap();
         client.connected().await;
@@ -139,6 +150,14 @@ impl TestClient {
             }
             self.seen.push(event);
         }
+    }
+
+    /// An event that came already and that nobody asked for.
+    pub fn take_seen(&mut self) -> Option<Arc<Event>> {
+        while let Ok(event) = self.events.try_recv() {
+            self.seen.push(event);
+        }
+        if self.seen.is_empty() { None } else { Some(self.seen.remove(0)) }
     }
 
     pub async fn qr(&mut self) -> String {
@@ -178,6 +197,21 @@ impl TestClient {
     /// Sends a text and returns its id.
     pub async fn send(&self, to: &Jid, text: &str) -> String {
         self.client.send_text(to.clone(), text).await.unwrap().message_id
+    }
+
+    /// Sends a message the library would not send any more; its content is
+    /// nothing anybody could read.
+    pub async fn force_send(&self, to: &Jid) -> String {
+        let id = self.client.generate_message_id();
+        let enc = NodeBuilder::new("enc").attr("v", "2").attr("type", "skmsg").bytes(vec![0x33; 32]).build();
+        let node = NodeBuilder::new("message")
+            .attr("to", to)
+            .attr("id", id.as_str())
+            .attr("type", "text")
+            .children([enc])
+            .build();
+        self.client.send_node(node).await.unwrap();
+        id
     }
 
     /// Waits for the server's ack of a message; its error code, if it was

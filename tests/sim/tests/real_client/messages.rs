@@ -29,7 +29,7 @@ async fn talk_both_ways(addressing: Addressing) {
     assert_eq!(got.info.push_name, "Bob");
     assert!(!got.info.source.is_from_me);
     let known_as = match addressing {
-        Addressing::Lid => got.info.source.sender_alt.clone().unwrap(),
+        Addressing::Lid | Addressing::LidAlone => got.info.source.sender_alt.clone().unwrap(),
         Addressing::Pn | Addressing::PnAlone => got.info.source.sender.clone(),
     };
     assert_eq!(known_as.user, BOB);
