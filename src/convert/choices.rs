@@ -1,6 +1,6 @@
 //! Buttons, lists and invitations, pressed by answering with a number.
 //!
-//! The text of such a message shows its choices numbered ([`hint`]); the bridge keeps [`choices`] with the message,
+//! The text of such a message shows its choices numbered (`hint`); the bridge keeps [`choices`] with the message,
 //! finds with [`pick`] what an answer means, and sends [`answer`]. Shapes of the answers: as the phone app and the
 //! web client of 2026 send them; a service only reads the id.
 

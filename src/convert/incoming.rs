@@ -219,3 +219,6 @@ fn sealed(payload: Option<&Vec<u8>>, iv: Option<&Vec<u8>>) -> Option<Sealed> {
     let fits = iv.len() == 12 && (16..=1 << 20).contains(&payload.len());
     fits.then(|| Sealed { payload: payload.clone(), iv: iv.clone() })
 }
+
+#[cfg(test)]
+mod tests;

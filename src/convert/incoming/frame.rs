@@ -69,7 +69,8 @@ impl<'a> Frame<'a> {
 
     /// A WhatsApp text as an event shows it.
     pub fn body(&self, text: &str) -> Body {
-        let text = words::clean(text);
+        // HTML knows one kind of line break.
+        let text = words::clean(text).replace("\r\n", "\n").replace('\r', "\n");
         let blocks = read(&text, &self.names);
         let mut people = Vec::new();
         for id in crate::convert::markup::people(&blocks) {
