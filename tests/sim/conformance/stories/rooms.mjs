@@ -22,7 +22,7 @@ async function refused (code, promise) {
 
 const members = async (sim, group) => (await sim.admin(`groups/${group}`)).members.map(m => m.number)
 
-export async function groups ({ sim, alice, bob, addressing, numbers: { ALICE, BOB, CAROL } }) {
+export async function talk ({ sim, alice, bob, addressing, numbers: { ALICE, BOB, CAROL } }) {
   const heard = listen(bob)
   const made = await item('makes a group', () => alice.socket.groupCreate('Friends', [pn(BOB), pn(CAROL)]))
   const group = made.id
