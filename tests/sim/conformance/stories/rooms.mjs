@@ -39,8 +39,8 @@ export async function talk ({ sim, alice, bob, addressing, numbers: { ALICE, BOB
   await sim.admin('send', { from: CAROL, to: group, text: 'a phone to the group' })
   await step('reads what a phone wrote to a group', () =>
     alice.text('a phone to the group') && bob.text('a phone to the group'))
-  const back = await bob.socket.sendMessage(group, { text: 'and back' })
-  const got = await step('reads the answer', () => alice.text('and back'))
+  const back = await bob.socket.sendMessage(group, { text: 'and back to the group' })
+  const got = await step('reads the answer', () => alice.text('and back to the group'))
   await alice.socket.readMessages([got.key])
   await step('reads in a group: the author hears of it', () => sim.receipt(BOB, 'read', back.key.id))
 
