@@ -12,9 +12,11 @@ import { item, same, tally } from './report.mjs'
 import { Sim } from './sim.mjs'
 import { appState, presence } from './stories/account.mjs'
 import { groups } from './stories/groups.mjs'
+import { history, past } from './stories/history.mjs'
 import { media } from './stories/media.mjs'
 import { withBot, withCompanion, withPhone } from './stories/messages.mjs'
 import { polls } from './stories/polls.mjs'
+import * as rooms from './stories/rooms.mjs'
 import { cut, retries, unlink } from './stories/trouble.mjs'
 
 const [, , address, addressing] = process.argv
@@ -23,11 +25,16 @@ const folder = mkdtempSync(join(tmpdir(), 'whatsapp-sim-baileys-'))
 const sim = new Sim(address)
 
 async function play () {
+  await past(sim, numbers.ALICE)
   const alice = await item('pairs by QR', () => Companion.byQr(sim, folder, numbers.ALICE))
   const bob = await item('pairs by code', () => Companion.byCode(sim, folder, numbers.BOB))
   if (!alice || !bob) return
   const stage = { sim, alice, bob, addressing, numbers }
-  const stories = [withPhone, withCompanion, withBot, media, polls, groups, appState, presence, retries, cut, unlink]
+  const stories = [
+    history, withPhone, withCompanion, withBot, media, polls, groups,
+    rooms.talk, rooms.administration, rooms.broadcasts, rooms.calls, rooms.newsletters,
+    appState, presence, retries, cut, unlink
+  ]
   for (const story of stories) {
     // Its items report themselves; this is for what happens between them.
     await story(stage).catch(error => item(story.name, () => { throw error }))

@@ -48,6 +48,8 @@ pub struct MediaFaults {
     pub bytes_per_second: Option<u64>,
     /// Downloads end after so many bytes, as if that were all.
     pub truncate_at: Option<u64>,
+    /// The two above end after so many downloads; never when absent.
+    pub downloads: Option<u32>,
     /// All downloads and uploads get this status.
     pub refuse: Option<u16>,
     /// The next uploads are broken off with a 503 after so many bytes, one
@@ -127,6 +129,18 @@ impl MediaStore {
     pub fn expire_auth(&mut self, status: u16) {
         self.auth_round += 1;
         self.auth_refusal = status;
+    }
+
+    /// What goes wrong with a download now; counts it.
+    fn take_download_faults(&mut self) -> MediaFaults {
+        let now = self.faults.clone();
+        if let Some(left) = &mut self.faults.downloads {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                (self.faults.bytes_per_second, self.faults.truncate_at, self.faults.downloads) = (None, None, None);
+            }
+        }
+        now
     }
 
     /// The status for a request with this query, if it is to be refused.

@@ -22,7 +22,7 @@ async function refused (code, promise) {
 
 const members = async (sim, group) => (await sim.admin(`groups/${group}`)).members.map(m => m.number)
 
-export async function groups ({ sim, alice, bob, addressing, numbers: { ALICE, BOB, CAROL } }) {
+export async function talk ({ sim, alice, bob, addressing, numbers: { ALICE, BOB, CAROL } }) {
   const heard = listen(bob)
   const made = await item('makes a group', () => alice.socket.groupCreate('Friends', [pn(BOB), pn(CAROL)]))
   const group = made.id
@@ -39,8 +39,8 @@ export async function groups ({ sim, alice, bob, addressing, numbers: { ALICE, B
   await sim.admin('send', { from: CAROL, to: group, text: 'a phone to the group' })
   await step('reads what a phone wrote to a group', () =>
     alice.text('a phone to the group') && bob.text('a phone to the group'))
-  const back = await bob.socket.sendMessage(group, { text: 'and back' })
-  const got = await step('reads the answer', () => alice.text('and back'))
+  const back = await bob.socket.sendMessage(group, { text: 'and back to the group' })
+  const got = await step('reads the answer', () => alice.text('and back to the group'))
   await alice.socket.readMessages([got.key])
   await step('reads in a group: the author hears of it', () => sim.receipt(BOB, 'read', back.key.id))
 

@@ -218,8 +218,6 @@ pub struct Groups {
     /// Codes that worked once.
     revoked: HashSet<String>,
     made: u64,
-    /// Accounts that let nobody add them.
-    pub closed_accounts: HashSet<Number>,
 }
 
 impl Groups {

@@ -253,7 +253,7 @@ pub fn admit(state: &State, group: &mut Group, actor: &Address, number: Option<&
     if left > 1 {
         return Admission::Refused(408, None);
     }
-    if state.groups.closed_accounts.contains(number) {
+    if state.accounts.get(number).is_some_and(|account| !account.shows("groupadd", &actor.number)) {
         let invite = PersonalInvite { code: new_code(), expiration: now + INVITE_TIME, by: actor.number.clone() };
         group.personal_invites.insert(number.clone(), invite.clone());
         return Admission::Refused(403, Some(invite));

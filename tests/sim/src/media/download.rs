@@ -25,18 +25,16 @@ pub async fn handle(Extract(shared): Extract<Arc<Shared>>, uri: Uri, headers: He
     })
 }
 
-fn answer(state: &State, uri: &Uri, range: Option<&str>) -> Response {
-    let store = &state.media;
+fn answer(state: &mut State, uri: &Uri, range: Option<&str>) -> Response {
+    let store = &mut state.media;
     let status = |code: u16| StatusCode::from_u16(code).unwrap_or(StatusCode::NOT_FOUND).into_response();
     if let Some(code) = store.refusal(&Query::parse(uri.query())) {
         return status(code);
     }
-    match store.files.get(uri.path()) {
+    match store.files.get(uri.path()).map(|entry| entry.gone.ok_or(entry.blob.clone())) {
         None => status(404),
-        Some(entry) => match entry.gone {
-            Some(code) => status(code),
-            None => serve(&entry.blob, range, &store.faults),
-        },
+        Some(Ok(code)) => status(code),
+        Some(Err(blob)) => serve(&blob, range, &store.take_download_faults()),
     }
 }
 

@@ -200,18 +200,9 @@ impl Simulator {
     }
 
     /// Whether `number` lets anybody add it to groups; if not, they get an
-    /// invite for it instead.
+    /// invite for it instead. The privacy setting `groupadd`, all or none.
     pub fn set_group_adds(&self, number: &str, allowed: bool) -> Result<()> {
-        let number = Number::parse(number)?;
-        self.shared.with(|state| {
-            state.account(&number)?;
-            if allowed {
-                state.groups.closed_accounts.remove(&number);
-            } else {
-                state.groups.closed_accounts.insert(number.clone());
-            }
-            Ok(())
-        })
+        self.set_privacy(number, "groupadd", if allowed { "all" } else { "none" })
     }
 
     /// A group as the server knows it; nothing when there is none.

@@ -14,6 +14,11 @@ impl Simulator {
         self.shared.with(|state| state.media.faults = faults);
     }
 
+    /// Changes what goes wrong with media, and leaves the rest as it is.
+    pub fn change_media_faults(&self, change: impl FnOnce(&mut MediaFaults)) {
+        self.shared.with(|state| change(&mut state.media.faults));
+    }
+
     /// Withdraws the media credentials handed out so far: requests with them
     /// get `status` (401 or 403) until the client asks for new ones.
     pub fn expire_media_auth(&self, status: u16) {

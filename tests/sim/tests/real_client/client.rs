@@ -18,7 +18,8 @@ use whatsapp_rust::{
 use whatsapp_sim::Simulator;
 
 /// How long any step of a test may take.
-pub const STEP: Duration = Duration::from_secs(30);
+/// Long: machines are busy, and only a failure waits for it.
+pub const STEP: Duration = Duration::from_secs(90);
 
 struct Sink(mpsc::UnboundedSender<Arc<Event>>);
 

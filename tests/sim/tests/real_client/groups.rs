@@ -142,11 +142,22 @@ async fn people_come_and_go_each_with_a_result() {
     let results = groups.add_participants(&group, &people).await.unwrap();
     let codes: Vec<Option<&str>> = results.iter().map(|one| one.error.as_deref()).collect();
     assert_eq!(codes, [Some("409"), None, Some("403"), Some("404")]);
-    let invite = results[2].add_request.clone().unwrap();
+    assert!(results[2].add_request.is_some());
     let update = told(&mut carol, &group, "add").await;
     assert!(matches!(&update.action, Action::Add { participants, .. } if participants.len() == 1));
     told(&mut bob, &group, "add").await;
     assert_eq!(numbers(&sim, &group), [ALICE, BOB, CAROL]);
+
+    // Whom an account lets add it is a setting of its privacy, too.
+    sim.set_privacy(DAVE, "groupadd", "contacts").unwrap();
+    let stranger = groups.add_participants(&group, &[pn(DAVE)]).await.unwrap();
+    assert_eq!(stranger[0].error.as_deref(), Some("403"));
+    let invite = stranger[0].add_request.clone().unwrap();
+    sim.save_contact(DAVE, BOB, "Bob").unwrap();
+    let of_contact = sim.create_group(BOB, "Of a contact", &[DAVE]).unwrap();
+    assert_eq!(numbers(&sim, &of_contact.parse().unwrap()), [BOB, DAVE]);
+    sim.leave_group(BOB, &of_contact).unwrap();
+    sim.set_privacy(DAVE, "groupadd", "none").unwrap();
 
     // A new group is without those who cannot be added.
     let second = create(&alice, "Second", &[CAROL, DAVE]).await.id;
