@@ -1,5 +1,13 @@
 //! Pure conversion between WhatsApp messages and Matrix events: no I/O, no clock, no randomness.
 //!
+//! - [`incoming`] reads a WhatsApp message: what it wants done and the events that show it.
+//! - [`outgoing`] plans what an event wants to be, and builds the message once the bridge has found what it names.
+//! - [`quote`] keeps small copies of messages for answers, [`choices`] what can be pressed in them, [`edit`] makes
+//!   Matrix edits, [`arrival`] is the stored form of what arrives.
+//! - [`markup`], [`emoji`], [`geo`], [`vcard`], [`waveform`] and [`sticker`] know one form each.
+//!
+//! What is written here is shown by `tests/golden`, one folder per case and kind.
+//!
 //! Deterministic on purpose: a retry after a kill converts again and must come to the same parts, or the fixed
 //! names of [`crate::derive`] would name something else.
 

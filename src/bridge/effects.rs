@@ -129,10 +129,8 @@ impl Bridge {
     }
 
     async fn say_parts(&self, scene: &Scene<'_>, message: &wa::Message, parts: Vec<MxPart>) -> Result<(), Halt> {
-        let facts = Facts {
-            push_name: &scene.arrival.push_name,
-            business_name: scene.arrival.business_name.as_deref(),
-        };
+        let facts =
+            Facts { push_name: &scene.arrival.push_name, business_name: scene.arrival.business_name.as_deref() };
         let user = self.ready_ghost(scene.sender, facts).await?;
         let known = self.ready_room(scene.portal, scene.login).await?;
         let copy = quote::compact(message);
@@ -292,7 +290,8 @@ impl Bridge {
         let facts = Facts { push_name: &scene.arrival.push_name, business_name: None };
         let user = self.ready_ghost(scene.sender, facts).await?;
         let mut reaction = Reaction { key, emoji, ts: ts_ms, event_id: None, mx_sender: user.to_string() };
-        let is_the_same = before.as_ref().is_some_and(|before| before.emoji == reaction.emoji && before.event_id.is_some());
+        let is_the_same =
+            before.as_ref().is_some_and(|before| before.emoji == reaction.emoji && before.event_id.is_some());
         if reaction.emoji.is_empty() || is_the_same {
             if is_the_same && let Some(before) = before {
                 reaction = Reaction { ts: ts_ms, ..before };

@@ -23,9 +23,7 @@ use serde_json::Value;
 use whatsapp_rust::prelude::wa;
 use whatsapp_rust::waproto::codec::{message_decode, message_to_vec};
 
-/// A message that waited longer is looked up among what was taken back since, milliseconds.
-const WAITED: i64 = 3000;
-/// How far ahead in the lane that look goes, in rows.
+/// How far ahead in its lane a message is looked for among what was taken back, in rows.
 const LOOK_AHEAD: i64 = 64;
 
 /// The parts of an event that decide what it is.
@@ -77,14 +75,14 @@ pub(super) fn never(tell: impl Into<String>, why: impl Into<String>) -> Halt {
 }
 
 impl Bridge {
-    /// Works on one row from Matrix.
+    /// Works on one row from Matrix; `more` says whether others stand behind it in its lane.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn from_matrix(&self, row: &InboxRow) -> Result<Verdict, StoreError> {
+    pub async fn from_matrix(&self, row: &InboxRow, more: bool) -> Result<Verdict, StoreError> {
         fail::fail_point!("from_mx.poison", |_| std::process::abort());
         let worked = match row.kind.as_str() {
-            "event" => self.event(row).await,
+            "event" => self.event(row, more).await,
             "receipt" => self.read_mark(row).await,
             other => Err(never("", format!("unknown kind of row {other}"))),
         };
@@ -94,7 +92,7 @@ impl Bridge {
         }
     }
 
-    async fn event(&self, row: &InboxRow) -> Result<(), Halt> {
+    async fn event(&self, row: &InboxRow, more: bool) -> Result<(), Halt> {
         let event: Event =
             serde_json::from_slice(&row.body).map_err(|_| never("", "a stored event can not be read"))?;
         if self.config().bridge.level_of(&event.sender) == Level::Block {
@@ -104,7 +102,7 @@ impl Bridge {
             return self.membership(row, &event).await;
         }
         match self.store().find_portal_with_login(&event.room_id).await? {
-            Some((portal, login)) => self.said_in_portal(row, &event, &portal, login).await,
+            Some((portal, login)) => self.said_in_portal(row, &event, &portal, login, more).await,
             None => self.said_to_bot(row, &event).await,
         }
     }
@@ -219,6 +217,7 @@ impl Bridge {
         event: &Event,
         portal: &Portal,
         login: Option<Login>,
+        more: bool,
     ) -> Result<(), Halt> {
         if let Some(words) = self.command_words(event, false) {
             return self.command(row, event, words).await;
@@ -240,7 +239,7 @@ impl Bridge {
         // The same secret on every try: votes and encrypted edits of receivers hang on it.
         let secret = self.store().derive().wa_message_secret(&login.id, &wa_id);
         let saying = Saying { row, event, portal, login: &login, secret };
-        if self.is_taken_back(&saying).await? {
+        if more && self.is_taken_back(&saying).await? {
             return self.forget_unsent(&saying, wa_id).await;
         }
         match self.outgoing_of(&saying).await? {
@@ -262,11 +261,10 @@ impl Bridge {
 
     /// Whether a message that had to wait was taken back before it left.
     async fn is_taken_back(&self, saying: &Saying<'_>) -> Result<bool, Halt> {
-        let row = saying.row;
-        if self.store().clock().now_ms() - row.received_at < WAITED || saying.event.kind == "m.room.redaction" {
+        if saying.event.kind == "m.room.redaction" {
             return Ok(false);
         }
-        let later = self.store().take_rows(&row.lane, LOOK_AHEAD).await?;
+        let later = self.store().take_rows(&saying.row.lane, LOOK_AHEAD).await?;
         Ok(later.iter().any(|later| outgoing::redacts(later, &saying.event.event_id)))
     }
 
@@ -274,19 +272,15 @@ impl Bridge {
     async fn forget_unsent(&self, saying: &Saying<'_>, wa_id: WaMessageId) -> Result<(), Halt> {
         let key = PartKey { portal: saying.portal.id, sender: saying.login.own.clone(), wa_id, part: 0 };
         if self.store().find_message(&key).await?.is_none() {
-            let row = Outgoing { message: wa::Message::default(), quote: None, kind: "new", reaction: None, replaces: None };
+            let row =
+                Outgoing { message: wa::Message::default(), quote: None, kind: "new", reaction: None, replaces: None };
             self.store().reserve(&reservation(saying, &key, &row, None)).await?;
             self.store().message_has_failed(&key).await?;
         }
         Ok(self.store().settle_row(saying.row.seq).await?)
     }
 
-    async fn send_to_whatsapp(
-        &self,
-        saying: &Saying<'_>,
-        wa_id: WaMessageId,
-        outgoing: Outgoing,
-    ) -> Result<(), Halt> {
+    async fn send_to_whatsapp(&self, saying: &Saying<'_>, wa_id: WaMessageId, outgoing: Outgoing) -> Result<(), Halt> {
         let Saying { row, event, portal, login, .. } = *saying;
         let key = PartKey { portal: portal.id, sender: login.own.clone(), wa_id: wa_id.clone(), part: 0 };
         let mut message = outgoing.message.clone();

@@ -66,6 +66,17 @@ impl Default for Lanes {
     }
 }
 
+/// How a row was taken.
+#[derive(Clone, Copy)]
+struct Taken {
+    /// [`crate::store::bell::Bell::shuffles`] from before.
+    shuffles: u64,
+    /// Whether its attempt was counted with it.
+    counted: bool,
+    /// Whether more rows stand behind it.
+    more: bool,
+}
+
 /// What a worker does after a row.
 enum Next {
     Row,
@@ -92,6 +103,7 @@ impl Bridge {
     /// # Errors
     /// When the database fails at the start.
     pub async fn run_lanes(&self) -> crate::store::Result<()> {
+        self.store().load_parking().await?;
         for lane in self.store().waiting_lanes().await? {
             self.wake(lane);
         }
@@ -181,7 +193,9 @@ impl Bridge {
             };
             // Fewer than asked for: that was all there was, and whatever came since has woken the lane.
             let mut was_all = i64::try_from(rows.len()).is_ok_and(|count| count < BATCH);
+            let mut left = rows.len();
             for row in rows {
+                left -= 1;
                 if self.stop().is_cancelled() {
                     return;
                 }
@@ -190,9 +204,13 @@ impl Bridge {
                     was_all = false;
                     break;
                 }
-                match self.work_on(&lane, &row, shuffles, false).await {
+                match self.work_on(&lane, &row, Taken { shuffles, counted: false, more: left > 0 || !was_all }).await {
                     Next::Row => {}
-                    Next::Reread => break,
+                    // What stands in front now may be another lane's: nobody wakes this one for it.
+                    Next::Reread => {
+                        was_all = false;
+                        break;
+                    }
                     Next::End => return,
                 }
             }
@@ -221,16 +239,16 @@ impl Bridge {
             self.forgive(&row).await;
             return First::Worked { more: true };
         }
-        match self.work_on(lane, &row, shuffles, true).await {
+        match self.work_on(lane, &row, Taken { shuffles, counted: true, more }).await {
             Next::Row => First::Worked { more },
             Next::Reread => First::Worked { more: true },
             Next::End => First::End,
         }
     }
 
-    /// Works on one row and does what its verdict says; `shuffles` is from before it was taken, and `counted` says
-    /// whether its attempt was counted with that.
-    async fn work_on(&self, lane: &Lane, row: &InboxRow, shuffles: u64, counted: bool) -> Next {
+    /// Works on one row and does what its verdict says.
+    async fn work_on(&self, lane: &Lane, row: &InboxRow, taken: Taken) -> Next {
+        let Taken { shuffles, counted, more } = taken;
         let wait = quarantine(row.attempts).saturating_sub(self.shared.lanes.began.elapsed());
         if !wait.is_zero() && row.attempts < MAX_ATTEMPTS {
             tracing::info!(
@@ -259,7 +277,7 @@ impl Bridge {
             self.pause(lane.clone(), pause);
             return Next::End;
         }
-        let verdict = match self.try_row(row, counted).await {
+        let verdict = match self.try_row(row, counted, more).await {
             Ok(Some(verdict)) => verdict,
             Ok(None) => return Next::Reread,
             Err(error) => {
@@ -300,7 +318,7 @@ impl Bridge {
     }
 
     /// The row's verdict; none when the row moved to another number since it was taken.
-    async fn try_row(&self, row: &InboxRow, counted: bool) -> crate::store::Result<Option<Verdict>> {
+    async fn try_row(&self, row: &InboxRow, counted: bool, more: bool) -> crate::store::Result<Option<Verdict>> {
         if row.attempts >= MAX_ATTEMPTS {
             let tell = "It did not work in several tries. Say `retry` here to try again.";
             return Ok(Some(Verdict::Never { tell: tell.into(), why: "too many attempts".into() }));
@@ -310,7 +328,7 @@ impl Bridge {
         }
         let worked = match row.source {
             Source::Whatsapp => AssertUnwindSafe(self.from_whatsapp(row)).catch_unwind().await,
-            Source::Matrix => AssertUnwindSafe(self.from_matrix(row)).catch_unwind().await,
+            Source::Matrix => AssertUnwindSafe(self.from_matrix(row, more)).catch_unwind().await,
         };
         // The panic hook has logged where; the row is counted and comes again.
         worked.unwrap_or_else(|_| Ok(Verdict::Later { why: "a panic".into() })).map(Some)

@@ -120,11 +120,8 @@ impl Bridge {
     async fn quoted(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Quoted>, Halt> {
         let Some(answered) = self.in_this_chat(saying, event).await? else { return Ok(None) };
         let Ok(author) = answered.key.sender.as_str().parse() else { return Ok(None) };
-        let compact = match answered.quote {
-            Some(quote) => quote,
-            // A later part, or a message from before copies were kept: the id is enough for who has the original.
-            None => Vec::new(),
-        };
+        // A later part has no copy: the id is enough for who has the original.
+        let compact = answered.quote.unwrap_or_default();
         Ok(Some(Quoted { id: answered.key.wa_id.as_str().to_owned(), author, compact }))
     }
 
@@ -142,19 +139,16 @@ impl Bridge {
         }
     }
 
-    async fn edit_of(
-        &self,
-        saying: &Saying<'_>,
-        plan: &Plan,
-        target: &str,
-        draft: &Draft,
-    ) -> Result<Outgoing, Halt> {
+    async fn edit_of(&self, saying: &Saying<'_>, plan: &Plan, target: &str, draft: &Draft) -> Result<Outgoing, Halt> {
         let missing = || {
             never("The message you edited is not on WhatsApp, so the edit was not sent.", "an edit's target is unknown")
         };
         let target = self.in_this_chat(saying, target).await?.ok_or_else(missing)?;
         if target.key.sender != saying.login.own {
-            return Err(never("Only your own messages can be edited on WhatsApp.", "an edit of somebody else's message"));
+            return Err(never(
+                "Only your own messages can be edited on WhatsApp.",
+                "an edit of somebody else's message",
+            ));
         }
         if target.state == MessageState::Failed {
             return Err(missing());
@@ -218,14 +212,24 @@ impl Bridge {
         };
         if let Some(before) = self.store().find_reaction_by_event(target).await? {
             if before.key.portal != saying.portal.id || before.key.sender != saying.login.own {
-                return Err(never("Only your own reactions can be taken back on WhatsApp.", "not the sender's reaction"));
+                return Err(never(
+                    "Only your own reactions can be taken back on WhatsApp.",
+                    "not the sender's reaction",
+                ));
             }
             let reacted = self.store().find_message_by_wa_id(before.key.portal, &before.key.target).await?;
             let Some(reacted) = reacted else { return Ok(None) };
             let none = Plan::React { target: String::new(), emoji: String::new() };
-            let reaction = Reaction { emoji: String::new(), ts: saying.event.origin_server_ts, event_id: None, ..before };
+            let reaction =
+                Reaction { emoji: String::new(), ts: saying.event.origin_server_ts, event_id: None, ..before };
             let message = made(&none, &resolved_for(&reacted))?;
-            return Ok(Some(Outgoing { message, quote: None, kind: "deletion", reaction: Some(reaction), replaces: None }));
+            return Ok(Some(Outgoing {
+                message,
+                quote: None,
+                kind: "deletion",
+                reaction: Some(reaction),
+                replaces: None,
+            }));
         }
         // A notice, a command, or what never reached WhatsApp: nothing is there to delete.
         let Some(deleted) = self.in_this_chat(saying, target).await? else { return Ok(None) };

@@ -1,15 +1,17 @@
 //! Buttons, lists and invitations, pressed by answering with a number.
 //!
-//! The text of such a message shows its choices numbered ([`hint`]); the bridge keeps [`choices`] with the message,
+//! The text of such a message shows its choices numbered (`hint`); the bridge keeps [`choices`] with the message,
 //! finds with [`pick`] what an answer means, and sends [`answer`]. Shapes of the answers: as the phone app and the
 //! web client of 2026 send them; a service only reads the id.
 
-use super::Refusal;
-use super::outgoing::Quoted;
+mod press;
+
 use super::words;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use whatsapp_rust::prelude::{MessageExt as _, MessageField, wa};
+use serde_json::Value;
+use whatsapp_rust::prelude::wa;
+
+pub use press::answer;
 
 /// Choices of one message; the phone shows no more of a list.
 const MAX_CHOICES: usize = 100;
@@ -231,69 +233,6 @@ pub fn pick<'c>(choices: &'c [Choice], text: &str) -> Option<&'c Choice> {
     let number = text.parse::<usize>().ok();
     let by_number = choices.iter().find(|choice| Some(choice.number) == number);
     by_number.or_else(|| choices.iter().find(|choice| choice.label.to_lowercase() == text.to_lowercase()))
-}
-
-/// The message that presses a choice. `quoted` is the message with the choices, which services expect to see quoted.
-///
-/// # Errors
-/// [`Refusal`] for an answer to an event, which the bridge seals itself.
-pub fn answer(choice: &Choice, quoted: Option<&Quoted>) -> Result<wa::Message, Refusal> {
-    let mut message = wa::Message::default();
-    match &choice.press {
-        Press::Button { id } => {
-            use wa::message::buttons_response_message::{Response, Type};
-            message.buttons_response_message = MessageField::some(wa::message::ButtonsResponseMessage {
-                selected_button_id: Some(id.clone()),
-                r#type: Some(Type::DISPLAY_TEXT),
-                response: Some(Response::SelectedDisplayText(choice.label.clone())),
-                ..Default::default()
-            });
-        }
-        Press::Template { id, index } => {
-            message.template_button_reply_message = MessageField::some(wa::message::TemplateButtonReplyMessage {
-                selected_id: Some(id.clone()),
-                selected_display_text: Some(choice.label.clone()),
-                selected_index: Some(*index),
-                ..Default::default()
-            });
-        }
-        Press::Row { id, description } => {
-            use wa::message::list_response_message::{ListType, SingleSelectReply};
-            message.list_response_message = MessageField::some(wa::message::ListResponseMessage {
-                title: Some(choice.label.clone()),
-                list_type: Some(ListType::SINGLE_SELECT),
-                single_select_reply: MessageField::some(SingleSelectReply { selected_row_id: Some(id.clone()) }),
-                description: Some(description.clone()).filter(|text| !text.is_empty()),
-                ..Default::default()
-            });
-        }
-        Press::Flow { name, id } => {
-            use wa::message::interactive_response_message::{
-                Body, InteractiveResponseMessage as Kind, NativeFlowResponseMessage,
-            };
-            let parameters = json!({ "id": id, "description": choice.label });
-            message.interactive_response_message = MessageField::some(wa::message::InteractiveResponseMessage {
-                body: MessageField::some(Body { text: Some(choice.label.clone()), ..Default::default() }),
-                interactive_response_message: Some(Kind::NativeFlowResponseMessage(Box::new(
-                    NativeFlowResponseMessage {
-                        name: Some(name.clone()),
-                        params_json: Some(parameters.to_string()),
-                        version: Some(3),
-                    },
-                ))),
-                ..Default::default()
-            });
-        }
-        Press::Rsvp { .. } => {
-            return Err(Refusal::new(
-                "The answer to the event's invitation could not be sent. Please answer it in WhatsApp.",
-            ));
-        }
-    }
-    if let Some(quoted) = quoted {
-        message.set_context_info(quoted.context());
-    }
-    Ok(message)
 }
 
 #[cfg(test)]

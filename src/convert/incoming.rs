@@ -4,6 +4,7 @@
 //! trusts the message: every name and address is bounded and cleaned, every target is only a name for the bridge to
 //! look up in the *same* chat, and protocol messages that only our own account may send are nothing at all.
 
+mod about;
 mod answers;
 mod business;
 mod contact;
@@ -12,8 +13,10 @@ mod event;
 mod frame;
 mod invite;
 mod media;
+mod notes;
 mod notices;
 mod open;
+mod order;
 mod pay;
 mod place;
 mod poll;
@@ -216,3 +219,6 @@ fn sealed(payload: Option<&Vec<u8>>, iv: Option<&Vec<u8>>) -> Option<Sealed> {
     let fits = iv.len() == 12 && (16..=1 << 20).contains(&payload.len());
     fits.then(|| Sealed { payload: payload.clone(), iv: iv.clone() })
 }
+
+#[cfg(test)]
+mod tests;

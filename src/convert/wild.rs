@@ -79,7 +79,7 @@ fn wild_value() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::with_cases(600) })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(600), max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn any_message_can_be_read(which in any::<prop::sample::Index>(), other in any::<prop::sample::Index>(), changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4), join in any::<bool>(), known in any::<bool>()) {

@@ -108,7 +108,7 @@ const TAKE: &str = "-- inbox.take
     WHERE state = 'waiting' AND lane = $1 ORDER BY seq LIMIT $2";
 const TAKE_AND_COUNT: &str = "-- inbox.take_and_count
     UPDATE inbox SET attempts = 1
-    WHERE seq = (SELECT MIN(seq) FROM inbox WHERE state = 'waiting' AND lane = $1) AND attempts = 0 AND kind <> 'wa.missing'
+    WHERE seq = (SELECT MIN(seq) FROM inbox WHERE state = 'waiting' AND lane = $1) AND attempts = 0 AND kind NOT IN ('wa.missing', 'wa.merge')
     RETURNING seq, dedup, lane, source, login_id, portal_id, kind, body, CAST(0 AS BIGINT) AS attempts, received_at,
         (SELECT MIN(other.seq) FROM inbox AS other WHERE other.state = 'waiting' AND other.lane = $1 AND other.seq > inbox.seq) AS next";
 const COUNT_ATTEMPT: &str = "-- inbox.count_attempt
