@@ -18,7 +18,8 @@ CREATE TABLE inbox (
     portal_id BIGINT NOT NULL,        -- WhatsApp: its portal; Matrix: 0
     kind TEXT NOT NULL,               -- what the body holds
     body BYTEA NOT NULL,
-    state TEXT NOT NULL,              -- 'waiting' or 'failed'
+    state TEXT NOT NULL,              -- 'waiting', 'parked' (its target is not there yet) or 'failed'
+    waits_for TEXT NOT NULL DEFAULT '', -- parked: portal and WhatsApp id of the target
     attempts BIGINT NOT NULL,         -- counted and committed before each attempt
     received_at BIGINT NOT NULL,
     last_error TEXT NOT NULL
@@ -131,6 +132,7 @@ CREATE TABLE message (
     ts BIGINT NOT NULL,               -- WhatsApp time
     tried_at BIGINT NOT NULL,         -- first attempt; counts the homeserver's 24 h memory
     read_at BIGINT NOT NULL,          -- when it was reported as read; 0 = not yet
+    quote BYTEA,                      -- what a reply quotes of it: a small copy; part 0 only
     room_id TEXT,                     -- where the event is, when that is not the portal's room: it was merged
     body BYTEA,                       -- into WhatsApp: the built message, so that a retry sends the same
     PRIMARY KEY (portal_id, sender, wa_id, part)
@@ -139,3 +141,17 @@ CREATE UNIQUE INDEX message_event ON message (event_id, part);
 CREATE UNIQUE INDEX message_txn ON message (txn_id);
 CREATE INDEX message_time ON message (portal_id, ts);
 CREATE INDEX message_sender ON message (sender);
+
+-- The one reaction of each person to a message. Written with the settlement of the reaction's row; a removed one stays
+-- with an empty emoji, so that an older one that comes late changes nothing. Deleted with its portal.
+CREATE TABLE reaction (
+    portal_id BIGINT NOT NULL,
+    wa_id TEXT NOT NULL,              -- the message reacted to
+    sender TEXT NOT NULL,             -- canonical id of who reacts
+    emoji TEXT NOT NULL,              -- '' once removed
+    ts BIGINT NOT NULL,               -- by the sender's clock
+    event_id TEXT,                    -- the event that shows it
+    mx_sender TEXT NOT NULL,          -- who sent that event
+    PRIMARY KEY (portal_id, wa_id, sender)
+);
+CREATE INDEX reaction_event ON reaction (event_id);

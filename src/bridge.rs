@@ -8,10 +8,12 @@
 //! are told), [`upkeep`] (sweeps).
 
 pub mod deliver;
+pub mod effects;
 pub mod from_matrix;
 pub mod from_whatsapp;
 pub mod lanes;
 mod merge;
+pub mod outgoing;
 pub mod people;
 pub mod receipts;
 pub mod report;

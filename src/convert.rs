@@ -1,24 +1,41 @@
 //! Pure conversion between WhatsApp messages and Matrix events: no I/O, no clock, no randomness.
 //!
+//! - [`incoming`] reads a WhatsApp message: what it wants done and the events that show it.
+//! - [`outgoing`] plans what an event wants to be, and builds the message once the bridge has found what it names.
+//! - [`quote`] keeps small copies of messages for answers, [`choices`] what can be pressed in them, [`edit`] makes
+//!   Matrix edits, [`arrival`] is the stored form of what arrives.
+//! - [`markup`], [`emoji`], [`geo`], [`vcard`], [`waveform`] and [`sticker`] know one form each.
+//!
+//! What is written here is shown by `tests/golden`, one folder per case and kind.
+//!
 //! Deterministic on purpose: a retry after a kill converts again and must come to the same parts, or the fixed
 //! names of [`crate::derive`] would name something else.
 
 pub mod arrival;
+pub mod choices;
+pub mod edit;
+pub mod emoji;
+pub mod geo;
+pub mod incoming;
+pub mod markup;
 mod notice;
-pub mod text;
+pub mod outgoing;
+mod part;
+pub mod quote;
+pub mod sticker;
+pub mod vcard;
+pub mod waveform;
+mod words;
 
-use serde_json::Value;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod security;
+#[cfg(test)]
+mod wild;
 
 pub use notice::notice;
-
-/// One Matrix event out of one WhatsApp message.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MxPart {
-    /// Its event type.
-    pub event_type: &'static str,
-    /// Its content.
-    pub content: Value,
-}
+pub use part::{MediaKind, MessageName, MxPart, WaMedia, WaReference, WaSource};
 
 /// Why an event can not become a WhatsApp message, in words for the person who sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]

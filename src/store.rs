@@ -1,7 +1,8 @@
 //! The only place with SQL: one database, one text for SQLite and Postgres.
 //!
 //! Promise: what a function here answers `Ok` for is committed. Writes go through [`Store::begin`], a named
-//! transaction that takes SQLite's write lock at once. Two pools share the database: [`Store`] for the bridge's
+//! transaction, or `Store::write`, a statement on its own; never through a pool, which on SQLite is for reading:
+//! there one `writer` commits the writes of many together. Two pools share the database: [`Store`] for the bridge's
 //! own work and, inside it, one set aside for the client library and the intake from WhatsApp, so that neither
 //! can starve the other of connections.
 //!
@@ -16,7 +17,9 @@ pub mod lock;
 pub mod logins;
 pub mod messages;
 pub mod mx_intake;
+pub mod parking;
 pub mod portals;
+pub mod reactions;
 pub mod seal;
 mod wa_appstate;
 pub mod wa_backend;
@@ -26,7 +29,9 @@ mod wa_people;
 mod wa_protocol;
 mod wa_rows;
 mod wa_secret;
+mod wa_settled;
 mod wa_signal;
+mod writer;
 
 use crate::clock::Clock;
 use crate::derive::Derive;
@@ -35,6 +40,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Any, AnyConnection, AnyPool, Row, SqlSafeStr, Transaction};
 use std::sync::Arc;
 use std::time::Duration;
+use writer::{Done, Loan, Write, Writer};
 
 /// Which dialect stands behind the pool; asked only where a transaction begins and where pragmas are set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +59,9 @@ pub enum StoreError {
     Database {
         /// The statement's or transaction's name.
         what: &'static str,
-        /// What the driver said.
+        /// What the driver said; the same to all whose writes were committed together.
         #[source]
-        source: sqlx::Error,
+        source: Arc<sqlx::Error>,
     },
     /// The schema could not be brought up to date.
     #[error("the database schema could not be migrated")]
@@ -81,7 +87,7 @@ pub(crate) trait Named<T> {
 
 impl<T> Named<T> for std::result::Result<T, sqlx::Error> {
     fn named(self, what: &'static str) -> Result<T> {
-        self.map_err(|source| StoreError::Database { what, source })
+        self.map_err(|source| StoreError::Database { what, source: Arc::new(source) })
     }
 }
 
@@ -97,32 +103,35 @@ struct Shared {
     pool: AnyPool,
     /// For the client library's backend and the intake from WhatsApp.
     line_pool: AnyPool,
-    /// Who writes next, on SQLite.
-    turns: Arc<tokio::sync::Mutex<()>>,
+    /// Who writes, on SQLite.
+    writer: Option<Writer>,
     clock: Clock,
     derive: Derive,
     bell: bell::Bell,
+    parking: parking::Parking,
 }
 
-/// How long somebody waits for the right to write; a turn lasts milliseconds unless the database is away.
-const TURN_WAIT: Duration = Duration::from_secs(5);
-
-/// The right to write: on SQLite there is one at a time, given in the order of asking. SQLite itself lets waiters
-/// sleep and try again, up to a tenth of a second at a time and the last to come often first.
-pub(crate) type Turn = Option<tokio::sync::OwnedMutexGuard<()>>;
-
-/// A write transaction: rolled back when dropped.
+/// A write transaction: rolled back when dropped. Never ask for another write while holding one. On SQLite it may read
+/// what is not on the disk yet, so who found that there is nothing to do commits before saying so.
 pub struct Tx {
-    inner: Transaction<'static, Any>,
+    inner: Inner,
     what: &'static str,
-    /// Given back after the end of `inner`, which stands before it.
-    _turn: Turn,
+}
+
+enum Inner {
+    /// A transaction of the database.
+    Whole(Transaction<'static, Any>),
+    /// A part of one that others share.
+    Shared(Loan),
 }
 
 impl Tx {
     /// The connection to run statements on.
     pub(crate) fn connection(&mut self) -> &mut AnyConnection {
-        &mut self.inner
+        match &mut self.inner {
+            Inner::Whole(inner) => inner,
+            Inner::Shared(loan) => loan.connection(),
+        }
     }
 
     /// Makes everything done in it durable.
@@ -131,7 +140,10 @@ impl Tx {
     /// When the database fails; then nothing of it happened, or (a lost connection to a server) it is unknown.
     pub async fn commit(self) -> Result<()> {
         let what = self.what;
-        self.inner.commit().await.named(what)?;
+        match self.inner {
+            Inner::Whole(inner) => inner.commit().await.named(what)?,
+            Inner::Shared(loan) => loan.commit(what).await?,
+        }
         // Read by the benchmark.
         tracing::trace!(what, "a transaction was committed");
         Ok(())
@@ -155,16 +167,21 @@ impl Store {
         let pool = connect(url, dialect, MAIN_CONNECTIONS).await?;
         migrate(&pool).await?;
         let line_pool = connect(url, dialect, LINE_CONNECTIONS).await?;
-        let derive = Derive::new(load_or_make_key(&pool, dialect).await?);
+        let writer = match dialect {
+            Dialect::Sqlite => Some(Writer::start(connect(url, dialect, 2).await?).await?),
+            Dialect::Postgres => None,
+        };
+        let derive = Derive::new(load_or_make_key(&pool).await?);
         let store = Self {
             shared: Arc::new(Shared {
                 dialect,
                 pool,
                 line_pool,
-                turns: Arc::default(),
+                writer,
                 clock,
                 derive,
                 bell: bell::Bell::default(),
+                parking: parking::Parking::default(),
             }),
         };
         store.shared.clock.raise_to(store.largest_ordered_id().await?);
@@ -186,12 +203,17 @@ impl Store {
         &self.shared.derive
     }
 
+    /// What parked rows wait for.
+    pub(crate) fn parking(&self) -> &parking::Parking {
+        &self.shared.parking
+    }
+
     /// Rung for every lane that got rows.
     pub fn bell(&self) -> &bell::Bell {
         &self.shared.bell
     }
 
-    /// For reads, and for single statements that are a transaction of their own.
+    /// For reads.
     pub(crate) fn pool(&self) -> &AnyPool {
         &self.shared.pool
     }
@@ -206,8 +228,7 @@ impl Store {
     /// # Errors
     /// When the database fails or is locked for longer than its timeout.
     pub async fn begin(&self, what: &'static str) -> Result<Tx> {
-        let turn = self.turn().await;
-        begin_on(self.pool(), self.dialect(), what, turn).await
+        self.begin_on(self.pool(), what).await
     }
 
     /// The same on the connections set aside for the WhatsApp side.
@@ -215,18 +236,47 @@ impl Store {
     /// # Errors
     /// As [`Store::begin`].
     pub async fn begin_line(&self, what: &'static str) -> Result<Tx> {
-        let turn = self.turn().await;
-        begin_on(self.line_pool(), self.dialect(), what, turn).await
+        self.begin_on(self.line_pool(), what).await
     }
 
-    /// Waits for the right to write, for statements that are a transaction of their own. Never while holding a
-    /// [`Tx`]. Who writes without it waits the way SQLite lets waiters wait; so does everybody after [`TURN_WAIT`],
-    /// because behind a writer who waits for a database that is away a row of waiters would wait for ever.
-    pub(crate) async fn turn(&self) -> Turn {
-        match self.dialect() {
-            Dialect::Sqlite => tokio::time::timeout(TURN_WAIT, self.shared.turns.clone().lock_owned()).await.ok(),
-            Dialect::Postgres => None,
+    async fn begin_on(&self, pool: &AnyPool, what: &'static str) -> Result<Tx> {
+        let inner = match &self.shared.writer {
+            Some(writer) => Inner::Shared(writer.lend(what).await?),
+            None => Inner::Whole(pool.begin().await.named(what)?),
+        };
+        Ok(Tx { inner, what })
+    }
+
+    /// Runs a statement that is a transaction of its own; `what` names it in errors. Never while holding a [`Tx`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn write(&self, what: &'static str, write: Write) -> Result<Done> {
+        self.write_on(self.pool(), what, write).await
+    }
+
+    /// The same on the connections set aside for the WhatsApp side.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn write_line(&self, what: &'static str, write: Write) -> Result<Done> {
+        self.write_on(self.line_pool(), what, write).await
+    }
+
+    async fn write_on(&self, pool: &AnyPool, what: &'static str, write: Write) -> Result<Done> {
+        match &self.shared.writer {
+            Some(writer) => writer.run(what, write).await,
+            None => {
+                let mut connection = pool.acquire().await.named(what)?;
+                writer::execute(&mut connection, write).await.named(what)
+            }
         }
+    }
+
+    /// How many groups the writer has committed.
+    #[cfg(test)]
+    fn groups(&self) -> u64 {
+        self.shared.writer.as_ref().map_or(0, Writer::groups)
     }
 
     /// Answers whether the database answers.
@@ -252,11 +302,14 @@ impl Store {
     pub async fn put_meta(&self, key: &str, value: &[u8]) -> Result<()> {
         const SQL: &str = "-- meta.put
             INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-        sqlx::query(SQL).bind(key).bind(value).execute(self.pool()).await.named("meta.put").map(drop)
+        self.write("meta.put", sqlx::query(SQL).bind(key).bind(value)).await.map(drop)
     }
 
-    /// Closes both pools, waiting for what is in hand.
+    /// Closes everything, waiting for what is in hand.
     pub async fn close(&self) {
+        if let Some(writer) = &self.shared.writer {
+            writer.close().await;
+        }
         self.shared.line_pool.close().await;
         self.shared.pool.close().await;
     }
@@ -271,15 +324,6 @@ impl Store {
     }
 }
 
-async fn begin_on(pool: &AnyPool, dialect: Dialect, what: &'static str, turn: Turn) -> Result<Tx> {
-    let inner = match dialect {
-        // Taking the write lock at once turns "database is locked" in mid-transaction into a wait at its start.
-        Dialect::Sqlite => pool.begin_with("BEGIN IMMEDIATE").await,
-        Dialect::Postgres => pool.begin().await,
-    };
-    Ok(Tx { inner: inner.named(what)?, what, _turn: turn })
-}
-
 async fn connect(url: &str, dialect: Dialect, connections: u32) -> Result<AnyPool> {
     AnyPoolOptions::new()
         .max_connections(connections)
@@ -288,10 +332,10 @@ async fn connect(url: &str, dialect: Dialect, connections: u32) -> Result<AnyPoo
         .after_connect(move |connection, _| {
             Box::pin(async move {
                 if dialect == Dialect::Sqlite {
-                    // FULL: a commit survives a power cut, not only a kill.
+                    // FULL: a commit survives a power cut, not only a kill. The log is moved by the writer's task.
                     sqlx::raw_sql(
                         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-                         PRAGMA busy_timeout = 15000; PRAGMA cache_size = -2000;",
+                         PRAGMA busy_timeout = 15000; PRAGMA cache_size = -2000; PRAGMA wal_autocheckpoint = 0;",
                     )
                     .execute(connection)
                     .await?;
@@ -326,13 +370,11 @@ async fn find_meta(pool: &AnyPool, key: &str) -> Result<Option<Vec<u8>>> {
     row.map(|row| row.try_get("value").named("meta.find")).transpose()
 }
 
-async fn load_or_make_key(pool: &AnyPool, dialect: Dialect) -> Result<[u8; 32]> {
+async fn load_or_make_key(pool: &AnyPool) -> Result<[u8; 32]> {
     const SQL: &str = "-- meta.make_key
         INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
     let fresh: [u8; 32] = rand::random();
-    let mut tx = begin_on(pool, dialect, "meta.make_key", None).await?;
-    sqlx::query(SQL).bind("derive_key").bind(fresh.as_slice()).execute(tx.connection()).await.named("meta.make_key")?;
-    tx.commit().await?;
+    sqlx::query(SQL).bind("derive_key").bind(fresh.as_slice()).execute(pool).await.named("meta.make_key")?;
     let stored = find_meta(pool, "derive_key").await?.unwrap_or_default();
     stored.try_into().map_err(|_| StoreError::Corrupt { table: "meta", why: "derive_key is not 32 bytes long".into() })
 }
@@ -349,3 +391,5 @@ mod wa_differential_tests;
 mod wa_safety_tests;
 #[cfg(test)]
 mod wa_tests;
+#[cfg(test)]
+mod writer_tests;

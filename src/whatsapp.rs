@@ -18,6 +18,7 @@ pub mod outgoing;
 mod sink;
 pub mod version;
 
+use crate::convert::WaReference;
 use crate::ids::{ChatId, DeviceKey, GhostId, LoginId, WaMessageId};
 use crate::media::spool::{Spool, SpoolFile};
 use crate::store::logins::{Login, LoginState, Owner};
@@ -205,6 +206,12 @@ impl Whatsapp {
         self.line(login).and_then(|line| line.intake()).is_some_and(|intake| intake.has_open(number))
     }
 
+    /// Whether anything that reached any login is not stored yet.
+    pub fn has_any_open(&self) -> bool {
+        let lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.values().any(|line| line.intake().is_some_and(|intake| intake.has_open(i64::MAX)))
+    }
+
     /// Whether something of this chat that reached the login before the inbox row of this number is not stored yet: the
     /// library reads a chat's stanzas side by side when it has several ids.
     ///
@@ -263,7 +270,7 @@ impl Whatsapp {
         login: &LoginId,
         spool: &Spool,
         media_type: media::MediaType,
-        reference: &media::Reference,
+        reference: &WaReference,
     ) -> std::result::Result<SpoolFile, media::MediaFailure> {
         let client = self.line(login).and_then(|line| line.client()).ok_or(media::MediaFailure::Offline)?;
         media::download(&client, spool, media_type, reference).await

@@ -11,6 +11,7 @@ use crate::convert::MxPart;
 use crate::ids::{GhostId, LoginId};
 use crate::matrix::error::MatrixError;
 use crate::store::messages::{MessageState, PartKey, Reservation};
+use crate::store::reactions::Reaction;
 use crate::verdict::Verdict;
 use ruma::{OwnedEventId, UserId};
 
@@ -23,6 +24,8 @@ const CLOCK_SLACK: i64 = 3600 * 1000;
 pub struct Delivery<'a> {
     /// The part's name.
     pub key: PartKey,
+    /// What kind of row it makes: `new`, `notice`, `edit` or `reaction`.
+    pub kind: &'static str,
     /// The part.
     pub part: &'a MxPart,
     /// Its WhatsApp author.
@@ -33,6 +36,10 @@ pub struct Delivery<'a> {
     pub login: &'a LoginId,
     /// WhatsApp time, milliseconds since 1970.
     pub ts: i64,
+    /// What a reply quotes of the message.
+    pub quote: Option<&'a [u8]>,
+    /// The reaction this event shows, recorded with it.
+    pub reaction: Option<&'a Reaction>,
     /// The inbox row to settle with it: set on the last part.
     pub settles: Option<i64>,
 }
@@ -52,8 +59,9 @@ impl Bridge {
             mx_sender: delivery.user.as_str(),
             login: delivery.login,
             ts: delivery.ts,
-            kind: if delivery.part.content["msgtype"] == "m.notice" { "notice" } else { "new" },
+            kind: delivery.kind,
             body: None,
+            quote: delivery.quote,
         };
         let is_new = self.store().reserve(&reservation).await?;
         fail::fail_point!("from_wa.after_reserve", |_| std::process::abort());
@@ -155,6 +163,14 @@ impl Bridge {
         let mut tx = self.store().begin("deliver.settle").await?;
         if event.is_some() {
             self.store().message_was_sent_in(&mut tx, &delivery.key, event).await?;
+        }
+        if let Some(reaction) = delivery.reaction {
+            // The event's id is not known again where an earlier try has settled it.
+            let event_id = match event {
+                Some(event) => Some(event.to_owned()),
+                None => self.store().find_message(&delivery.key).await?.and_then(|message| message.event_id),
+            };
+            self.store().put_reaction_in(&mut tx, &Reaction { event_id, ..reaction.clone() }).await?;
         }
         if let Some(row) = delivery.settles {
             self.store().settle_row_in(&mut tx, row).await?;

@@ -3,11 +3,12 @@
 //! Who may do what is decided here and in the configuration's permission table, in one place: only the owner of a
 //! direct chat's login speaks through it; commands need the level they name.
 
+use super::outgoing::{self, Outgoing, Saying};
 use super::people::Halt;
+use super::rooms::room_id;
 use super::{Bridge, CommandCall};
 use crate::config::Level;
-use crate::convert::text;
-use crate::ids::LoginId;
+use crate::ids::{LoginId, WaMessageId};
 use crate::store::StoreError;
 use crate::store::inbox::InboxRow;
 use crate::store::logins::{Login, LoginState};
@@ -19,22 +20,45 @@ use crate::whatsapp::outgoing::SendFailure;
 use ruma::RoomId;
 use serde::Deserialize;
 use serde_json::Value;
-use whatsapp_rust::prelude::{MessageField, wa};
+use whatsapp_rust::prelude::wa;
 use whatsapp_rust::waproto::codec::{message_decode, message_to_vec};
+
+/// How far ahead in its lane a message is looked for among what was taken back, in rows.
+const LOOK_AHEAD: i64 = 64;
 
 /// The parts of an event that decide what it is.
 #[derive(Debug, Deserialize)]
-struct Event {
+pub struct Event {
+    /// Its type.
     #[serde(rename = "type")]
-    kind: String,
-    room_id: String,
-    sender: String,
-    event_id: String,
+    pub kind: String,
+    /// Where.
+    pub room_id: String,
+    /// Who.
+    pub sender: String,
+    /// Its id.
+    pub event_id: String,
+    /// Its content.
     #[serde(default)]
-    content: Value,
-    state_key: Option<String>,
+    pub content: Value,
+    /// Its state key, for state.
+    pub state_key: Option<String>,
+    /// When it was sent, milliseconds since 1970.
     #[serde(default)]
-    origin_server_ts: i64,
+    pub origin_server_ts: i64,
+    /// What a redaction takes away, in room versions before 11.
+    redacts: Option<String>,
+}
+
+impl Event {
+    /// The content, with what a redaction takes away where room version 11 has it.
+    pub fn content_with_redacts(&self) -> Value {
+        let mut content = self.content.clone();
+        if let (Some(redacts), Some(fields)) = (&self.redacts, content.as_object_mut()) {
+            fields.entry("redacts").or_insert_with(|| redacts.as_str().into());
+        }
+        content
+    }
 }
 
 /// A read mark as the intake stored it.
@@ -45,19 +69,20 @@ struct ReadMark {
     event_id: String,
 }
 
-fn never(tell: impl Into<String>, why: impl Into<String>) -> Halt {
+/// A row that can not work; `tell` is for the person.
+pub(super) fn never(tell: impl Into<String>, why: impl Into<String>) -> Halt {
     Halt::Verdict(Verdict::Never { tell: tell.into(), why: why.into() })
 }
 
 impl Bridge {
-    /// Works on one row from Matrix.
+    /// Works on one row from Matrix; `more` says whether others stand behind it in its lane.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn from_matrix(&self, row: &InboxRow) -> Result<Verdict, StoreError> {
+    pub async fn from_matrix(&self, row: &InboxRow, more: bool) -> Result<Verdict, StoreError> {
         fail::fail_point!("from_mx.poison", |_| std::process::abort());
         let worked = match row.kind.as_str() {
-            "event" => self.event(row).await,
+            "event" => self.event(row, more).await,
             "receipt" => self.read_mark(row).await,
             other => Err(never("", format!("unknown kind of row {other}"))),
         };
@@ -67,7 +92,7 @@ impl Bridge {
         }
     }
 
-    async fn event(&self, row: &InboxRow) -> Result<(), Halt> {
+    async fn event(&self, row: &InboxRow, more: bool) -> Result<(), Halt> {
         let event: Event =
             serde_json::from_slice(&row.body).map_err(|_| never("", "a stored event can not be read"))?;
         if self.config().bridge.level_of(&event.sender) == Level::Block {
@@ -77,7 +102,7 @@ impl Bridge {
             return self.membership(row, &event).await;
         }
         match self.store().find_portal_with_login(&event.room_id).await? {
-            Some((portal, login)) => self.said_in_portal(row, &event, &portal, login).await,
+            Some((portal, login)) => self.said_in_portal(row, &event, &portal, login, more).await,
             None => self.said_to_bot(row, &event).await,
         }
     }
@@ -192,6 +217,7 @@ impl Bridge {
         event: &Event,
         portal: &Portal,
         login: Option<Login>,
+        more: bool,
     ) -> Result<(), Halt> {
         if let Some(words) = self.command_words(event, false) {
             return self.command(row, event, words).await;
@@ -209,9 +235,17 @@ impl Bridge {
                 "the login is logged out",
             ));
         }
-        let message = text::to_whatsapp(&event.kind, &event.content)
-            .map_err(|refusal| never(refusal.tell, "the event can not become a WhatsApp message"))?;
-        self.send_to_whatsapp(row, event, portal, &login, message).await
+        let wa_id = self.store().derive().wa_message(&login.id, &event.event_id, 0);
+        // The same secret on every try: votes and encrypted edits of receivers hang on it.
+        let secret = self.store().derive().wa_message_secret(&login.id, &wa_id);
+        let saying = Saying { row, event, portal, login: &login, secret };
+        if more && self.is_taken_back(&saying).await? {
+            return self.forget_unsent(&saying, wa_id).await;
+        }
+        match self.outgoing_of(&saying).await? {
+            Some(outgoing) => self.send_to_whatsapp(&saying, wa_id, outgoing).await,
+            None => Ok(self.store().settle_row(row.seq).await?),
+        }
     }
 
     /// The portal's login, when it is theirs to speak through.
@@ -225,36 +259,33 @@ impl Bridge {
         }
     }
 
-    async fn send_to_whatsapp(
-        &self,
-        row: &InboxRow,
-        event: &Event,
-        portal: &Portal,
-        login: &Login,
-        mut message: wa::Message,
-    ) -> Result<(), Halt> {
-        let derive = self.store().derive();
-        let wa_id = derive.wa_message(&login.id, &event.event_id, 0);
+    /// Whether a message that had to wait was taken back before it left.
+    async fn is_taken_back(&self, saying: &Saying<'_>) -> Result<bool, Halt> {
+        if saying.event.kind == "m.room.redaction" {
+            return Ok(false);
+        }
+        let later = self.store().take_rows(&saying.row.lane, LOOK_AHEAD).await?;
+        Ok(later.iter().any(|later| outgoing::redacts(later, &saying.event.event_id)))
+    }
+
+    /// Settles a message that was taken back while it waited: if it was never tried, nobody on WhatsApp hears of it.
+    async fn forget_unsent(&self, saying: &Saying<'_>, wa_id: WaMessageId) -> Result<(), Halt> {
+        let key = PartKey { portal: saying.portal.id, sender: saying.login.own.clone(), wa_id, part: 0 };
+        if self.store().find_message(&key).await?.is_none() {
+            let row =
+                Outgoing { message: wa::Message::default(), quote: None, kind: "new", reaction: None, replaces: None };
+            self.store().reserve(&reservation(saying, &key, &row, None)).await?;
+            self.store().message_has_failed(&key).await?;
+        }
+        Ok(self.store().settle_row(saying.row.seq).await?)
+    }
+
+    async fn send_to_whatsapp(&self, saying: &Saying<'_>, wa_id: WaMessageId, outgoing: Outgoing) -> Result<(), Halt> {
+        let Saying { row, event, portal, login, .. } = *saying;
         let key = PartKey { portal: portal.id, sender: login.own.clone(), wa_id: wa_id.clone(), part: 0 };
-        // The same secret on every try: votes and encrypted edits of receivers hang on it.
-        message.message_context_info = MessageField::some(wa::MessageContextInfo {
-            message_secret: Some(derive.wa_message_secret(&login.id, &wa_id).to_vec()),
-            ..wa::MessageContextInfo::default()
-        });
+        let mut message = outgoing.message.clone();
         let built = message_to_vec(&message);
-        let is_new = self
-            .store()
-            .reserve(&Reservation {
-                key: &key,
-                event_id: Some(&event.event_id),
-                txn_id: None,
-                mx_sender: &event.sender,
-                login: &login.id,
-                ts: event.origin_server_ts,
-                kind: "new",
-                body: Some(&built),
-            })
-            .await?;
+        let is_new = self.store().reserve(&reservation(saying, &key, &outgoing, Some(&built))).await?;
         fail::fail_point!("from_mx.after_reserve", |_| std::process::abort());
         if !is_new && let Some(before) = self.store().find_message(&key).await? {
             if before.state == MessageState::Sent {
@@ -278,8 +309,14 @@ impl Bridge {
             return Err(halt);
         }
         fail::fail_point!("from_mx.after_send", |_| std::process::abort());
+        if let Some((replaced, sent_by)) = &outgoing.replaces {
+            self.redact_once(&room_id(&event.room_id)?, replaced, sent_by, &row.dedup, "replaced").await?;
+        }
         let mut tx = self.store().begin("from_matrix.settle").await?;
         self.store().message_was_sent_in(&mut tx, &key, None).await?;
+        if let Some(reaction) = &outgoing.reaction {
+            self.store().put_reaction_in(&mut tx, reaction).await?;
+        }
         self.store().settle_row_in(&mut tx, row.seq).await?;
         tx.commit().await?;
         fail::fail_point!("from_mx.after_settle", |_| std::process::abort());
@@ -297,6 +334,25 @@ impl Bridge {
             return self.read_mark_into_whatsapp(row, &portal, &login.id, &mark.event_id).await;
         }
         Ok(self.store().settle_row(row.seq).await?)
+    }
+}
+
+fn reservation<'a>(
+    saying: &'a Saying<'_>,
+    key: &'a PartKey,
+    outgoing: &'a Outgoing,
+    built: Option<&'a [u8]>,
+) -> Reservation<'a> {
+    Reservation {
+        key,
+        event_id: Some(&saying.event.event_id),
+        txn_id: None,
+        mx_sender: &saying.event.sender,
+        login: &saying.login.id,
+        ts: saying.event.origin_server_ts,
+        kind: outgoing.kind,
+        body: built,
+        quote: outgoing.quote.as_deref(),
     }
 }
 

@@ -1,10 +1,9 @@
 //! One row from WhatsApp into its room.
 
 use super::Bridge;
-use super::deliver::Delivery;
-use super::people::{Facts, Halt};
+use super::effects::Scene;
+use super::people::Halt;
 use crate::convert::arrival::WaArrival;
-use crate::convert::text;
 use crate::ids::{LoginId, PortalId, WaMessageId};
 use crate::store::StoreError;
 use crate::store::identity::MERGE;
@@ -80,39 +79,19 @@ impl Bridge {
         };
         let arrival = WaArrival::from_bytes(&row.body).map_err(|_| unreadable("the stored arrival can not be read"))?;
         let message = arrival.message().map_err(|_| unreadable("the stored message can not be read"))?;
-        let parts = text::from_whatsapp(&message);
         let sender = self.canonical(&arrival.sender).await?;
-        let key =
-            |part: i64| PartKey { portal, sender: sender.clone(), wa_id: WaMessageId::new(arrival.id.as_str()), part };
-        if parts.is_empty() {
-            return Ok(self.store().settle_row(row.seq).await?);
-        }
+        let key = PartKey { portal, sender: sender.clone(), wa_id: WaMessageId::new(arrival.id.as_str()), part: 0 };
         // A copy of what we sent ourselves proves that it arrived.
         if arrival.from_me
-            && let Some(ours) = self.store().find_message(&key(0)).await?.filter(|ours| ours.from_matrix)
+            && let Some(ours) = self.store().find_message(&key).await?.filter(|ours| ours.from_matrix)
         {
             let mut tx = self.store().begin("from_whatsapp.own_copy").await?;
             self.store().message_was_sent_in(&mut tx, &ours.key, None).await?;
             self.store().settle_row_in(&mut tx, row.seq).await?;
             return Ok(tx.commit().await?);
         }
-        let facts = Facts { push_name: &arrival.push_name, business_name: arrival.business_name.as_deref() };
-        let user = self.ready_ghost(&sender, facts).await?;
-        let known = self.ready_room(portal, login).await?;
-        let last = parts.len() - 1;
-        for (at, part) in parts.iter().enumerate() {
-            let delivery = Delivery {
-                key: key(i64::try_from(at).unwrap_or(i64::MAX)),
-                part,
-                ghost: &sender,
-                user: &user,
-                login,
-                ts: arrival.ts_ms,
-                settles: (at == last).then_some(row.seq),
-            };
-            self.deliver(&known, &delivery).await?;
-        }
-        self.refresh_picture(login, &sender);
-        Ok(())
+        let scene = Scene { row, portal, login, arrival: &arrival, sender: &sender };
+        let effect = self.read_message(&scene, &message).await?;
+        self.apply(&scene, &message, effect).await
     }
 }

@@ -66,10 +66,34 @@ impl Default for Lanes {
     }
 }
 
+/// How a row was taken.
+#[derive(Clone, Copy)]
+struct Taken {
+    /// [`crate::store::bell::Bell::shuffles`] from before.
+    shuffles: u64,
+    /// Whether its attempt was counted with it.
+    counted: bool,
+    /// Whether more rows stand behind it.
+    more: bool,
+}
+
 /// What a worker does after a row.
 enum Next {
     Row,
     Reread,
+    End,
+}
+
+/// What became of a lane's first row.
+enum First {
+    /// It was worked on, or has to be taken again.
+    Worked {
+        /// Whether others may wait.
+        more: bool,
+    },
+    /// It was not taken.
+    Unknown,
+    /// The worker ends.
     End,
 }
 
@@ -79,6 +103,7 @@ impl Bridge {
     /// # Errors
     /// When the database fails at the start.
     pub async fn run_lanes(&self) -> crate::store::Result<()> {
+        self.store().load_parking().await?;
         for lane in self.store().waiting_lanes().await? {
             self.wake(lane);
         }
@@ -148,6 +173,16 @@ impl Bridge {
                 return;
             }
             let shuffles = self.store().bell().shuffles();
+            match self.work_on_first(&lane, shuffles).await {
+                First::Worked { more } => {
+                    if !more && self.end_unless_woken(&lane) {
+                        return;
+                    }
+                    continue;
+                }
+                First::End => return,
+                First::Unknown => {}
+            }
             let rows = match self.store().take_rows(&lane, BATCH).await {
                 Ok(rows) => rows,
                 Err(error) => {
@@ -158,7 +193,9 @@ impl Bridge {
             };
             // Fewer than asked for: that was all there was, and whatever came since has woken the lane.
             let mut was_all = i64::try_from(rows.len()).is_ok_and(|count| count < BATCH);
+            let mut left = rows.len();
             for row in rows {
+                left -= 1;
                 if self.stop().is_cancelled() {
                     return;
                 }
@@ -167,9 +204,13 @@ impl Bridge {
                     was_all = false;
                     break;
                 }
-                match self.work_on(&lane, &row, shuffles).await {
+                match self.work_on(&lane, &row, Taken { shuffles, counted: false, more: left > 0 || !was_all }).await {
                     Next::Row => {}
-                    Next::Reread => break,
+                    // What stands in front now may be another lane's: nobody wakes this one for it.
+                    Next::Reread => {
+                        was_all = false;
+                        break;
+                    }
                     Next::End => return,
                 }
             }
@@ -179,8 +220,35 @@ impl Bridge {
         }
     }
 
-    /// Works on one row and does what its verdict says; `shuffles` is from before it was taken.
-    async fn work_on(&self, lane: &Lane, row: &InboxRow, shuffles: u64) -> Next {
+    /// Takes the lane's first row and counts its attempt in one step, and works on it: the usual case, when it was never
+    /// tried and nothing is on its way that may belong before it.
+    async fn work_on_first(&self, lane: &Lane, shuffles: u64) -> First {
+        if self.whatsapp().has_any_open() {
+            return First::Unknown;
+        }
+        let (row, more) = match self.store().take_and_count(lane).await {
+            Ok(Some(taken)) => taken,
+            Ok(None) => return First::Unknown,
+            Err(error) => {
+                tracing::error!(%error, "the inbox can not be read");
+                self.pause(lane.clone(), DATABASE_PAUSE);
+                return First::End;
+            }
+        };
+        if self.stop().is_cancelled() || row.source == Source::Matrix && *self.intake().holding().borrow() {
+            self.forgive(&row).await;
+            return First::Worked { more: true };
+        }
+        match self.work_on(lane, &row, Taken { shuffles, counted: true, more }).await {
+            Next::Row => First::Worked { more },
+            Next::Reread => First::Worked { more: true },
+            Next::End => First::End,
+        }
+    }
+
+    /// Works on one row and does what its verdict says.
+    async fn work_on(&self, lane: &Lane, row: &InboxRow, taken: Taken) -> Next {
+        let Taken { shuffles, counted, more } = taken;
         let wait = quarantine(row.attempts).saturating_sub(self.shared.lanes.began.elapsed());
         if !wait.is_zero() && row.attempts < MAX_ATTEMPTS {
             tracing::info!(
@@ -191,21 +259,25 @@ impl Bridge {
             self.pause(lane.clone(), wait);
             return Next::End;
         }
-        match self.must_wait(row).await {
+        let waits = match self.must_wait(row).await {
             // What it waited for may stand before it now.
-            Ok(None) if self.store().bell().shuffles() != shuffles => return Next::Reread,
-            Ok(None) => {}
-            Ok(Some(pause)) => {
-                self.pause(lane.clone(), pause);
-                return Next::End;
-            }
+            Ok(None) if self.store().bell().shuffles() != shuffles => Some(None),
+            Ok(None) => None,
+            Ok(Some(pause)) => Some(Some(pause)),
             Err(error) => {
                 tracing::error!(%error, "the database failed under a row");
-                self.pause(lane.clone(), DATABASE_PAUSE);
-                return Next::End;
+                Some(Some(DATABASE_PAUSE))
             }
+        };
+        if let Some(pause) = waits {
+            if counted {
+                self.forgive(row).await;
+            }
+            let Some(pause) = pause else { return Next::Reread };
+            self.pause(lane.clone(), pause);
+            return Next::End;
         }
-        let verdict = match self.try_row(row).await {
+        let verdict = match self.try_row(row, counted, more).await {
             Ok(Some(verdict)) => verdict,
             Ok(None) => return Next::Reread,
             Err(error) => {
@@ -246,17 +318,17 @@ impl Bridge {
     }
 
     /// The row's verdict; none when the row moved to another number since it was taken.
-    async fn try_row(&self, row: &InboxRow) -> crate::store::Result<Option<Verdict>> {
+    async fn try_row(&self, row: &InboxRow, counted: bool, more: bool) -> crate::store::Result<Option<Verdict>> {
         if row.attempts >= MAX_ATTEMPTS {
             let tell = "It did not work in several tries. Say `retry` here to try again.";
             return Ok(Some(Verdict::Never { tell: tell.into(), why: "too many attempts".into() }));
         }
-        if !self.store().count_attempt(row.seq).await? {
+        if !counted && !self.store().count_attempt(row.seq).await? {
             return Ok(None);
         }
         let worked = match row.source {
             Source::Whatsapp => AssertUnwindSafe(self.from_whatsapp(row)).catch_unwind().await,
-            Source::Matrix => AssertUnwindSafe(self.from_matrix(row)).catch_unwind().await,
+            Source::Matrix => AssertUnwindSafe(self.from_matrix(row, more)).catch_unwind().await,
         };
         // The panic hook has logged where; the row is counted and comes again.
         worked.unwrap_or_else(|_| Ok(Verdict::Later { why: "a panic".into() })).map(Some)

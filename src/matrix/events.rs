@@ -8,6 +8,7 @@ use ruma::api::client::filter::RoomEventFilter;
 use ruma::api::client::message::{get_message_events, send_message_event};
 use ruma::api::client::receipt::create_receipt;
 use ruma::api::client::redact::redact_event;
+use ruma::api::client::room::get_room_event;
 use ruma::api::client::state::{get_state_event_for_key, send_state_event};
 use ruma::events::receipt::ReceiptThread;
 use ruma::events::{MessageLikeEventType, StateEventType};
@@ -189,6 +190,22 @@ impl Matrix {
         request.format = format;
         match self.ask(Who::User(self.bot()), request).await {
             Ok(answer) => Ok(serde_json::from_str(answer.event_or_content.get()).ok()),
+            Err(MatrixError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The content an event was sent with, as the bot sees it; none when it is not there or was taken away.
+    ///
+    /// # Errors
+    /// When the homeserver is not there.
+    pub async fn find_content(&self, room: &RoomId, event: &str) -> Result<Option<Value>> {
+        let Ok(event) = EventId::parse(event) else { return Ok(None) };
+        match self.ask(Who::User(self.bot()), get_room_event::v3::Request::new(room.to_owned(), event)).await {
+            Ok(answer) => {
+                let event: Value = serde_json::from_str(answer.event.json().get()).unwrap_or_default();
+                Ok(event.get("content").filter(|content| content.get("body").is_some()).cloned())
+            }
             Err(MatrixError::NotFound) => Ok(None),
             Err(error) => Err(error),
         }

@@ -97,7 +97,8 @@ impl Intake {
             // The events themselves say what is new.
             let known = store.find_mx_txn(&mut tx, &name).await?;
             if !transaction.hash.is_empty() && known.as_ref() == Some(&transaction.hash) {
-                return Ok(());
+                // What was found may be on its way to the disk still.
+                return tx.commit().await;
             }
             store.put_mx_txn(&mut tx, &name, &transaction.hash).await?;
         }

@@ -101,7 +101,8 @@ mod tests {
     }
 
     fn drawn(width: u32, height: u32) -> DynamicImage {
-        let dot = |x: u32, y: u32| if (x / 20 + y / 20) % 2 == 0 { Rgba([250, 200, 0, 255]) } else { Rgba([0; 4]) };
+        let dot =
+            |x: u32, y: u32| if (x / 20 + y / 20).is_multiple_of(2) { Rgba([250, 200, 0, 255]) } else { Rgba([0; 4]) };
         DynamicImage::ImageRgba8(RgbaImage::from_fn(width, height, dot))
     }
 

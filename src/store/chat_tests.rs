@@ -129,6 +129,7 @@ fn reservation(key: &PartKey) -> Reservation<'_> {
         ts: 1000,
         kind: "new",
         body: None,
+        quote: None,
     }
 }
 

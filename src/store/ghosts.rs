@@ -64,6 +64,9 @@ const ALIAS_PUT: &str = "-- wa_alias.put
     INSERT INTO wa_alias (pn, lid, learnt_at) VALUES ($1, $2, $3)
     ON CONFLICT (pn) DO UPDATE SET lid = excluded.lid, learnt_at = excluded.learnt_at WHERE wa_alias.lid <> excluded.lid";
 
+const FIND_BY_LOCALPART: &str = "-- ghost.find_by_localpart
+    SELECT ghost_id FROM ghost WHERE localpart = $1";
+
 impl Store {
     /// The person's row, made with `localpart` when new.
     ///
@@ -73,7 +76,7 @@ impl Store {
         if let Some(ghost) = self.find_ghost(id).await? {
             return Ok(ghost);
         }
-        sqlx::query(PUT).bind(id.as_str()).bind(localpart).execute(self.pool()).await.named("ghost.put")?;
+        self.write("ghost.put", sqlx::query(PUT).bind(id.as_str()).bind(localpart)).await?;
         self.find_ghost(id)
             .await?
             .ok_or(super::StoreError::Corrupt { table: "ghost", why: "the localpart belongs to another person".into() })
@@ -88,13 +91,23 @@ impl Store {
         row.as_ref().map(read_ghost).transpose().named("ghost.find")
     }
 
+    /// The person behind a ghost's localpart.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_ghost_by_localpart(&self, localpart: &str) -> Result<Option<GhostId>> {
+        let row = sqlx::query(FIND_BY_LOCALPART).bind(localpart).fetch_optional(self.pool()).await;
+        let id = row.named("ghost.find_by_localpart")?.map(|row| row.try_get::<String, _>("ghost_id"));
+        Ok(id.transpose().named("ghost.find_by_localpart")?.map(GhostId::new))
+    }
+
     /// Notes a name from a source; true when it is a change the homeserver has to hear of.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn want_name(&self, id: &GhostId, name: &str, rank: NameRank) -> Result<bool> {
-        let done = sqlx::query(WANT_NAME).bind(id.as_str()).bind(name).bind(rank as i64).execute(self.pool()).await;
-        Ok(done.named("ghost.want_name")?.rows_affected() > 0)
+        let write = sqlx::query(WANT_NAME).bind(id.as_str()).bind(name).bind(rank as i64);
+        Ok(self.write("ghost.want_name", write).await?.affected > 0)
     }
 
     /// Notes that the homeserver has the name `name`.
@@ -102,7 +115,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn name_was_set(&self, id: &GhostId, name: &str) -> Result<()> {
-        sqlx::query(NAME_SET).bind(id.as_str()).bind(name).execute(self.pool()).await.named("ghost.name_set").map(drop)
+        self.write("ghost.name_set", sqlx::query(NAME_SET).bind(id.as_str()).bind(name)).await.map(drop)
     }
 
     /// Notes whether account and device exist on the homeserver.
@@ -110,8 +123,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn set_registered(&self, id: &GhostId, registered: bool) -> Result<()> {
-        let done = sqlx::query(REGISTERED).bind(id.as_str()).bind(i64::from(registered)).execute(self.pool()).await;
-        done.named("ghost.registered").map(drop)
+        let write = sqlx::query(REGISTERED).bind(id.as_str()).bind(i64::from(registered));
+        self.write("ghost.registered", write).await.map(drop)
     }
 
     /// Notes the picture wanted, its media address, and whether the homeserver has it as the profile's picture.
@@ -119,15 +132,13 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn set_avatar_state(&self, id: &GhostId, picture: &str, mxc: &str, set: bool) -> Result<()> {
-        let done = sqlx::query(WANT_AVATAR)
+        let write = sqlx::query(WANT_AVATAR)
             .bind(id.as_str())
             .bind(picture)
             .bind(mxc)
             .bind(i64::from(set))
-            .bind(self.clock().now_ms())
-            .execute(self.pool())
-            .await;
-        done.named("ghost.want_avatar").map(drop)
+            .bind(self.clock().now_ms());
+        self.write("ghost.want_avatar", write).await.map(drop)
     }
 
     /// The LID behind a phone number id, when it was learnt.

@@ -157,6 +157,7 @@ mod tests {
             ts: 1,
             kind: "new",
             body: None,
+            quote: None,
         };
         assert!(store.reserve(&reservation).await.unwrap());
         let mut tx = store.begin("test").await.unwrap();

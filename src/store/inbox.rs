@@ -106,6 +106,11 @@ const PUT_MISSING: &str = "-- inbox.put_missing
 const TAKE: &str = "-- inbox.take
     SELECT seq, dedup, lane, source, login_id, portal_id, kind, body, attempts, received_at FROM inbox
     WHERE state = 'waiting' AND lane = $1 ORDER BY seq LIMIT $2";
+const TAKE_AND_COUNT: &str = "-- inbox.take_and_count
+    UPDATE inbox SET attempts = 1
+    WHERE seq = (SELECT MIN(seq) FROM inbox WHERE state = 'waiting' AND lane = $1) AND attempts = 0 AND kind NOT IN ('wa.missing', 'wa.merge')
+    RETURNING seq, dedup, lane, source, login_id, portal_id, kind, body, CAST(0 AS BIGINT) AS attempts, received_at,
+        (SELECT MIN(other.seq) FROM inbox AS other WHERE other.state = 'waiting' AND other.lane = $1 AND other.seq > inbox.seq) AS next";
 const COUNT_ATTEMPT: &str = "-- inbox.count_attempt
     UPDATE inbox SET attempts = attempts + 1 WHERE seq = $1";
 const FORGIVE_ATTEMPT: &str = "-- inbox.forgive_attempt
@@ -190,15 +195,27 @@ impl Store {
         rows.iter().map(read_row).collect::<std::result::Result<_, _>>().named("inbox.take")
     }
 
+    /// Takes a lane's lowest waiting row and counts its first attempt, in one statement; with it, whether others wait
+    /// behind it. None when there is no row or it is no simple case: one tried before, or a place kept. Then
+    /// [`Store::take_rows`] says.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn take_and_count(&self, lane: &Lane) -> Result<Option<(InboxRow, bool)>> {
+        let done = self.write("inbox.take_and_count", sqlx::query(TAKE_AND_COUNT).bind(lane.as_str())).await?;
+        let read = |row: &AnyRow| -> std::result::Result<(InboxRow, bool), sqlx::Error> {
+            Ok((read_row(row)?, row.try_get::<Option<i64>, _>("next")?.is_some()))
+        };
+        done.rows.first().map(read).transpose().named("inbox.take_and_count")
+    }
+
     /// Counts an attempt, committed before it is made, so that a row that kills the process is caught too. False
     /// when the row is not there any more: a catch-up gave it another number, so the lane has to be read again.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn count_attempt(&self, seq: i64) -> Result<bool> {
-        let _turn = self.turn().await;
-        let done = sqlx::query(COUNT_ATTEMPT).bind(seq).execute(self.pool()).await.named("inbox.count_attempt")?;
-        Ok(done.rows_affected() > 0)
+        Ok(self.write("inbox.count_attempt", sqlx::query(COUNT_ATTEMPT).bind(seq)).await?.affected > 0)
     }
 
     /// Takes a counted attempt back: the other side was down, which says nothing against the row.
@@ -206,8 +223,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn forgive_attempt(&self, seq: i64) -> Result<()> {
-        let _turn = self.turn().await;
-        sqlx::query(FORGIVE_ATTEMPT).bind(seq).execute(self.pool()).await.named("inbox.forgive_attempt").map(drop)
+        self.write("inbox.forgive_attempt", sqlx::query(FORGIVE_ATTEMPT).bind(seq)).await.map(drop)
     }
 
     /// Deletes a settled row inside the transaction that records its outcome.
@@ -223,8 +239,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn settle_row(&self, seq: i64) -> Result<()> {
-        let _turn = self.turn().await;
-        sqlx::query(SETTLE).bind(seq).execute(self.pool()).await.named("inbox.settle").map(drop)
+        self.write("inbox.settle", sqlx::query(SETTLE).bind(seq)).await.map(drop)
     }
 
     /// Settles a row as failed: kept for `retry`, out of the lane's way. `why` holds no text, names or numbers. A missing
@@ -233,8 +248,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn fail_row(&self, row: &InboxRow, why: &str) -> Result<()> {
-        let failed = sqlx::query(FAIL).bind(row.seq).bind(why).bind(&row.kind).execute(self.pool()).await;
-        failed.named("inbox.fail").map(drop)
+        self.write("inbox.fail", sqlx::query(FAIL).bind(row.seq).bind(why).bind(&row.kind)).await.map(drop)
     }
 
     /// Notes why the last attempt did not work.
@@ -242,7 +256,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn note_row_error(&self, seq: i64, why: &str) -> Result<()> {
-        sqlx::query(NOTE_ERROR).bind(seq).bind(why).execute(self.pool()).await.named("inbox.note_error").map(drop)
+        self.write("inbox.note_error", sqlx::query(NOTE_ERROR).bind(seq).bind(why)).await.map(drop)
     }
 
     /// Puts a lane's failed rows back into it, in their old order; how many.
@@ -250,12 +264,11 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn retry_failed(&self, lane: &Lane) -> Result<u64> {
-        let done =
-            sqlx::query(RETRY_FAILED).bind(lane.as_str()).execute(self.pool()).await.named("inbox.retry_failed")?;
-        if done.rows_affected() > 0 {
+        let done = self.write("inbox.retry_failed", sqlx::query(RETRY_FAILED).bind(lane.as_str())).await?;
+        if done.affected > 0 {
             self.bell().ring(lane.clone());
         }
-        Ok(done.rows_affected())
+        Ok(done.affected)
     }
 
     /// Every lane with waiting rows.
@@ -299,8 +312,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn sweep_seen(&self, before_ms: i64) -> Result<u64> {
-        let done = sqlx::query(SWEEP_SEEN).bind(before_ms).bind(SWEPT).execute(self.pool()).await;
-        Ok(done.named("inbox.sweep_seen")?.rows_affected())
+        Ok(self.write("inbox.sweep_seen", sqlx::query(SWEEP_SEEN).bind(before_ms).bind(SWEPT)).await?.affected)
     }
 
     /// Deletes failed rows that arrived before `before_ms`.
@@ -308,8 +320,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn sweep_failed(&self, before_ms: i64) -> Result<u64> {
-        let done = sqlx::query(SWEEP_FAILED).bind(before_ms).execute(self.pool()).await.named("inbox.sweep_failed")?;
-        Ok(done.rows_affected())
+        Ok(self.write("inbox.sweep_failed", sqlx::query(SWEEP_FAILED).bind(before_ms)).await?.affected)
     }
 }
 

@@ -171,15 +171,13 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn log_out(&self, id: &LoginId, device: &DeviceKey, reason: &str, owner: Owner) -> Result<bool> {
-        let done = sqlx::query(LOG_OUT)
+        let write = sqlx::query(LOG_OUT)
             .bind(id.as_str())
             .bind(reason)
             .bind(self.clock().now_ms())
             .bind(i64::from(owner == Owner::Knows))
-            .bind(device.as_str())
-            .execute(self.pool())
-            .await;
-        Ok(done.named("login.log_out")?.rows_affected() > 0)
+            .bind(device.as_str());
+        Ok(self.write("login.log_out", write).await?.affected > 0)
     }
 
     /// Logged-out logins whose owners were not told yet.
@@ -196,13 +194,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn owner_was_told(&self, login: &Login) -> Result<()> {
-        sqlx::query(TOLD)
-            .bind(login.id.as_str())
-            .bind(login.since)
-            .execute(self.pool())
-            .await
-            .named("login.told")
-            .map(drop)
+        self.write("login.told", sqlx::query(TOLD).bind(login.id.as_str()).bind(login.since)).await.map(drop)
     }
 
     /// Remembers where a person talks to the bot.
@@ -210,7 +202,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn set_management_room(&self, mxid: &str, room: &str) -> Result<()> {
-        sqlx::query(USER_PUT).bind(mxid).bind(room).execute(self.pool()).await.named("mx_user.put").map(drop)
+        self.write("mx_user.put", sqlx::query(USER_PUT).bind(mxid).bind(room)).await.map(drop)
     }
 
     /// Where a person talks to the bot.
@@ -237,8 +229,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn advance_read_mark(&self, portal: PortalId, login: &LoginId, ts: i64) -> Result<bool> {
-        let done = sqlx::query(READ_TO).bind(portal.get()).bind(login.as_str()).bind(ts).execute(self.pool()).await;
-        Ok(done.named("portal_login.read_to")?.rows_affected() > 0)
+        let write = sqlx::query(READ_TO).bind(portal.get()).bind(login.as_str()).bind(ts);
+        Ok(self.write("portal_login.read_to", write).await?.affected > 0)
     }
 }
 

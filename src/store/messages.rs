@@ -43,6 +43,8 @@ pub struct Message {
     pub tried_at: i64,
     /// The built WhatsApp message, for a retry that sends the same.
     pub body: Option<Vec<u8>>,
+    /// What a reply quotes of it.
+    pub quote: Option<Vec<u8>>,
 }
 
 /// What is known of a message's outcome.
@@ -75,6 +77,8 @@ pub struct Reservation<'a> {
     pub kind: &'static str,
     /// The built WhatsApp message.
     pub body: Option<&'a [u8]>,
+    /// What a reply quotes of it.
+    pub quote: Option<&'a [u8]>,
 }
 
 /// A message from WhatsApp that was not reported as read yet.
@@ -87,17 +91,20 @@ pub struct Unread {
 }
 
 const COLUMNS: &str = "-- message.find
-    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body FROM message
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote FROM message
     WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND part = $4";
 const BY_EVENT: &str = "-- message.by_event
-    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body FROM message
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote FROM message
     WHERE event_id = $1 ORDER BY part LIMIT 1";
 const BY_WA_ID: &str = "-- message.by_wa_id
-    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body FROM message
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote FROM message
     WHERE portal_id = $1 AND wa_id = $2 AND state <> 'failed' AND event_id IS NOT NULL ORDER BY part DESC LIMIT 1";
+const PARTS: &str = "-- message.parts
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote FROM message
+    WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND event_id IS NOT NULL ORDER BY part";
 const RESERVE: &str = "-- message.reserve
-    INSERT INTO message (portal_id, sender, wa_id, part, origin, kind, state, event_id, txn_id, mx_sender, login_id, ts, tried_at, read_at, body)
-    VALUES ($1, $2, $3, $4, $5, $6, 'reserved', $7, $8, $9, $10, $11, $12, 0, $13) ON CONFLICT DO NOTHING";
+    INSERT INTO message (portal_id, sender, wa_id, part, origin, kind, state, event_id, txn_id, mx_sender, login_id, ts, tried_at, read_at, body, quote)
+    VALUES ($1, $2, $3, $4, $5, $6, 'reserved', $7, $8, $9, $10, $11, $12, 0, $13, $14) ON CONFLICT DO NOTHING";
 const SENT: &str = "-- message.sent
     UPDATE message SET state = 'sent', event_id = COALESCE($5, event_id), body = NULL
     WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND part = $4";
@@ -116,8 +123,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn reserve(&self, row: &Reservation<'_>) -> Result<bool> {
-        let _turn = self.turn().await;
-        let done = sqlx::query(RESERVE)
+        let write = sqlx::query(RESERVE)
             .bind(row.key.portal.get())
             .bind(row.key.sender.as_str())
             .bind(row.key.wa_id.as_str())
@@ -131,9 +137,8 @@ impl Store {
             .bind(row.ts)
             .bind(self.clock().now_ms())
             .bind(row.body)
-            .execute(self.pool())
-            .await;
-        Ok(done.named("message.reserve")?.rows_affected() > 0)
+            .bind(row.quote);
+        Ok(self.write("message.reserve", write).await?.affected > 0)
     }
 
     /// One part of a message.
@@ -170,6 +175,20 @@ impl Store {
         row.named("message.by_wa_id")?.as_ref().map(read_message).transpose()
     }
 
+    /// All parts of a message whose events are known, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn parts_of(&self, portal: PortalId, sender: &GhostId, wa_id: &WaMessageId) -> Result<Vec<Message>> {
+        let rows = sqlx::query(PARTS)
+            .bind(portal.get())
+            .bind(sender.as_str())
+            .bind(wa_id.as_str())
+            .fetch_all(self.pool())
+            .await;
+        rows.named("message.parts")?.iter().map(read_message).collect()
+    }
+
     /// Records that the other side has a part; `event_id` when it just became known. Together with the inbox row.
     ///
     /// # Errors
@@ -192,15 +211,12 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn message_has_failed(&self, key: &PartKey) -> Result<()> {
-        sqlx::query(FAILED)
+        let write = sqlx::query(FAILED)
             .bind(key.portal.get())
             .bind(key.sender.as_str())
             .bind(key.wa_id.as_str())
-            .bind(key.part)
-            .execute(self.pool())
-            .await
-            .named("message.failed")
-            .map(drop)
+            .bind(key.part);
+        self.write("message.failed", write).await.map(drop)
     }
 
     /// Messages from WhatsApp up to `ts` that were not reported as read, oldest first, at most 500.
@@ -224,14 +240,12 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn message_was_read(&self, portal: PortalId, message: &Unread) -> Result<()> {
-        let done = sqlx::query(MARK_READ)
+        let write = sqlx::query(MARK_READ)
             .bind(portal.get())
             .bind(message.sender.as_str())
             .bind(message.wa_id.as_str())
-            .bind(self.clock().now_ms())
-            .execute(self.pool())
-            .await;
-        done.named("message.mark_read").map(drop)
+            .bind(self.clock().now_ms());
+        self.write("message.mark_read", write).await.map(drop)
     }
 }
 
@@ -259,5 +273,6 @@ fn read_message(row: &AnyRow) -> Result<Message> {
         ts: number("ts")?,
         tried_at: number("tried_at")?,
         body: row.try_get("body").named("message.read")?,
+        quote: row.try_get("quote").named("message.read")?,
     })
 }

@@ -93,8 +93,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn sweep_mx_txn(&self, before_ms: i64) -> Result<u64> {
-        let done = sqlx::query(SWEEP_TXN).bind(before_ms).execute(self.pool()).await.named("mx_txn.sweep")?;
-        Ok(done.rows_affected())
+        Ok(self.write("mx_txn.sweep", sqlx::query(SWEEP_TXN).bind(before_ms)).await?.affected)
     }
 
     /// Puts an arrival that can not be worked on: kept as failed, with `why`; false when it was put before.

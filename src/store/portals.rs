@@ -154,7 +154,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn set_portal_room(&self, id: PortalId, room: &str) -> Result<()> {
-        sqlx::query(SET_ROOM).bind(id.get()).bind(room).execute(self.pool()).await.named("portal.set_room").map(drop)
+        self.write("portal.set_room", sqlx::query(SET_ROOM).bind(id.get()).bind(room)).await.map(drop)
     }
 
     /// Forgets a portal's room and who was in it, when that room can not be used any more; the next message makes
@@ -180,8 +180,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn set_membership(&self, id: PortalId, mxid: &str, membership: &str) -> Result<()> {
-        let done = sqlx::query(MEMBER_PUT).bind(id.get()).bind(mxid).bind(membership).execute(self.pool()).await;
-        done.named("portal_member.put").map(drop)
+        let write = sqlx::query(MEMBER_PUT).bind(id.get()).bind(mxid).bind(membership);
+        self.write("portal_member.put", write).await.map(drop)
     }
 
     /// How far somebody got into a portal's room.

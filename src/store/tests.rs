@@ -53,6 +53,7 @@ pub(crate) use on_both;
 on_both! {
     an_arrival_is_put_once_for_good => put_once;
     rows_leave_a_lane_in_order => order;
+    a_first_attempt_is_counted_as_the_row_is_taken => take_and_count;
     a_rolled_back_arrival_was_never_there => rollback;
     the_installation_key_stays => key_stays;
     a_missing_message_finds_its_place_kept => keep_place;
@@ -112,6 +113,32 @@ async fn order(store: Store) {
     assert_eq!(lanes, [Lane::new("a"), Lane::new("b")]);
 }
 
+async fn take_and_count(store: Store) {
+    let (lane, take) = (Lane::new("a"), async || store.take_and_count(&Lane::new("a")).await.unwrap());
+    assert!(take().await.is_none());
+    for n in [2, 1] {
+        put(&store, &Arrival { seq: Some(i64::from(n)), ..arrival(n, "a") }).await;
+    }
+    put(&store, &arrival(9, "b")).await;
+    let (row, more) = take().await.unwrap();
+    assert_eq!((row.body.as_slice(), row.attempts, more), (&[1][..], 0, true));
+    let counted = store.take_rows(&lane, 10).await.unwrap();
+    assert_eq!(counted.iter().map(|row| row.attempts).collect::<Vec<_>>(), [1, 0], "counted, and that one only");
+    assert!(take().await.is_none(), "tried before: its attempts decide, and nothing overtakes it");
+    store.forgive_attempt(row.seq).await.unwrap();
+    assert_eq!(take().await.unwrap().0.seq, row.seq);
+    store.settle_row(row.seq).await.unwrap();
+    let (row, more) = take().await.unwrap();
+    assert_eq!((row.body.as_slice(), more), (&[2][..], false), "the other lane's rows are not waited for");
+    store.fail_row(&row, "because").await.unwrap();
+    assert!(take().await.is_none());
+    let mut tx = store.begin("test").await.unwrap();
+    store.put_missing(&mut tx, &arrival(3, "a")).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(take().await.is_none(), "a place kept is waited for first");
+    assert_eq!(store.take_rows(&lane, 10).await.unwrap()[0].attempts, 0);
+}
+
 async fn keep_place(store: Store) {
     let keep = async |n: u8, seq: i64| {
         let mut tx = store.begin("test").await.unwrap();
@@ -146,7 +173,7 @@ async fn rollback(store: Store) {
 
 async fn key_stays(store: Store) {
     let before = store.find_meta("derive_key").await.unwrap().unwrap();
-    assert_eq!(load_or_make_key(store.pool(), store.dialect()).await.unwrap().as_slice(), before);
+    assert_eq!(load_or_make_key(store.pool()).await.unwrap().as_slice(), before);
 }
 
 async fn odd_bytes(store: Store) {

@@ -69,6 +69,7 @@ pub struct LineBackend {
     pub(super) unknown_noted: Notify,
     pub(super) on_unknown: OnceLock<HearUnknown>,
     pub(super) tokens: super::wa_people::TokenCache,
+    pub(super) settled: super::wa_settled::Settled,
     statements: AtomicU64,
     transactions: AtomicU64,
 }
@@ -76,7 +77,7 @@ pub struct LineBackend {
 impl LineBackend {
     /// Storage for a new client of this device. Make a new value for each client; never two that live at once.
     pub fn new(store: Store, sealer: Sealer, device: DeviceKey) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
             store,
             sealer,
             device,
@@ -85,6 +86,7 @@ impl LineBackend {
             unknown_noted: Notify::new(),
             on_unknown: OnceLock::new(),
             tokens: super::wa_people::TokenCache::default(),
+            settled: super::wa_settled::Settled::new(this.clone()),
             statements: AtomicU64::new(0),
             transactions: AtomicU64::new(0),
         })
@@ -155,10 +157,15 @@ impl LineBackend {
     /// Runs a statement that is a transaction of its own; how many rows it touched.
     pub(super) async fn run(&self, statement: Statement) -> WaResult<u64> {
         self.count();
-        let _turn = self.store.turn().await;
         let Statement { name, query } = statement;
-        let done = query.execute(self.store.line_pool()).await.map_err(|source| driver_error(name, source))?;
-        Ok(done.rows_affected())
+        self.store.write_line(name, query).await.map(|done| done.affected).map_err(store_error)
+    }
+
+    /// The same; what it returns.
+    pub(super) async fn run_and_list(&self, statement: Statement) -> WaResult<Vec<AnyRow>> {
+        self.count();
+        let Statement { name, query } = statement;
+        self.store.write_line(name, query).await.map(|done| done.rows).map_err(store_error)
     }
 
     /// At most one row.
@@ -275,7 +282,7 @@ pub(super) fn store_error(error: StoreError) -> WaError {
 }
 
 fn driver_error(what: &'static str, source: sqlx::Error) -> WaError {
-    store_error(StoreError::Database { what, source })
+    store_error(StoreError::Database { what, source: Arc::new(source) })
 }
 
 fn seal_error(error: SealError) -> WaError {

@@ -210,8 +210,7 @@ impl Store {
         let now = self.clock().now_ms();
         let mut swept = 0;
         for (text, age) in SWEEPS {
-            let done = sqlx::query(*text).bind(age.cutoff(now)).execute(self.line_pool()).await.named("wa.sweep")?;
-            swept += done.rows_affected();
+            swept += self.write_line("wa.sweep", sqlx::query(*text).bind(age.cutoff(now))).await?.affected;
         }
         Ok(swept)
     }

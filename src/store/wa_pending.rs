@@ -21,7 +21,7 @@ static PUT_PENDING: Rows = Rows::new(
 );
 const FIND_PENDING: &str = "-- wa.find_pending
     SELECT message FROM wa_pending WHERE device_key = $1 AND chat = $2 AND sender = $3 AND message_id = $4";
-static DELETE_PENDING: Rows = Rows::new(
+pub(super) static DELETE_PENDING: Rows = Rows::new(
     "-- wa.delete_pending
     DELETE FROM wa_pending WHERE device_key = $1 AND (chat, sender, message_id) IN (VALUES ",
     1,
@@ -68,13 +68,13 @@ const RETRY_AFTER: [Duration; 3] = [Duration::from_millis(50), Duration::from_mi
 /// How long a pending write may take altogether before it counts as failed.
 const PENDING_DEADLINE: Duration = Duration::from_secs(10);
 
-type PendingKey<'a> = [Cow<'a, str>; 3];
+pub(super) type PendingKey<'a> = [Cow<'a, str>; 3];
 
 fn pending_key<'a>(chat: &'a str, sender: &'a str, id: &'a str) -> PendingKey<'a> {
     [key_text(chat), key_text(sender), key_text(id)]
 }
 
-fn bind_pending_key(statement: Statement, key: &PendingKey<'_>) -> Statement {
+pub(super) fn bind_pending_key(statement: Statement, key: &PendingKey<'_>) -> Statement {
     key.iter().fold(statement, |statement, part| statement.bind(part.as_ref()))
 }
 
@@ -124,6 +124,9 @@ impl LineBackend {
     pub(super) async fn put_pending(&self, rows: &[PendingInboundRow<'_>]) -> Result<()> {
         let turn = self.begin_pending_write().await?;
         let rows = last_of_each(rows.iter().map(|row| (pending_key(row.chat, row.sender, row.id), row.message)));
+        for (key, _) in &rows {
+            self.settled.take_back(key).await;
+        }
         let tried = tokio::time::timeout(PENDING_DEADLINE, async {
             let mut waits = RETRY_AFTER.iter();
             loop {
@@ -157,8 +160,11 @@ impl LineBackend {
     }
 
     pub(super) async fn find_pending(&self, chat: &str, sender: &str, id: &str) -> Result<Option<Vec<u8>>> {
-        let statement = bind_pending_key(self.of(FIND_PENDING), &pending_key(chat, sender, id));
-        if let Some(row) = self.find(statement).await? {
+        let key = pending_key(chat, sender, id);
+        let statement = bind_pending_key(self.of(FIND_PENDING), &key);
+        if !self.settled.holds(&key)
+            && let Some(row) = self.find(statement).await?
+        {
             return column(&row, "message").map(Some);
         }
         if id.starts_with(PROBE) {
@@ -176,12 +182,13 @@ impl LineBackend {
         Ok(None)
     }
 
-    pub(super) async fn delete_pending(&self, keys: &[PendingInboundKey<'_>]) -> Result<()> {
-        let keys: Vec<_> = keys.iter().map(|key| pending_key(key.chat, key.sender, key.id)).collect();
-        self.run_rows(&DELETE_PENDING, &keys, |statement| statement, bind_pending_key).await
+    /// Late and many at once (`wa_settled`): a copy that outlives its message is handed over again and known by `seen`.
+    pub(super) fn delete_pending(&self, keys: &[PendingInboundKey<'_>]) {
+        self.settled.put(keys.iter().map(|key| pending_key(key.chat, key.sender, key.id)));
     }
 
     pub(super) async fn delete_old_pending(&self, cutoff_seconds: i64) -> Result<u32> {
+        self.delete_settled().await;
         self.run(self.of(DELETE_OLD_PENDING).bind(cutoff_ms(cutoff_seconds))).await.map(count_of)
     }
 
@@ -195,7 +202,7 @@ impl LineBackend {
     /// to a kill and leave a second retry without an answer.
     pub(super) async fn take_sent(&self, chat: &str, id: &str) -> Result<Option<Vec<u8>>> {
         let statement = self.of(TAKE_SENT).bind_key(chat).bind_key(id).bind(self.store.clock().now_ms());
-        self.list(statement).await?.first().map(|row| column(row, "payload")).transpose()
+        self.run_and_list(statement).await?.first().map(|row| column(row, "payload")).transpose()
     }
 
     pub(super) async fn delete_old_sent(&self, cutoff_seconds: i64) -> Result<u32> {

@@ -189,7 +189,8 @@ impl ProtocolStore for LineBackend {
     }
 
     async fn delete_pending_inbound(&self, chat: &str, sender: &str, id: &str) -> Result<()> {
-        self.delete_pending(&[PendingInboundKey { chat, sender, id }]).await
+        self.delete_pending(&[PendingInboundKey { chat, sender, id }]);
+        Ok(())
     }
 
     async fn delete_expired_pending_inbound(&self, cutoff_timestamp: i64) -> Result<u32> {
@@ -201,6 +202,7 @@ impl ProtocolStore for LineBackend {
     }
 
     async fn delete_pending_inbound_batch(&self, keys: &[PendingInboundKey<'_>]) -> Result<()> {
-        self.delete_pending(keys).await
+        self.delete_pending(keys);
+        Ok(())
     }
 }

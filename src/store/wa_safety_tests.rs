@@ -15,6 +15,8 @@ on_both! {
     a_ratchet_waits_for_pending_writes_in_hand => ratchet_waits;
     an_abandoned_pending_write_counts_as_failed => abandoned;
     pending_rows_come_and_go => pending;
+    settled_copies_are_deleted_many_at_once => settled;
+    a_copy_stored_again_outlives_the_deletion_of_the_first => stored_again;
     a_duplicate_nobody_knows_is_noted => unknown;
     a_sent_message_can_be_taken_twice => sent;
     aliases_join_what_was_kept_under_both_ids => aliases;
@@ -243,4 +245,63 @@ async fn strangers(store: Store) {
         assert!(line.get_session(&id).await.unwrap().is_some());
     }
     assert!(!line.is_poisoned());
+}
+
+async fn count_pending(store: &Store) -> i64 {
+    let row = sqlx::query("SELECT COUNT(*) AS n FROM wa_pending").fetch_one(store.pool()).await.unwrap();
+    sqlx::Row::try_get(&row, "n").unwrap()
+}
+
+async fn settled(store: Store) {
+    let line = line(&store, "d").await;
+    let ids: Vec<String> = (0..300).map(|number| number.to_string()).collect();
+    for id in &ids {
+        line.store_pending_inbound("c", "s", id, b"m").await.unwrap();
+        if id != "7" {
+            line.delete_pending_inbound("c", "s", id).await.unwrap();
+        }
+    }
+    assert!(line.cost().statements <= 320, "each was deleted by itself: {}", line.cost().statements);
+    assert_eq!(line.get_pending_inbound("c", "s", "8").await.unwrap(), None, "for the library it is gone at once");
+    line.delete_settled().await;
+    assert_eq!(count_pending(&store).await, 1);
+    assert_eq!(line.get_pending_inbound("c", "s", "7").await.unwrap(), Some(b"m".to_vec()));
+    // Without anybody asking for it, too.
+    line.delete_pending_inbound("c", "s", "7").await.unwrap();
+    let gone = async {
+        while count_pending(&store).await > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
+}
+
+async fn stored_again(store: Store) {
+    let line = line(&store, "d").await;
+    for round in 0..3 {
+        line.store_pending_inbound("c", "s", "m", b"first").await.unwrap();
+        line.delete_pending_inbound("c", "s", "m").await.unwrap();
+        if round == 0 {
+            line.store_pending_inbound("c", "s", "m", b"second").await.unwrap();
+            line.delete_settled().await;
+        } else {
+            // The deletion is on its way.
+            let lock = lock_pending(&store).await;
+            let deleting = tokio::spawn({
+                let line = line.clone();
+                async move { line.delete_settled().await }
+            });
+            let before = line.cost().statements;
+            until("the deletion to begin", || line.cost().statements > before).await;
+            let storing = tokio::spawn({
+                let line = line.clone();
+                async move { line.store_pending_inbound("c", "s", "m", b"second").await }
+            });
+            tokio::task::yield_now().await;
+            drop(lock);
+            storing.await.unwrap().unwrap();
+            deleting.await.unwrap();
+        }
+        assert_eq!(line.get_pending_inbound("c", "s", "m").await.unwrap(), Some(b"second".to_vec()), "round {round}");
+    }
 }

@@ -409,7 +409,7 @@ async fn cost(store: Store) {
     line.delete_pending_inbound_batch(&[PendingInboundKey { chat: "c", sender: "s", id: "m" }]).await.unwrap();
     line.put_sessions_batch(&[(Arc::from("1@lid"), Bytes::from_static(b"r"))]).await.unwrap();
     line.put_msg_secrets(vec![secret("m", 1, 0, 0)]).await.unwrap();
-    assert_eq!(line.cost().statements - before.statements, 4);
+    assert_eq!(line.cost().statements - before.statements, 3, "the stored copy is deleted later, with others");
     let before = line.cost();
     line.store_sent_message("c", "m", b"x").await.unwrap();
     line.put_msg_secrets(vec![secret("m", 1, 0, 0)]).await.unwrap();

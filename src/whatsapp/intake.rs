@@ -9,7 +9,7 @@
 
 use super::order::Order;
 use crate::convert::arrival::{About, WaArrival};
-use crate::convert::text::is_silent;
+use crate::convert::incoming::is_silent;
 use crate::ids::{ChatId, GhostId, Lane, LoginId, PortalId, WaMessageId};
 use crate::store::inbox::{Arrival, Source, ring_all};
 use crate::store::portals::PortalKind;

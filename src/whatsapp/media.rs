@@ -8,8 +8,8 @@
 mod landing;
 mod sealing;
 
+use crate::convert::{MediaKind, WaReference};
 use crate::ids::{ChatId, GhostId, WaMessageId};
-use crate::media::Kind;
 use crate::media::spool::{Spool, SpoolError, SpoolFile};
 use landing::Landing;
 use sealing::Sealed;
@@ -28,32 +28,15 @@ const SLOWEST: u64 = 32 << 10;
 /// What every transfer may take whatever its size.
 const SETUP_TIME: Duration = Duration::from_secs(120);
 
-/// What is needed to fetch a file.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Reference {
-    /// Path at WhatsApp's media hosts.
-    pub direct_path: String,
-    /// Key the others are derived from; empty for a file that is not encrypted (channels).
-    pub media_key: Vec<u8>,
-    /// SHA-256 of the file.
-    pub file_sha256: Vec<u8>,
-    /// SHA-256 of the encrypted file.
-    pub file_enc_sha256: Vec<u8>,
-    /// Bytes, as the sender says; not trusted.
-    pub file_length: Option<u64>,
-}
-
 /// A file that was uploaded.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct Stored {
     /// Full address, for the message.
     pub url: String,
     /// Place and keys.
-    pub reference: Reference,
+    pub reference: WaReference,
     /// Signatures for playing while loading, for sound and film.
     pub sidecar: Option<Vec<u8>>,
-    /// When, seconds since 1970.
-    pub key_time: i64,
 }
 
 /// Why a file did not get across.
@@ -110,13 +93,15 @@ pub struct Holder<'a> {
 }
 
 /// On which of WhatsApp's shelves a file of a kind lies; its keys are derived for that shelf.
-pub fn shelf_of(kind: Kind) -> MediaType {
+pub fn shelf_of(kind: MediaKind) -> MediaType {
+    use MediaKind as K;
     match kind {
-        Kind::Image => MediaType::Image,
-        Kind::Video | Kind::Gif | Kind::RoundVideo => MediaType::Video,
-        Kind::Audio | Kind::Voice => MediaType::Audio,
-        Kind::Document => MediaType::Document,
-        Kind::Sticker => MediaType::Sticker,
+        K::Image => MediaType::Image,
+        K::Video | K::Gif | K::Ptv => MediaType::Video,
+        K::Audio | K::Voice => MediaType::Audio,
+        K::Document | K::Contacts => MediaType::Document,
+        K::Sticker | K::AnimatedSticker | K::LottieSticker => MediaType::Sticker,
+        K::LinkPicture => MediaType::LinkThumbnail,
     }
 }
 
@@ -133,7 +118,7 @@ pub async fn download(
     client: &Arc<Client>,
     spool: &Spool,
     media_type: MediaType,
-    reference: &Reference,
+    reference: &WaReference,
 ) -> Result<SpoolFile, MediaFailure> {
     if !is_path(&reference.direct_path) || !matches!(reference.media_key.len(), 0 | 32) {
         return Err(MediaFailure::Damaged);
@@ -197,15 +182,15 @@ pub async fn upload(
     })?;
     Ok(Stored {
         url: sent.url,
-        reference: Reference {
+        reference: WaReference {
             direct_path: sent.direct_path,
             media_key: sent.media_key.to_vec(),
             file_sha256: sent.file_sha256.to_vec(),
             file_enc_sha256: sent.file_enc_sha256.to_vec(),
             file_length: Some(sent.file_length),
+            key_time: Some(sent.media_key_timestamp),
         },
         sidecar: sent.streaming_sidecar,
-        key_time: sent.media_key_timestamp,
     })
 }
 

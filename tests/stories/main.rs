@@ -14,5 +14,6 @@ mod login;
 mod outage;
 mod people;
 mod poison;
+mod relations;
 mod release;
 mod text;

@@ -11,6 +11,7 @@ matrix_bed::stories! {
         the_own_phones_messages_appear_too
         receipts_cross_both_ways
         many_messages_keep_their_order
+        many_chats_at_once
         number_and_lid_are_one_person
         strange_texts_cross_unchanged
         logs_hold_nothing_of_people
@@ -105,6 +106,26 @@ async fn many_messages_keep_their_order(world: &mut World) -> Result<()> {
     };
     let (there, back) = futures_util::future::join(from_whatsapp, from_matrix).await;
     there.and(back)
+}
+
+/// What is stored late in one chat must not stop the others.
+async fn many_chats_at_once(world: &mut World) -> Result<()> {
+    let (alice, login, _) = world.log_in("alice").await?;
+    let mut chats = Vec::new();
+    for number in 0..12 {
+        let chat = world.chat_with(&alice, &login, &format!("contact {number}"))?;
+        chat.begin(&format!("hello from {number}")).await?;
+        chats.push(chat);
+    }
+    for round in 0..8 {
+        for (number, chat) in chats.iter().enumerate() {
+            chat.contact_says(&format!("{number} says {round}")).await?;
+        }
+    }
+    for chat in &chats {
+        chat.wait_all(wait::STEP).await?;
+    }
+    Ok(())
 }
 
 async fn number_and_lid_are_one_person(world: &mut World) -> Result<()> {

@@ -8,6 +8,31 @@ use anyhow::{Context, Result, bail};
 use crate::cluster::Cluster;
 use crate::{checks, places, setup};
 
+/// Runs `cargo xtask bench sim`; the figures also go to `target/bench-sim.json`.
+///
+/// # Errors
+/// The build failed, or a copy did not arrive.
+pub fn sim() -> Result<()> {
+    setup::run()?;
+    println!("building the simulator and its benchmark, optimized (the first time takes some minutes)");
+    let built = checks::cargo()
+        .args(["build", "--release", "-p", "whatsapp-sim", "--example", "bench-sim"])
+        .status()
+        .context("running cargo build")?;
+    if !built.success() {
+        bail!("the build failed");
+    }
+    let ended = Command::new(places::target().join("release/examples/bench-sim"))
+        .arg(places::target().join("bench-sim.json"))
+        .current_dir(places::root())
+        .status()
+        .context("running the benchmark")?;
+    if !ended.success() {
+        bail!("the benchmark failed ({ended})");
+    }
+    Ok(())
+}
+
 /// Runs `cargo xtask bench messages`; `postgres` starts a server for the bridge that makes its commits durable, and
 /// `arguments` go to the benchmark as they are.
 ///

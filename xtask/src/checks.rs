@@ -8,7 +8,7 @@ mod shipped;
 mod tally;
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -91,6 +91,7 @@ fn run_all(reports: &mut Vec<Report>, tally: &mut Tally) {
     check(reports, "build that ships", shipped::build);
     check(reports, "the build that ships has no test exception", shipped::check_clean);
     check(reports, "tests", || run_tests(tally));
+    check(reports, "Baileys against the simulator", || run_conformance(tally));
     scratch::sweep();
 }
 
@@ -130,15 +131,35 @@ fn run_tests(tally: &mut Tally) -> Result<()> {
         .stdout(Stdio::piped())
         .spawn()
         .context("running cargo test")?;
-    let output = child.stdout.take().context("cargo test has no output")?;
+    let ended = count_tests(&mut child, tally)?;
+    if !ended.success() {
+        bail!("{} tests failed", tally.failed);
+    }
+    tally.check()
+}
+
+/// Passes on what a test program writes and counts its results; returns how it ended.
+fn count_tests(child: &mut Child, tally: &mut Tally) -> Result<ExitStatus> {
+    let output = child.stdout.take().context("a test program without output")?;
     for line in BufReader::new(output).lines() {
         let line = line?;
         println!("{line}");
         tally.read(&line);
     }
-    let ended = child.wait()?;
-    if !ended.success() {
-        bail!("{} tests failed", tally.failed);
+    Ok(child.wait()?)
+}
+
+/// Runs the independent client's scripts; the program is an example of the simulator, built with the tests.
+fn run_conformance(tally: &mut Tally) -> Result<()> {
+    let before = tally.passed;
+    let mut child = Command::new(places::target().join("debug/examples/conformance"))
+        .current_dir(places::root())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("running the conformance program")?;
+    let ended = count_tests(&mut child, tally)?;
+    if !ended.success() || tally.passed == before {
+        bail!("the independent client and the simulator do not agree ({ended})");
     }
-    tally.check()
+    Ok(())
 }

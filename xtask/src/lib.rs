@@ -9,6 +9,7 @@ pub mod checks;
 pub mod cluster;
 pub mod demo;
 pub mod machine;
+pub mod node;
 pub mod places;
 pub mod ports;
 pub mod scratch;

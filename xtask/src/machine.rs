@@ -36,6 +36,12 @@ pub fn find_postgres() -> Option<PathBuf> {
     versions.pop().map(|(_, bin)| bin)
 }
 
+/// Returns Chromium, under any of the names it has.
+#[must_use]
+pub fn find_chromium() -> Option<PathBuf> {
+    ["chromium", "chromium-browser", "google-chrome", "chrome"].into_iter().find_map(find_program)
+}
+
 /// Returns whether this process runs as root (the owner of its own `/proc` entry).
 #[must_use]
 pub fn is_root() -> bool {

@@ -45,6 +45,8 @@ enum Bench {
         #[arg(long)]
         only: Option<String>,
     },
+    /// What the simulator takes: memory with many accounts and groups, copies delivered a second
+    Sim,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -54,7 +56,9 @@ enum Database {
 }
 
 fn bench(what: Bench) -> anyhow::Result<()> {
-    let Bench::Messages { db, count, only } = what;
+    let Bench::Messages { db, count, only } = what else {
+        return xtask::bench::sim();
+    };
     let name = if db == Database::Postgres { "postgres" } else { "sqlite" };
     let mut arguments = vec!["--db".to_owned(), name.to_owned(), "--count".to_owned(), count.to_string()];
     arguments.extend(only.into_iter().flat_map(|only| ["--only".to_owned(), only]));

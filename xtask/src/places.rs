@@ -32,6 +32,21 @@ pub fn python() -> PathBuf {
     venv().join("bin/python")
 }
 
+/// Returns the Node.js that runs the scripts against the simulator: the first in `PATH` that is new enough, else the
+/// one that [`crate::setup`] put into [`venv`].
+///
+/// # Errors
+/// There is none; the text says what to run.
+pub fn node() -> anyhow::Result<PathBuf> {
+    crate::node::find().map(|node| node.program).ok_or_else(|| anyhow::anyhow!("no Node.js: run `cargo xtask setup`"))
+}
+
+/// Returns the folder of the scripts that drive an independent client against the simulator.
+#[must_use]
+pub fn conformance() -> PathBuf {
+    root().join("tests/sim/conformance")
+}
+
 /// Returns the bridge built for tests (with the feature `simulator`), or what `MATRIX_WHATSAPP_BIN` names.
 #[must_use]
 pub fn bridge() -> PathBuf {

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{machine, places};
+use crate::{machine, node, places};
 
 /// What the virtual environment holds; its stamp file has the same text.
 const PYTHON_PACKAGES: [&str; 2] = ["matrix-synapse==1.163.*", "psycopg2-binary==2.9.*"];
@@ -29,13 +29,16 @@ pub fn run() -> Result<()> {
     step(3, "Python", ensure_python)?;
     step(4, "Synapse", ensure_synapse)?;
     step(5, "Postgres", ensure_postgres)?;
+    step(6, "Node.js", node::ensure)?;
+    step(7, "Baileys", node::ensure_packages)?;
+    step(8, "Chromium", ensure_chromium)?;
     Ok(())
 }
 
 fn step(number: u32, name: &str, work: fn() -> Result<String>) -> Result<()> {
     let start = Instant::now();
     let done = work().with_context(|| format!("set-up step {number}, {name}"))?;
-    println!("[{number}/5] {name}: {done} ({:.1} s)", start.elapsed().as_secs_f32());
+    println!("[{number}/8] {name}: {done} ({:.1} s)", start.elapsed().as_secs_f32());
     Ok(())
 }
 
@@ -127,6 +130,15 @@ fn ensure_postgres() -> Result<String> {
     machine::install_packages(&["postgresql"])?;
     let bin = machine::find_postgres().context("the package postgresql brought no initdb")?;
     Ok(format!("installed {}", bin.display()))
+}
+
+fn ensure_chromium() -> Result<String> {
+    if let Some(path) = machine::find_chromium() {
+        return Ok(format!("found {}", path.display()));
+    }
+    machine::install_packages(&["chromium"])?;
+    let path = machine::find_chromium().context("the package chromium brought no program of that name")?;
+    Ok(format!("installed {}", path.display()))
 }
 
 /// Runs a command and returns what it wrote to standard output.

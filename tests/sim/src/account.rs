@@ -1,6 +1,6 @@
 //! An account: its identity, its phone, its linked devices.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use anyhow::{Context, Result};
 use buffa::Message as _;
@@ -14,10 +14,14 @@ use waproto::whatsapp::{
 
 use crate::{
     appstate::AppState,
-    faults::Faults,
+    business::Business,
+    faults::{Faults, Rules},
     ids::{ConnId, Number},
     phone::Phone,
+    presence::Presence,
+    privacy::Privacy,
     queue::Queue,
+    registration::Refusal,
     stanza::unix_now,
 };
 
@@ -69,6 +73,10 @@ pub struct Registration {
     pub registration_id: u32,
     pub identity: [u8; 32],
     pub signed_prekey: SignedPrekey,
+    /// What it says of itself and of the history it wants, encoded.
+    pub device_props: Vec<u8>,
+    /// The name it came with, which no client needs to have.
+    pub push_name: Option<String>,
 }
 
 /// Where a companion is in its life with a connection.
@@ -126,14 +134,27 @@ pub struct Account {
     pub phone: Phone,
     pub app_state: AppState,
     pub faults: Faults,
+    pub rules: Rules,
+    /// How far the server's clock is off for this account, in seconds.
+    pub clock_skew: i64,
     pub about: String,
     pub picture: Option<Picture>,
-    pub blocked: Vec<Jid>,
+    pub blocked: BTreeSet<Number>,
+    /// The address book of the phone.
+    pub contacts: BTreeSet<Number>,
+    pub privacy: Privacy,
+    pub business: Option<Business>,
+    /// The token given to each contact.
+    pub tokens: BTreeMap<Number, Vec<u8>>,
+    /// Takes direct messages of strangers only with a token.
+    pub restricted: bool,
+    /// Linking a companion needs a passkey.
+    pub passkey: bool,
+    /// Why logins are refused, if they are.
+    pub refusal: Option<Refusal>,
     /// Accounts that asked for this one's device list and must hear changes.
     pub watchers: HashSet<Number>,
-    /// Accounts that subscribed to this one's presence.
-    pub subscribers: HashSet<Number>,
-    pub presence: String,
+    pub presence: Presence,
 }
 
 impl Account {
@@ -153,12 +174,20 @@ impl Account {
             phone,
             app_state,
             faults: Faults::default(),
+            rules: Rules::default(),
+            clock_skew: 0,
             about: "Hey there! I am using WhatsApp.".into(),
             picture: None,
-            blocked: Vec::new(),
+            blocked: BTreeSet::new(),
+            contacts: BTreeSet::new(),
+            privacy: Privacy::default(),
+            business: None,
+            tokens: BTreeMap::new(),
+            restricted: false,
+            passkey: false,
+            refusal: None,
             watchers: HashSet::new(),
-            subscribers: HashSet::new(),
-            presence: "unavailable".into(),
+            presence: Presence::default(),
         })
     }
 

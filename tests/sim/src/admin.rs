@@ -1,8 +1,16 @@
 //! The admin API: JSON over HTTP, for tests in other languages and by hand.
 
+mod accounts;
+mod appstate;
 mod calls;
+mod faults;
 mod groups;
+mod history;
+mod kinds;
+mod media;
+mod mock_phone;
 mod newsletters;
+mod people;
 mod status;
 
 use anyhow::{Result, anyhow};
@@ -24,15 +32,21 @@ pub fn router(simulator: Simulator) -> Router {
         .route("/admin/accounts", post(create_account))
         .route("/admin/scan", post(scan))
         .route("/admin/pair-code", post(enter_pair_code))
-        .route("/admin/send", post(send))
         .route("/admin/read", post(mark_read))
         .route("/admin/unlink", post(unlink))
-        .route("/admin/fault", post(fault))
         .route("/admin/inbox/{number}", get(inbox))
         .route("/admin/receipts/{number}", get(receipts))
         .route("/admin/devices/{number}", get(devices))
         .route("/admin/arrivals", get(arrivals))
         .route("/admin/unknown", get(unknown))
+        .merge(appstate::routes())
+        .merge(history::routes())
+        .merge(kinds::routes())
+        .merge(accounts::routes())
+        .merge(faults::routes())
+        .merge(mock_phone::routes())
+        .merge(people::routes())
+        .merge(media::routes())
         .merge(calls::routes())
         .merge(groups::routes())
         .merge(newsletters::routes())
@@ -41,7 +55,7 @@ pub fn router(simulator: Simulator) -> Router {
 }
 
 /// A refusal: `{"error": ...}` with status 400.
-struct Refusal(anyhow::Error);
+pub struct Refusal(anyhow::Error);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -50,14 +64,16 @@ impl IntoResponse for Refusal {
     }
 }
 
-type Answer = Result<Json<Value>, Refusal>;
+/// What a handler answers: JSON, or why not.
+pub type Answer = Result<Json<Value>, Refusal>;
 
 /// Reads a body; bad JSON is a refusal like any other.
-fn parse<T: for<'de> Deserialize<'de>>(body: &str) -> Result<T, Refusal> {
+pub fn parse<T: for<'de> Deserialize<'de>>(body: &str) -> Result<T, Refusal> {
     serde_json::from_str(body).map_err(|error| Refusal(anyhow!("body: {error}")))
 }
 
-fn answer(result: Result<Value>) -> Answer {
+/// Turns a result of the simulator into an answer.
+pub fn answer(result: Result<Value>) -> Answer {
     result.map(Json).map_err(Refusal)
 }
 
@@ -117,19 +133,6 @@ async fn enter_pair_code(Extract(sim): Extract<Simulator>, body: String) -> Answ
 }
 
 #[derive(Deserialize)]
-struct Send {
-    from: String,
-    to: String,
-    text: String,
-}
-
-async fn send(Extract(sim): Extract<Simulator>, body: String) -> Answer {
-    let send: Send = parse(&body)?;
-    let id = sim.send_text(&send.from, &send.to, &send.text).await;
-    answer(id.map(|id| json!({ "id": id })))
-}
-
-#[derive(Deserialize)]
 struct Read {
     number: String,
     chat: String,
@@ -152,24 +155,6 @@ async fn unlink(Extract(sim): Extract<Simulator>, body: String) -> Answer {
     let unlink: Unlink = parse(&body)?;
     let done = sim.unlink(&unlink.number, unlink.device);
     answer(done.map(|()| json!({})))
-}
-
-#[derive(Deserialize)]
-struct Fault {
-    number: String,
-    kind: String,
-    #[serde(default = "once")]
-    count: u32,
-}
-
-fn once() -> u32 {
-    1
-}
-
-async fn fault(Extract(sim): Extract<Simulator>, body: String) -> Answer {
-    let fault: Fault = parse(&body)?;
-    let armed = fault.kind.parse().and_then(|kind| sim.fault(&fault.number, kind, fault.count));
-    answer(armed.map(|()| json!({})))
 }
 
 async fn inbox(Extract(sim): Extract<Simulator>, Path(number): Path<String>) -> Answer {

@@ -1,225 +1,171 @@
 //! App state: versioned collections of encrypted patches.
 //!
-//! The server numbers the patches; the phone writes its own with the account's
-//! one key and keeps a single running hash over its own and its companions'.
+//! The server numbers the patches and hands them out; it holds no key. The
+//! phone writes patches of its own and reads those of its companions: it keeps
+//! one running hash over all of them, and every MAC is checked.
 
-use std::collections::HashMap;
+mod actions;
+mod collection;
+mod keys;
+mod snapshot;
+mod sync;
 
-use anyhow::Result;
-use buffa::{Message as _, MessageField};
-use rand::RngExt as _;
-use wacore_appstate::{
-    encode_record, expand_app_state_keys,
-    hash::{HashState, generate_patch_mac},
-};
-use wacore_binary::{Node, Server, builder::NodeBuilder};
-use waproto::whatsapp::{
-    KeyId, SyncActionValue, SyncdMutation, SyncdPatch, SyncdVersion,
-    message::{AppStateSyncKey, AppStateSyncKeyData, AppStateSyncKeyFingerprint, AppStateSyncKeyId},
-    sync_action_value::{ContactAction, PushNameSetting},
-    syncd_mutation::SyncdOperation,
-};
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result};
+use buffa::Message as _;
+use serde_json::Value;
+use wacore_appstate::decode::{Mutation, decode_record};
+use wacore_binary::builder::NodeBuilder;
+use waproto::whatsapp::{SyncActionValue, SyncdPatch, syncd_mutation::SyncdOperation};
+
+pub use actions::{Action, act, save_contact};
+use collection::Collection;
+use keys::Keys;
+pub use keys::rotate_key;
+pub use sync::answer;
 
 use crate::{
     ids::{Address, Number},
+    proto_json,
     queue::Class,
-    stanza::{attr, attr_or_empty, bytes, children, error_node, iq_error, iq_result, leaf, server_jid, unix_now},
+    stanza::{server_jid, unix_now},
     state::State,
 };
 
-/// One collection.
-#[derive(Default)]
-struct Collection {
-    /// The patches in order; the first has version 1.
-    patches: Vec<Vec<u8>>,
-    hash: HashState,
-    /// The value MAC last set for each index MAC.
-    values: HashMap<Vec<u8>, Vec<u8>>,
+/// The collections there are.
+pub const COLLECTIONS: [&str; 5] = ["critical_block", "critical_unblock_low", "regular_low", "regular_high", "regular"];
+
+/// An entry of the app state as the phone read or wrote it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct AppStateItem {
+    /// The collection.
+    pub collection: String,
+    /// The version of the patch it came with.
+    pub version: u64,
+    /// The device that wrote it; 0 is the phone.
+    pub device: u16,
+    /// `set` or `remove`.
+    pub operation: String,
+    /// What it is about: the kind, then chats, message ids and the like.
+    pub index: Vec<String>,
+    /// The entry, with the proto's field names.
+    pub value: Value,
 }
 
-impl Collection {
-    fn version(&self) -> u64 {
-        self.patches.len() as u64
-    }
-
-    /// Takes mutations into the running hash.
-    fn absorb(&mut self, mutations: &[SyncdMutation]) {
-        let values = &self.values;
-        let (_, result) = self.hash.update_hash(mutations, |index, _| Ok(values.get(index).cloned()));
-        if let Err(error) = result {
-            tracing::error!("app-state hash: {error:#}");
-        }
-        for mutation in mutations {
-            let record = &mutation.record;
-            let Some(index) = record.index.blob.clone() else {
-                continue;
-            };
-            match (&mutation.operation, &record.value.blob) {
-                (Some(op), _) if *op == SyncdOperation::REMOVE => {
-                    self.values.remove(&index);
-                }
-                (_, Some(blob)) if blob.len() >= 32 => {
-                    self.values.insert(index, blob[blob.len() - 32..].to_vec());
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Stores a patch under the next version.
-    fn append(&mut self, mut patch: SyncdPatch) {
-        self.absorb(&patch.mutations);
-        let version = self.version() + 1;
-        self.hash.version = version;
-        patch.version = MessageField::some(SyncdVersion { version: Some(version) });
-        self.patches.push(patch.encode_to_vec());
-    }
+/// One change to write.
+pub struct Change {
+    pub operation: SyncdOperation,
+    pub index: Vec<String>,
+    /// The version of this kind of entry.
+    pub action_version: i32,
+    pub value: SyncActionValue,
 }
 
-/// The app state of an account.
+/// The app state of an account: what the server stores and what the phone
+/// knows of it.
 pub struct AppState {
-    key_id: [u8; 6],
-    key: [u8; 32],
-    collections: HashMap<String, Collection>,
+    keys: Keys,
+    collections: BTreeMap<String, Collection>,
+    /// All changes, oldest first.
+    pub log: Vec<AppStateItem>,
+    /// How many patches one answer has at most.
+    pub page: usize,
+    /// Which device has asked for which collection.
+    pub asked: BTreeSet<(u16, String)>,
 }
 
 impl AppState {
     /// App state with a new key and the push name in `critical_block`.
     pub fn new(push_name: &str) -> Result<Self> {
         let mut app_state = Self {
-            // Key ids start with the device that made the key: the phone, 0.
-            key_id: [0, 0, 0, 0, 0, 1],
-            key: rand::rng().random(),
-            collections: HashMap::new(),
+            keys: Keys::new(),
+            collections: BTreeMap::new(),
+            log: Vec::new(),
+            page: 100,
+            asked: BTreeSet::new(),
         };
-        let value = SyncActionValue {
-            timestamp: Some(unix_now() as i64 * 1000),
-            push_name_setting: MessageField::some(PushNameSetting { name: Some(push_name.to_owned()) }),
-            ..Default::default()
-        };
-        app_state.write("critical_block", &["setting_pushName"], 1, &value)?;
+        let (name, change) = actions::push_name(push_name)?;
+        app_state.write(name, vec![change])?;
         Ok(app_state)
     }
 
-    /// Writes one entry as the phone and returns the collection's new version.
-    /// `action_version` is that of the kind of entry.
-    pub fn write(&mut self, name: &str, index: &[&str], action_version: i32, value: &SyncActionValue) -> Result<u64> {
-        let keys = expand_app_state_keys(&self.key);
-        let iv: [u8; 16] = rand::rng().random();
-        let (mutation, _) = encode_record(
-            SyncdOperation::SET,
-            &serde_json::to_vec(index)?,
-            value,
-            &keys,
-            &self.key_id,
-            &iv,
-            action_version,
-        );
+    /// Writes entries as the phone, in one patch, and returns the collection's
+    /// new version.
+    pub fn write(&mut self, name: &str, changes: Vec<Change>) -> Result<u64> {
+        let (key_id, keys) = self.keys.current();
         let collection = self.collections.entry(name.to_owned()).or_default();
         let version = collection.version() + 1;
-        // The MACs are over the hash after this patch.
-        collection.absorb(std::slice::from_ref(&mutation));
-        collection.hash.version = version;
-        let mut patch = SyncdPatch {
-            mutations: vec![mutation],
-            snapshot_mac: Some(collection.hash.generate_snapshot_mac(name, &keys.snapshot_mac)),
-            key_id: MessageField::some(KeyId { id: Some(self.key_id.to_vec()) }),
-            version: MessageField::some(SyncdVersion { version: Some(version) }),
-            ..Default::default()
-        };
-        patch.patch_mac = Some(generate_patch_mac(&patch, name, &keys.patch_mac, version));
-        collection.patches.push(patch.encode_to_vec());
+        let mut mutations = Vec::new();
+        for change in &changes {
+            mutations.push(collection::encode(change, &keys, &key_id)?);
+        }
+        collection.write(name, mutations, &keys, &key_id)?;
+        for change in changes {
+            self.log.push(AppStateItem {
+                collection: name.to_owned(),
+                version,
+                device: 0,
+                operation: operation_name(change.operation).to_owned(),
+                index: change.index,
+                value: proto_json::to_json("SyncActionValue", &change.value.encode_to_vec())?,
+            });
+        }
         Ok(version)
     }
 
-    /// The key as the phone gives it to companions.
-    pub fn key_message(&self, raw_id: u32, current: u32, devices: Vec<u32>) -> AppStateSyncKey {
-        AppStateSyncKey {
-            key_id: MessageField::some(AppStateSyncKeyId { key_id: Some(self.key_id.to_vec()) }),
-            key_data: MessageField::some(AppStateSyncKeyData {
-                key_data: Some(self.key.to_vec()),
-                fingerprint: MessageField::some(AppStateSyncKeyFingerprint {
-                    raw_id: Some(raw_id),
-                    current_index: Some(current),
-                    device_indexes: devices,
-                }),
-                timestamp: Some(unix_now() as i64 * 1000),
-            }),
+    /// Takes a companion's patch: it must fit on the version before, and its
+    /// MACs must be right. Returns the new version.
+    fn accept(&mut self, device: u16, name: &str, mut patch: SyncdPatch) -> Result<u64> {
+        let key_id = patch.key_id.id.clone().context("the patch names no key")?;
+        let keys = self.keys.find(&key_id).context("the patch is written with an unknown key")?;
+        let collection = self.collections.entry(name.to_owned()).or_default();
+        let version = collection.version() + 1;
+        let mut read = Vec::new();
+        for mutation in &patch.mutations {
+            let record = mutation.record.as_option().context("a mutation without a record")?;
+            let id = record.key_id.id.as_deref().context("a record names no key")?;
+            let keys = self.keys.find(id).context("a record is written with an unknown key")?;
+            let operation = mutation.operation.and_then(|op| op.as_known()).unwrap_or(SyncdOperation::SET);
+            let (decoded, _) = decode_record(operation, record, &keys, id, true)?;
+            read.push(decoded);
         }
-    }
-}
-
-/// Answers a `w:sync:app:state` IQ: patches up, newer patches down.
-pub fn answer(state: &mut State, address: &Address, node: &Node) -> Node {
-    let Some(sync) = node.get_optional_child("sync") else {
-        return iq_error(node, 400, "bad-request");
-    };
-    let mut replies = Vec::new();
-    let mut changed = Vec::new();
-    for request in children(sync) {
-        let Some(account) = state.accounts.get_mut(&address.number) else {
-            continue;
-        };
-        let name = attr_or_empty(request, "name");
-        let known: u64 = attr(request, "version").and_then(|v| v.parse().ok()).unwrap_or(0);
-        let collections = &mut account.app_state.collections;
-        let collection = collections.entry(name.clone()).or_default();
-        let reply = NodeBuilder::new("collection").attr("name", name.as_str());
-        let Some(upload) = request.get_optional_child("patch") else {
-            replies.push(newer_patches(reply, collection, known));
-            continue;
-        };
-        let patch = bytes(upload).and_then(|raw| SyncdPatch::decode_from_slice(&raw).ok());
-        match patch {
-            Some(patch) if known == collection.version() => {
-                collection.append(patch);
-                let version = collection.version();
-                replies.push(reply.attr("version", version).build());
-                changed.push((name, version));
-            }
-            Some(_) => replies.push(reply.attr("type", "error").children([error_node(409, "conflict")]).build()),
-            None => replies.push(reply.attr("type", "error").children([error_node(400, "bad-request")]).build()),
+        patch.version.get_or_insert_default().version = Some(version);
+        collection.accept(name, patch, &keys)?;
+        for Mutation { action_value, index, operation } in read {
+            let value = action_value.map(|value| proto_json::to_json("SyncActionValue", &value.encode_to_vec()));
+            self.log.push(AppStateItem {
+                collection: name.to_owned(),
+                version,
+                device,
+                operation: operation_name(operation).to_owned(),
+                index,
+                value: value.transpose()?.unwrap_or(Value::Null),
+            });
         }
+        Ok(version)
     }
-    for (name, version) in changed {
-        announce(state, address, &name, version);
+
+    /// The version of a collection; 0 when it is empty.
+    pub fn version(&self, name: &str) -> u64 {
+        self.collections.get(name).map_or(0, Collection::version)
     }
-    iq_result(node, [NodeBuilder::new("sync").children(replies).build()])
 }
 
-fn newer_patches(reply: NodeBuilder, collection: &Collection, known: u64) -> Node {
-    let from = usize::try_from(known).unwrap_or(usize::MAX);
-    let newer = collection.patches.get(from..).unwrap_or_default();
-    let patches = newer.iter().map(|patch| leaf("patch", patch.clone()));
-    let reply = reply.attr("version", collection.version()).attr("has_more_patches", "false");
-    if newer.is_empty() {
-        return reply.build();
-    }
-    reply.children([NodeBuilder::new("patches").children(patches).build()]).build()
+fn operation_name(operation: SyncdOperation) -> &'static str {
+    if operation == SyncdOperation::REMOVE { "remove" } else { "set" }
 }
 
-/// Writes a contact into the address book of a phone.
-pub fn save_contact(state: &mut State, number: &Number, contact: &Number, full_name: &str) -> Result<()> {
-    let other = state.account(contact)?;
-    let (jid, lid) = (other.jid(Server::Pn, 0).to_string(), other.jid(Server::Lid, 0).to_string());
-    let value = SyncActionValue {
-        timestamp: Some(unix_now() as i64 * 1000),
-        contact_action: MessageField::some(ContactAction {
-            full_name: Some(full_name.to_owned()),
-            first_name: full_name.split_whitespace().next().map(str::to_owned),
-            lid_jid: Some(lid),
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    let name = "critical_unblock_low";
-    let version = state.account_mut(number)?.app_state.write(name, &["contact", &jid], 2, &value)?;
-    announce(state, &Address::new(number, 0), name, version);
-    Ok(())
+/// The phone takes a snapshot of a collection: the server keeps no older
+/// patches.
+pub fn take_snapshot(state: &mut State, number: &Number, name: &str) -> Result<u64> {
+    let app_state = &mut state.account_mut(number)?.app_state;
+    let collection = app_state.collections.get_mut(name).with_context(|| format!("{name} is empty"))?;
+    Ok(collection.compact())
 }
 
 /// Tells the other companions that a collection changed.
-fn announce(state: &mut State, author: &Address, name: &str, version: u64) {
+pub fn announce(state: &mut State, author: &Address, name: &str, version: u64) {
     let devices: Vec<u16> =
         state.accounts.get(&author.number).map_or_else(Vec::new, |a| a.companions.keys().copied().collect());
     for device in devices {
@@ -236,5 +182,59 @@ fn announce(state: &mut State, author: &Address, name: &str, version: u64) {
             .build();
         let to = Address::new(&author.number, device);
         state.deliver(&to, Class::Notification, None, notification);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(kind: &str) -> Change {
+        Change {
+            operation: SyncdOperation::SET,
+            index: vec![kind.to_owned()],
+            action_version: 1,
+            value: SyncActionValue { timestamp: Some(1), ..Default::default() },
+        }
+    }
+
+    /// A phone, and the patches a companion with its keys would write.
+    fn patches() -> (AppState, Vec<SyncdPatch>) {
+        let phone = AppState::new("A").unwrap();
+        let mut companion = AppState::new("A").unwrap();
+        companion.keys = phone.keys.clone();
+        companion.write("regular", vec![change("one")]).unwrap();
+        companion.write("regular", vec![change("two"), change("one")]).unwrap();
+        let written = companion.collections["regular"].after(0);
+        let patches = written.map(|patch| SyncdPatch::decode_from_slice(patch).unwrap()).collect();
+        (phone, patches)
+    }
+
+    #[test]
+    fn right_patches_are_taken_in_order() {
+        let (mut phone, patches) = patches();
+        for (version, patch) in patches.into_iter().enumerate() {
+            assert_eq!(phone.accept(1, "regular", patch).unwrap(), version as u64 + 1);
+        }
+        assert_eq!(phone.log.last().unwrap().index, ["one"]);
+    }
+
+    #[test]
+    fn patches_with_a_wrong_mac_are_not() {
+        let (mut phone, patches) = patches();
+        let good = &patches[0];
+        let flip = |bytes: &mut Vec<u8>| bytes[5] ^= 1;
+        let mut wrong = vec![good.clone(); 5];
+        flip(wrong[0].snapshot_mac.as_mut().unwrap());
+        flip(wrong[1].patch_mac.as_mut().unwrap());
+        flip(wrong[2].mutations[0].record.get_or_insert_default().index.get_or_insert_default().blob.as_mut().unwrap());
+        flip(wrong[3].mutations[0].record.get_or_insert_default().value.get_or_insert_default().blob.as_mut().unwrap());
+        flip(wrong[4].key_id.get_or_insert_default().id.as_mut().unwrap());
+        for (number, patch) in wrong.into_iter().enumerate() {
+            assert!(phone.accept(1, "regular", patch).is_err(), "{number}");
+        }
+        // The second does not fit before the first.
+        assert!(phone.accept(1, "regular", patches[1].clone()).is_err());
+        assert_eq!(phone.accept(1, "regular", good.clone()).unwrap(), 1);
     }
 }

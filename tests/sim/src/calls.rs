@@ -3,7 +3,7 @@
 //! The server hands each action from device to device. The caller's device runs
 //! the call: it tells the callee's other devices when one of them answered.
 
-use std::collections::BTreeMap;
+mod record;
 
 use anyhow::{Context, Result, bail, ensure};
 use buffa::MessageField;
@@ -12,59 +12,17 @@ use wacore::messages::MessageUtils;
 use wacore_binary::{Jid, Node, Server, builder::NodeBuilder};
 use waproto::whatsapp::{Message, message};
 
+pub use record::{CallEvent, CallInfo, Calls};
+use record::{begin, note};
+
 use crate::{
+    account::Addressing,
     ids::{Address, ConnId, Number},
     phone,
     queue::Class,
     stanza::{attr, attr_or_empty, children, jid, unix_now},
     state::State,
 };
-
-/// One action of a call, in the order in which the server saw them.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct CallEvent {
-    /// `offer`, `offer_notice`, `preaccept`, `accept`, `reject`, `terminate`, ...
-    pub action: String,
-    /// Whose: a number.
-    pub from: String,
-    /// From which device.
-    pub device: u16,
-    /// Why, where it says.
-    pub reason: Option<String>,
-    /// Seconds since 1970.
-    pub ts: u64,
-}
-
-/// A call as the server saw it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct CallInfo {
-    /// The call id.
-    pub id: String,
-    /// The caller's number.
-    pub from: String,
-    /// The numbers that were rung.
-    pub to: Vec<String>,
-    /// With video.
-    pub video: bool,
-    /// The group, for a group call.
-    pub group: Option<String>,
-    /// `ringing`, `accepted`, `rejected`, `missed` or `ended`.
-    pub state: &'static str,
-    /// What happened.
-    pub events: Vec<CallEvent>,
-}
-
-/// All calls, by id.
-pub type Calls = BTreeMap<String, Call>;
-
-/// One call.
-pub struct Call {
-    pub info: CallInfo,
-    /// The device that calls.
-    creator: Address,
-    /// The devices that ring.
-    ringing: Vec<Address>,
-}
 
 /// Handles a `<call>` of a linked device: it is acked and handed on.
 pub fn handle(state: &mut State, conn: ConnId, sender: &Address, node: &Node) {
@@ -162,34 +120,6 @@ fn deliver(state: &mut State, sender: &Address, target: &Address, family: Server
         .children([action])
         .build();
     state.deliver(target, Class::Call, Some(&sender.number), node);
-}
-
-fn begin(state: &mut State, id: &str, creator: &Address, ringing: Vec<Address>, video: bool, group: Option<String>) {
-    let mut to: Vec<String> = ringing.iter().map(|device| device.number.to_string()).collect();
-    to.dedup();
-    let info = CallInfo {
-        id: id.to_owned(),
-        from: creator.number.to_string(),
-        to,
-        video,
-        group,
-        state: "ringing",
-        events: Vec::new(),
-    };
-    let call = Call { info, creator: creator.clone(), ringing };
-    state.calls.entry(id.to_owned()).or_insert(call);
-}
-
-fn note(state: &mut State, id: &str, from: &Address, action: &str, reason: Option<String>) {
-    if let Some(call) = state.calls.get_mut(id) {
-        call.info.events.push(CallEvent {
-            action: action.to_owned(),
-            from: from.number.to_string(),
-            device: from.device,
-            reason,
-            ts: unix_now(),
-        });
-    }
 }
 
 /// Follows the call, and lets a calling phone tell the callee's other devices
@@ -303,12 +233,13 @@ pub fn ring(
             deliver(state, &caller, &device, family, action);
             continue;
         }
-        let enc = phone::seal(state, from, &device, &plain, &key)?;
+        let enc = phone::seal(state, from, &device, &plain, None)?;
         let mut action = NodeBuilder::new("offer")
             .attr("call-id", id.as_str())
             .attr("call-creator", creator)
             .attr("device_class", "2016");
-        if family == Server::Lid {
+        let tells_number = state.account(from)?.addressing != Addressing::LidAlone;
+        if family == Server::Lid && tells_number {
             action = action.attr("caller_pn", number);
         }
         if let Some(group) = group {

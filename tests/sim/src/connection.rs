@@ -121,6 +121,12 @@ async fn write(
                     append_frame_into(&sealed, None, &mut wire)?;
                 }
                 Outgoing::Stanza(_) => {}
+                Outgoing::Pause(pause) => {
+                    if !wire.is_empty() {
+                        sink.send(Message::Binary(Bytes::from(std::mem::take(&mut wire)))).await?;
+                    }
+                    tokio::time::sleep(pause).await;
+                }
                 Outgoing::Close => ended = ended.or(Some(Ended::Closed)),
                 Outgoing::Abort => ended = ended.or(Some(Ended::Aborted)),
             }

@@ -10,6 +10,7 @@ mod community;
 mod create;
 mod info;
 mod invite;
+mod leave;
 mod messages;
 mod model;
 mod notify;
@@ -17,6 +18,7 @@ mod participants;
 mod picture;
 mod properties;
 mod receipts;
+mod report;
 mod requests;
 mod settings;
 
@@ -24,13 +26,15 @@ use wacore_binary::{Jid, JidExt as _, Node, Server};
 
 pub use chatstate::relay as relay_chatstate;
 pub use create::{NewGroup, create};
+pub use leave::leave;
 pub use messages::{devices, finish, name_sender, other_hash, refuse, route};
-pub use model::{Group, Groups, Role, new_code};
-pub use participants::{Change, change_participants, leave};
+pub use model::{Groups, new_code};
+pub use participants::{Change, change_participants};
 pub use picture::answer as answer_picture;
 pub use picture::set as set_picture;
 pub use properties::{sub_group_counts, sub_groups, update as update_property};
 pub use receipts::route as route_receipt;
+pub use report::{GroupInfo, GroupMember, PersonResult, info_of, result_of};
 
 use crate::{
     ids::Address,
@@ -88,7 +92,7 @@ pub fn answer(state: &mut State, actor: &Address, node: &Node) -> Option<Node> {
 fn answer_for_all(state: &mut State, actor: &Address, set: bool, request: &Node) -> Option<Done> {
     Some(match (set, request.tag.as_ref()) {
         (true, "create") => create::answer(state, actor, request),
-        (true, "leave") => participants::answer_leave(state, actor, request),
+        (true, "leave") => leave::answer(state, actor, request),
         (true, "invite") => invite::join(state, actor, &attr_or_empty(request, "code")),
         (false, "invite") => invite::preview(state, &attr_or_empty(request, "code")),
         (false, "participating") => info::participating(state, &actor.number),

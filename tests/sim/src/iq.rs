@@ -4,6 +4,7 @@
 //! What is not understood is answered with nothing (sets) or 404 (gets) and
 //! recorded.
 
+mod blocklist;
 mod encrypt;
 mod picture;
 mod settings;
@@ -11,8 +12,10 @@ mod usync;
 
 use wacore_binary::{Node, builder::NodeBuilder};
 
+pub use blocklist::set_blocked;
 pub use encrypt::{Bundle, take_bundle_of};
 pub use picture::set_picture;
+pub use settings::set_about;
 
 use crate::{
     appstate, groups,
@@ -44,12 +47,14 @@ pub fn handle(state: &mut State, conn: ConnId, address: &Address, node: &Node) {
         },
         ("usync", ..) => usync::answer(state, address, node),
         ("abt" | "w", "get", "props") => props(node),
-        ("privacy" | "blocklist" | "status" | "disappearing_mode", ..) => {
-            match settings::answer(state, address, node) {
-                Some(reply) => reply,
-                None => return not_understood(state, conn, node, &kind),
-            }
-        }
+        ("blocklist", ..) => match blocklist::answer(state, address, node) {
+            Some(reply) => reply,
+            None => return not_understood(state, conn, node, &kind),
+        },
+        ("privacy" | "status" | "disappearing_mode", ..) => match settings::answer(state, address, node) {
+            Some(reply) => reply,
+            None => return not_understood(state, conn, node, &kind),
+        },
         ("w:m", _, "media_conn") => media_conn(state, node),
         ("w:g2", ..) => match groups::answer(state, address, node) {
             Some(reply) => reply,
@@ -82,14 +87,21 @@ fn not_understood(state: &mut State, conn: ConnId, node: &Node, kind: &str) {
 }
 
 fn props(node: &Node) -> Node {
-    let body = NodeBuilder::new("props").attr("protocol", "1").attr("hash", "sim").attr("refresh", "86400").build();
+    // That privacy tokens go with all direct messages, as everywhere by now.
+    let tokens = NodeBuilder::new("prop").attr("config_code", "10518").attr("config_value", "1").build();
+    let body = NodeBuilder::new("props")
+        .attr("protocol", "1")
+        .attr("hash", "sim")
+        .attr("refresh", "86400")
+        .children([tokens])
+        .build();
     iq_result(node, [body])
 }
 
 fn media_conn(state: &State, node: &Node) -> Node {
     let host = NodeBuilder::new("host").attr("hostname", state.listen.to_string()).attr("type", "primary").build();
     let body = NodeBuilder::new("media_conn")
-        .attr("auth", "sim-auth")
+        .attr("auth", state.media.auth())
         .attr("ttl", "3600")
         .attr("auth_ttl", "3600")
         .attr("max_buckets", "12")

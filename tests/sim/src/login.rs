@@ -9,6 +9,7 @@ use crate::{
     ids::{Address, ConnId, Number},
     pairing,
     queue::ib,
+    registration::take_refusal,
     stanza::{attr, conflict, leaf, unix_now},
     state::{Connection, Outgoing, Peer, State},
 };
@@ -16,8 +17,12 @@ use crate::{
 /// Registers a connection that finished its handshake and answers its payload:
 /// a login of a linked device, or a new companion.
 pub fn open(state: &mut State, out: UnboundedSender<Outgoing>, noise_key: [u8; 32], payload: &ClientPayload) -> ConnId {
-    let conn = state.open_connection(Connection { out, noise_key, peer: Peer::Dead, held_acks: Vec::new() });
-    if let Some(username) = payload.username {
+    let conn =
+        state.open_connection(Connection { out, noise_key, peer: Peer::Dead, held_acks: Vec::new(), overtaken: None });
+    if let Some(refusal) = take_refusal(&mut state.refusal) {
+        state.send(conn, refusal.node());
+        state.close(conn);
+    } else if let Some(username) = payload.username {
         let device = payload.device.unwrap_or(0);
         login(state, conn, username, device, &noise_key);
     } else if let Some(registration) = read_registration(payload) {
@@ -36,6 +41,12 @@ fn login(state: &mut State, conn: ConnId, username: u64, device: u32, noise_key:
     let Some(address) = known else {
         return refuse(state, conn, 401);
     };
+    if let Ok(account) = state.account_mut(&address.number)
+        && let Some(refusal) = take_refusal(&mut account.refusal)
+    {
+        state.send(conn, refusal.node());
+        return state.close(conn);
+    }
     let Some(companion) = state.companion_mut(&address) else {
         return refuse(state, conn, 401);
     };
@@ -81,12 +92,14 @@ fn read_registration(payload: &ClientPayload) -> Option<Registration> {
     let id = data.e_skey_id.as_deref()?;
     Some(Registration {
         registration_id: u32::from_be_bytes(data.e_regid.as_deref()?.try_into().ok()?),
+        push_name: payload.push_name.clone(),
         identity: data.e_ident.as_deref()?.try_into().ok()?,
         signed_prekey: SignedPrekey {
             id: read_id(id)?,
             value: data.e_skey_val.as_deref()?.try_into().ok()?,
             signature: data.e_skey_sig.clone()?,
         },
+        device_props: data.device_props.clone().unwrap_or_default(),
     })
 }
 

@@ -1,31 +1,91 @@
 //! The media store: encrypted files up and down over plain HTTP.
+//!
+//! A file stays on the server as long as its path does; what phones hold of it
+//! stays with them, so that they can put it up again under a new path.
+
+mod blob;
+mod download;
+mod retry;
+mod seal;
+mod upload;
 
 use std::{collections::HashMap, sync::Arc};
 
 use axum::{
-    Json,
-    body::Bytes,
-    extract::{Path, RawQuery, State as Extract},
-    http::{StatusCode, Uri},
-    response::{IntoResponse, Response},
+    Router,
+    routing::{get, post},
 };
-use serde_json::json;
+use bytes::Bytes;
+
+pub use blob::{Blob, BlobWriter};
+pub use retry::{answer_retry, located};
+pub use seal::{Content, Located, Sealed, find, open, seal, url};
 
 use crate::simulator::Shared;
+
+/// The HTTP routes: uploads by kind, and the paths files are fetched from.
+pub fn routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/mms/{kind}/{token}", post(upload::handle))
+        .route("/product/{kind}/{token}", post(upload::handle))
+        // Media of channels: not encrypted, else the same.
+        .route("/newsletter/{kind}/{token}", post(upload::handle))
+        .fallback(get(download::handle))
+}
+
+/// A file the server has or had.
+struct Entry {
+    blob: Blob,
+    /// The status downloads get instead, once it is gone.
+    gone: Option<u16>,
+}
+
+/// What goes wrong with media, on demand.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct MediaFaults {
+    /// Downloads go no faster than so many bytes a second.
+    pub bytes_per_second: Option<u64>,
+    /// Downloads end after so many bytes, as if that were all.
+    pub truncate_at: Option<u64>,
+    /// The two above end after so many downloads; never when absent.
+    pub downloads: Option<u32>,
+    /// All downloads and uploads get this status.
+    pub refuse: Option<u16>,
+    /// The next uploads are broken off with a 503 after so many bytes, one
+    /// entry each.
+    pub cut_uploads: Vec<u64>,
+}
 
 /// Files by the path they are fetched from.
 #[derive(Default)]
 pub struct MediaStore {
-    files: HashMap<String, Bytes>,
+    files: HashMap<String, Entry>,
+    /// The path of every finished upload by its token.
+    finished: HashMap<String, String>,
+    /// What has arrived of unfinished uploads, by token.
+    partial: HashMap<String, Blob>,
     next: u64,
+    /// Counts how often the credentials were withdrawn.
+    auth_round: u64,
+    /// The status requests with withdrawn credentials get.
+    auth_refusal: u16,
+    pub faults: MediaFaults,
+    /// Every download so far: path, first byte asked for, status.
+    pub downloads: Vec<(String, u64, u16)>,
 }
 
 impl MediaStore {
     /// Keeps a file and returns the path to fetch it from.
     pub fn store(&mut self, content: Bytes) -> String {
+        self.add(Blob::Memory(content))
+    }
+
+    /// Keeps a file that may be a large one and returns its path.
+    pub fn add(&mut self, blob: Blob) -> String {
         self.next += 1;
         let path = format!("/v/t62.0000/sim-{}.enc", self.next);
-        self.files.insert(path.clone(), content);
+        self.files.insert(path.clone(), Entry { blob, gone: None });
         path
     }
 
@@ -34,33 +94,73 @@ impl MediaStore {
         self.next
     }
 
-    /// Forgets all files: downloads answer 404 from now on.
+    /// Lets all files expire: downloads answer 404 from now on.
     pub fn clear(&mut self) {
-        self.files.clear();
+        self.expire_all(404);
+    }
+
+    /// Lets all files of now expire with a status: 404 or 410.
+    pub fn expire_all(&mut self, status: u16) {
+        for entry in self.files.values_mut() {
+            entry.gone = Some(status);
+        }
+        self.finished.clear();
+    }
+
+    /// Lets one file expire. Returns whether there is one of this path.
+    pub fn expire(&mut self, path: &str, status: u16) -> bool {
+        self.finished.retain(|_, known| known != path);
+        self.files.get_mut(path).map(|entry| entry.gone = Some(status)).is_some()
+    }
+
+    /// The file that was stored under a path, expired or not: what a phone that
+    /// knows the path holds of it.
+    pub fn held(&self, path: &str) -> Option<Blob> {
+        self.files.get(path).map(|entry| entry.blob.clone())
+    }
+
+    /// The credentials `media_conn` hands out.
+    pub fn auth(&self) -> String {
+        format!("sim-auth-{}", self.auth_round)
+    }
+
+    /// Withdraws the credentials handed out so far: requests with them get
+    /// `status` (401 or 403) until the client asks for new ones.
+    pub fn expire_auth(&mut self, status: u16) {
+        self.auth_round += 1;
+        self.auth_refusal = status;
+    }
+
+    /// What goes wrong with a download now; counts it.
+    fn take_download_faults(&mut self) -> MediaFaults {
+        let now = self.faults.clone();
+        if let Some(left) = &mut self.faults.downloads {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                (self.faults.bytes_per_second, self.faults.truncate_at, self.faults.downloads) = (None, None, None);
+            }
+        }
+        now
+    }
+
+    /// The status for a request with this query, if it is to be refused.
+    fn refusal(&self, query: &Query) -> Option<u16> {
+        let stale = query.get("auth").is_some_and(|auth| auth.starts_with("sim-auth-") && auth != self.auth());
+        if stale { Some(self.auth_refusal) } else { self.faults.refuse }
     }
 }
 
-/// `POST /mms/KIND/TOKEN`: stores the body. A request with `resume=1` asks for
-/// an earlier part of the same upload, of which there never is any.
-pub async fn upload(
-    Extract(shared): Extract<Arc<Shared>>,
-    Path((_kind, _token)): Path<(String, String)>,
-    RawQuery(query): RawQuery,
-    body: Bytes,
-) -> Response {
-    if query.is_some_and(|q| q.split('&').any(|p| p == "resume=1")) && body.is_empty() {
-        return StatusCode::NOT_FOUND.into_response();
-    }
-    let (path, host) = shared.with(|state| (state.media.store(body), state.listen));
-    let url = format!("https://{host}{path}");
-    Json(json!({ "url": url, "direct_path": path })).into_response()
-}
+/// The parameters of a media request.
+struct Query(HashMap<String, String>);
 
-/// `GET <direct_path>`: the stored bytes, 404 when they are gone.
-pub async fn download(Extract(shared): Extract<Arc<Shared>>, uri: Uri) -> Response {
-    let file = shared.with(|state| state.media.files.get(uri.path()).cloned());
-    match file {
-        Some(content) => content.into_response(),
-        None => StatusCode::NOT_FOUND.into_response(),
+impl Query {
+    /// Reads `a=1&b=2`; the values in use need no unescaping.
+    fn parse(text: Option<&str>) -> Self {
+        let pairs = text.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+        Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
     }
 }

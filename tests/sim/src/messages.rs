@@ -11,7 +11,7 @@ use crate::{
     queue::{Class, corrupt},
     stanza::{attr, attr_or_empty, children, copy_attrs, jid, unix_now},
     state::State,
-    status,
+    status, tokens,
 };
 
 /// Handles a message of a linked device.
@@ -47,6 +47,10 @@ pub fn handle(state: &mut State, conn: ConnId, sender: &Address, node: &Node) {
     }
     if let Some(code) = refuse(state, sender, &to, node) {
         let nack = ack(node, &to).attr("error", code).build();
+        return send_ack(state, conn, sender, nack);
+    }
+    if !tokens::accepts(state, &sender.number, &to, node) {
+        let nack = ack(node, &to).attr("error", tokens::UNTRUSTED).build();
         return send_ack(state, conn, sender, nack);
     }
     if !matches!(intake, Intake::Cut | Intake::NoAck) {
@@ -142,6 +146,10 @@ fn deliver_copy(state: &mut State, sender: &Address, node: &Node, device: &Jid, 
     let Some(target) = state.resolve_device(device) else {
         return tracing::debug!("{device} does not exist");
     };
+    // The sender is not told that it is blocked. Groups have both all the same.
+    if state.accounts.get(&target.number).is_some_and(|account| account.blocked.contains(&sender.number)) {
+        return;
+    }
     if let Some(copy) = build_copy(state, sender, node, device, &target, encs) {
         deliver(state, sender, &target, copy);
     }
@@ -205,6 +213,10 @@ fn build_copy(
         "device-identity" => prekey,
         _ => true,
     });
-    let content: Vec<Node> = encs.iter().chain(others).cloned().collect();
+    let mut content: Vec<Node> = encs.iter().chain(others).cloned().collect();
+    if let Some(business) = account.business.as_ref().filter(|_| !own) {
+        copy = copy.attr("verified_level", "unknown");
+        content.push(business.node());
+    }
     Some(copy.children(content).build())
 }

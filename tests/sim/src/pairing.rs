@@ -10,8 +10,9 @@ use waproto::whatsapp::ClientPairingProps;
 
 use crate::{
     account::{Addressing, Companion, Link, Registration},
+    business,
     ids::{Address, ConnId, Number},
-    pair_code,
+    pair_code, passkey,
     queue::Queue,
     stanza::{attr, attr_or_empty, bytes, iq_result, leaf, server_jid, unix_now},
     state::{Peer, State},
@@ -19,6 +20,9 @@ use crate::{
 
 /// How many QR codes a companion may show in a row.
 const REFS: usize = 6;
+
+/// How many companions a phone can have.
+const MOST_COMPANIONS: usize = 4;
 
 /// A companion between `<pair-success>` and its signature.
 pub struct PendingPair {
@@ -68,11 +72,14 @@ pub fn handle(state: &mut State, conn: ConnId, node: &Node) {
         ("iq", "error") => fail(state, conn, "the companion refused the pairing"),
         ("iq", "get" | "set") => match attr(node, "xmlns").as_deref() {
             Some("w:p") => state.send(conn, iq_result(node, [])),
+            Some("md") if state.passkeys.contains_key(&conn) => passkey::handle(state, conn, node),
             Some("md") => pair_code::handle(state, conn, node),
             _ => state.record_unknown(node),
         },
         // The answer to the notification of the pair code flow.
         ("ack", _) => {}
+        // Baileys says its name before anybody has one for it.
+        ("presence", _) => {}
         ("ib", _) if node.get_optional_child("unified_session").is_some() => {}
         _ => state.record_unknown(node),
     }
@@ -84,10 +91,9 @@ pub fn fail(state: &mut State, conn: ConnId, why: &str) {
     state.pair_errors.insert(conn, why.to_owned());
 }
 
-/// The phone of `number` reads a QR code. Returns the connection to wait for
-/// and the device the companion becomes.
-pub fn scan(state: &mut State, number: &Number, qr: &str) -> Result<(ConnId, Address)> {
-    state.account(number)?;
+/// The phone of `number` reads a QR code. Returns the connection to wait for.
+pub fn scan(state: &mut State, number: &Number, qr: &str) -> Result<ConnId> {
+    let passkey = state.account(number)?.passkey;
     let qr = read_qr(qr)?;
     let conn = *state.refs.get(&qr.reference).context("nobody shows this code (any more)")?;
     let connection = state.connections.get(&conn).context("connection is gone")?;
@@ -98,8 +104,23 @@ pub fn scan(state: &mut State, number: &Number, qr: &str) -> Result<(ConnId, Add
         connection.noise_key == qr.noise_key && registration.identity == qr.identity,
         "the code's keys are not those of the connection"
     );
-    let address = send_success(state, conn, number, &qr.adv_secret)?;
-    Ok((conn, address))
+    if passkey {
+        passkey::ask(state, conn, number);
+    } else {
+        send_success(state, conn, number, &qr.adv_secret)?;
+    }
+    Ok(conn)
+}
+
+/// The name that the companion behind a QR code came with, if any. Errors when
+/// nobody shows the code.
+pub fn name_behind(state: &State, qr: &str) -> Result<Option<String>> {
+    let qr = read_qr(qr)?;
+    let conn = state.refs.get(&qr.reference).context("nobody shows this code (any more)")?;
+    match state.connections.get(conn).map(|c| &c.peer) {
+        Some(Peer::Unpaired(registration)) => Ok(registration.push_name.clone()),
+        _ => bail!("this companion is linked already"),
+    }
 }
 
 fn read_qr(text: &str) -> Result<QrCode> {
@@ -126,7 +147,10 @@ pub fn send_success(state: &mut State, conn: ConnId, number: &Number, adv_secret
         Some(Peer::Unpaired(registration)) => registration.identity,
         _ => bail!("the companion is gone"),
     };
+    let on_the_way = state.pairing.values().filter(|pending| pending.address.number == *number).count();
+    let biz = business::pairing_name(state, number);
     let account = state.account_mut(number)?;
+    ensure!(account.companions.len() + on_the_way < MOST_COMPANIONS, "the phone has {MOST_COMPANIONS} linked devices");
     let device = account.next_device;
     account.next_device += 1;
     let (container, key_index) = account.sign_companion(&identity, adv_secret)?;
@@ -137,18 +161,21 @@ pub fn send_success(state: &mut State, conn: ConnId, number: &Number, adv_secret
         ..Default::default()
     };
     let success = NodeBuilder::new("pair-success")
-        .children([
-            leaf("device-identity", container),
-            NodeBuilder::new("device")
-                .attr("jid", account.jid(Server::Pn, device))
-                .attr("lid", account.jid(Server::Lid, device))
-                .build(),
-            NodeBuilder::new("platform").attr("name", "android").build(),
-            leaf("client-props", props.encode_to_vec()),
-        ])
+        .children(
+            biz.into_iter().chain([
+                leaf("device-identity", container),
+                NodeBuilder::new("device")
+                    .attr("jid", account.jid(Server::Pn, device))
+                    .attr("lid", account.jid(Server::Lid, device))
+                    .build(),
+                NodeBuilder::new("platform").attr("name", "android").build(),
+                leaf("client-props", props.encode_to_vec()),
+            ]),
+        )
         .build();
     let iq = server_iq(state).children([success]).build();
     let address = Address::new(number, device);
+    state.paired.insert(conn, address.clone());
     state.pairing.insert(conn, PendingPair { address: address.clone(), key_index, iq: attr_or_empty(&iq, "id") });
     state.send(conn, iq);
     Ok(address)
@@ -196,5 +223,6 @@ fn handle_result(state: &mut State, conn: ConnId, node: &Node) {
     state.send(conn, restart);
     state.close(conn);
     crate::unlink::announce_device(state, &pending.address, "add", pending.key_index);
-    crate::phone::share_app_state_key(state, &pending.address);
+    crate::phone::share_app_state_key(state, &pending.address, None);
+    crate::history_sync::begin(state, &pending.address);
 }

@@ -8,7 +8,7 @@ use crate::{
     groups,
     history::ReceiptItem,
     ids::{Address, ConnId, Number},
-    newsletters, phone,
+    media, newsletters, phone,
     queue::Class,
     stanza::{attr, attr_or_empty, children, copy_attrs, jid, unix_now},
     state::State,
@@ -104,6 +104,8 @@ pub fn route(state: &mut State, actor: &Address, node: &Node) {
             let phone = Address::new(&actor.number, 0);
             relay(state, actor, node, &phone, None);
         }
+        // For the own phone, which puts the file up again.
+        "server-error" => media::answer_retry(state, actor, node),
         _ => state.record_unknown(node),
     }
 }

@@ -1,15 +1,21 @@
 //! The simulator as a test holds it.
 
 mod accounts;
+mod appstate;
 mod calls;
 mod connections;
 mod faults;
 mod groups;
+mod history;
+mod kinds;
+mod media;
 mod newsletters;
+mod people;
 mod phones;
 mod status;
 
-pub use groups::{GroupInfo, GroupMember, GroupOptions, PersonResult};
+pub use crate::groups::{GroupInfo, GroupMember, PersonResult};
+pub use groups::GroupOptions;
 pub use newsletters::{NewsletterInfo, NewsletterPost};
 
 use std::{
@@ -23,11 +29,22 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, State as Extract, WebSocketUpgrade},
     response::Response,
-    routing::{get, post},
+    routing::get,
 };
+use futures_util::Stream;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use crate::{admin, connection, history::Arrival, ids::ConnId, media, state::State};
+use crate::{
+    admin, connection,
+    history::Arrival,
+    ids::ConnId,
+    media as store, page,
+    state::State,
+    tls::{Encryption, Identity, Port},
+};
+
+/// The shortest time between two updates of a page.
+const LIVE_PAUSE: Duration = Duration::from_millis(200);
 
 /// The state, and a way to hear that it changed.
 pub struct Shared {
@@ -60,6 +77,7 @@ impl Shared {
 pub struct Simulator {
     shared: Arc<Shared>,
     addr: SocketAddr,
+    certificate: Arc<str>,
     server: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -67,20 +85,34 @@ impl Simulator {
     /// Starts a simulator; port 0 takes a free one. Errors when the address is
     /// taken.
     pub async fn start(listen: SocketAddr) -> Result<Self> {
+        Self::start_with(listen, Encryption::Both).await
+    }
+
+    /// As [`Simulator::start`], with or without plain HTTP.
+    pub async fn start_with(listen: SocketAddr, encryption: Encryption) -> Result<Self> {
         let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared { state: Mutex::new(State::new(addr)?), changed: watch::Sender::new(0) });
-        let simulator = Self { shared: shared.clone(), addr, server: Arc::default() };
+        let identity = Identity::generate()?;
+        let certificate = identity.pem.as_str().into();
+        let port = Port::new(listener, &identity, encryption)?;
+        let simulator = Self { shared: shared.clone(), addr, certificate, server: Arc::default() };
         let router = Router::new()
             .route("/ws/chat", get(upgrade))
-            .route("/mms/{kind}/{token}", post(media::upload))
-            .fallback(get(media::download))
+            .merge(store::routes())
             .layer(DefaultBodyLimit::disable())
             .with_state(shared)
+            .merge(page::routes(simulator.clone()))
             .merge(admin::router(simulator.clone()));
+        let worker = history::work(simulator.shared.clone());
         let server = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!("simulator: {error}");
+            tokio::select! {
+                served = axum::serve(port, router) => {
+                    if let Err(error) = served {
+                        tracing::error!("simulator: {error}");
+                    }
+                }
+                () = worker => {}
             }
         });
         *simulator.server_slot() = Some(server);
@@ -104,6 +136,11 @@ impl Simulator {
     /// The base address of the media store.
     pub fn http_url(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// The certificate of the port, as PEM.
+    pub fn certificate(&self) -> &str {
+        &self.certificate
     }
 
     /// Closes all sockets and stops listening.
@@ -134,6 +171,25 @@ impl Simulator {
     /// Every message stanza that reached a phone, in order.
     pub fn arrival_log(&self) -> Vec<Arrival> {
         self.shared.look(|state| state.arrivals.clone())
+    }
+
+    /// Looks at the state.
+    pub(crate) fn look<R>(&self, f: impl FnOnce(&State) -> R) -> R {
+        self.shared.look(f)
+    }
+
+    /// A count that goes up whenever something changed, a few times a second at
+    /// most; the first comes at once.
+    pub(crate) fn changes(&self) -> impl Stream<Item = u64> + use<> {
+        let changes = self.shared.changed.subscribe();
+        futures_util::stream::unfold((changes, true), |(mut changes, first)| async move {
+            if !first {
+                changes.changed().await.ok()?;
+                tokio::time::sleep(LIVE_PAUSE).await;
+            }
+            let count = *changes.borrow_and_update();
+            Some((count, (changes, false)))
+        })
     }
 
     /// Waits until `f` finds something in the state.

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -15,15 +16,21 @@ use wacore_binary::{Jid, Node, Server};
 use crate::{
     account::{Account, AccountInfo, AccountOptions, Companion, Registration},
     calls::Calls,
+    faults::{Direction, Effect},
     groups::Groups,
     history::Arrival,
+    history_sync,
     ids::{Address, ConnId, Number},
     media::MediaStore,
     newsletters::Newsletters,
     noise::{HandshakeKind, IkPolicy, ServerKeys},
     pair_code::PendingCode,
     pairing::PendingPair,
-    stanza::Xml,
+    passkey::PasskeyStep,
+    presence,
+    queue::corrupt,
+    registration::Refusal,
+    stanza::{Xml, attr},
     status::Posts,
 };
 
@@ -31,6 +38,8 @@ use crate::{
 pub enum Outgoing {
     /// Send this stanza.
     Stanza(Node),
+    /// Send nothing for so long; what comes after waits as well.
+    Pause(Duration),
     /// Close the socket properly after what was queued before.
     Close,
     /// Drop the connection, as a network does.
@@ -54,6 +63,8 @@ pub struct Connection {
     pub peer: Peer,
     /// Message acks kept back while the account holds.
     pub held_acks: Vec<Node>,
+    /// A stanza that changes places with the next of its kind.
+    pub overtaken: Option<Node>,
 }
 
 /// The whole server.
@@ -75,12 +86,21 @@ pub struct State {
     pub refs: HashMap<String, ConnId>,
     /// Companions that were sent `<pair-success>` and have not signed yet.
     pub pairing: HashMap<ConnId, PendingPair>,
+    /// Which device each companion became, from `<pair-success>` on.
+    pub paired: HashMap<ConnId, Address>,
     pub pair_codes: HashMap<Number, PendingCode>,
     /// Why a pairing failed, for the one who waits for it.
     pub pair_errors: HashMap<ConnId, String>,
+    /// Companions between their passkey and the phone's word.
+    pub passkeys: HashMap<ConnId, PasskeyStep>,
+    /// Why every connection is refused, if they are.
+    pub refusal: Option<Refusal>,
     pub unknown: Vec<String>,
     pub arrivals: Vec<Arrival>,
     pub media: MediaStore,
+    /// Histories that companions wait for.
+    pub history_jobs: Vec<history_sync::Job>,
+    pub history_limits: history_sync::Limits,
 }
 
 impl State {
@@ -102,11 +122,16 @@ impl State {
             next_id: 1,
             refs: HashMap::new(),
             pairing: HashMap::new(),
+            paired: HashMap::new(),
             pair_codes: HashMap::new(),
             pair_errors: HashMap::new(),
+            passkeys: HashMap::new(),
+            refusal: None,
             unknown: Vec::new(),
             arrivals: Vec::new(),
             media: MediaStore::default(),
+            history_jobs: Vec::new(),
+            history_limits: history_sync::Limits::default(),
         })
     }
 
@@ -169,6 +194,11 @@ impl State {
         self.accounts.get_mut(&address.number)?.companions.get_mut(&address.device)
     }
 
+    /// The linked devices of an account; none for an unknown one.
+    pub fn companions_of(&self, number: &Number) -> Vec<u16> {
+        self.accounts.get(number).map_or_else(Vec::new, |account| account.companions.keys().copied().collect())
+    }
+
     /// A stanza id the server has not used.
     pub fn next_stanza_id(&mut self) -> String {
         let id = self.next_id;
@@ -184,14 +214,53 @@ impl State {
         id
     }
 
-    /// Queues a stanza on a connection; nothing happens when it is gone.
-    pub fn send(&mut self, conn: ConnId, node: Node) {
+    /// Sends a stanza on a connection, as far as the faults of its account
+    /// allow; nothing happens when it is gone.
+    pub fn send(&mut self, conn: ConnId, mut node: Node) {
+        let account = match self.connections.get(&conn).map(|c| &c.peer) {
+            Some(Peer::Device(address)) => self.accounts.get_mut(&address.number),
+            _ => None,
+        };
+        let Some(account) = account else {
+            return self.put(conn, node);
+        };
+        skew(&mut node, account.clock_skew);
+        let effect = account.rules.take(Direction::ToClient, &node);
+        match effect {
+            Some(Effect::Drop) => return tracing::debug!(conn = conn.0, "lost: {}", Xml(&node)),
+            Some(Effect::Cut) => return self.end(conn, Outgoing::Abort),
+            Some(Effect::Delay(wait)) => self.pause(conn, wait),
+            Some(Effect::Double) => self.put(conn, node.clone()),
+            Some(Effect::Corrupt) => corrupt(&mut node),
+            Some(Effect::Reorder) => {
+                let before = self.connections.get_mut(&conn).and_then(|c| c.overtaken.replace(node));
+                return before.into_iter().for_each(|before| self.put(conn, before));
+            }
+            Some(Effect::Nack(_)) | None => {}
+        }
+        let overtaken = self.connections.get_mut(&conn).and_then(|c| c.overtaken.take_if(|late| late.tag == node.tag));
+        self.put(conn, node);
+        if let Some(late) = overtaken {
+            self.put(conn, late);
+        }
+    }
+
+    fn put(&mut self, conn: ConnId, node: Node) {
         tracing::debug!(conn = conn.0, "-> {}", Xml(&node));
         if let Some(connection) = self.connections.get(&conn) {
             // A closed channel means that the socket died; its reader says so.
             if connection.out.send(Outgoing::Stanza(node)).is_err() {
                 tracing::debug!(conn = conn.0, "writer is gone");
             }
+        }
+    }
+
+    /// Lets what is sent next take a while.
+    pub fn pause(&mut self, conn: ConnId, pause: Duration) {
+        if let Some(connection) = self.connections.get(&conn)
+            && connection.out.send(Outgoing::Pause(pause)).is_err()
+        {
+            tracing::debug!(conn = conn.0, "writer is gone");
         }
     }
 
@@ -216,6 +285,7 @@ impl State {
         self.connections.remove(&conn);
         self.refs.retain(|_, owner| *owner != conn);
         self.pair_codes.retain(|_, code| code.conn != conn);
+        self.passkeys.remove(&conn);
         if self.pairing.remove(&conn).is_some() {
             self.pair_errors.insert(conn, "the companion went away while it was paired".into());
         }
@@ -223,13 +293,18 @@ impl State {
 
     /// Puts the device of a connection offline.
     fn detach(&mut self, conn: ConnId) {
+        let mut gone = Vec::new();
         for account in self.accounts.values_mut() {
-            for companion in account.companions.values_mut() {
+            for (device, companion) in &mut account.companions {
                 if companion.link.conn() == Some(conn) {
                     companion.link = crate::account::Link::Offline;
                     companion.queue.unsend();
+                    gone.push(Address::new(&account.number, *device));
                 }
             }
+        }
+        for device in gone {
+            presence::device_gone(self, &device);
         }
     }
 
@@ -249,5 +324,15 @@ impl State {
         let text = Xml(node).to_string();
         tracing::warn!("not understood: {text}");
         self.unknown.push(text);
+    }
+}
+
+/// Sets a stanza's time off by so many seconds.
+fn skew(node: &mut Node, seconds: i64) {
+    if seconds == 0 {
+        return;
+    }
+    if let Some(time) = attr(node, "t").and_then(|t| t.parse::<i64>().ok()) {
+        node.attrs.insert("t", (time + seconds).to_string());
     }
 }

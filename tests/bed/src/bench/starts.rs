@@ -73,8 +73,8 @@ impl Rig {
         let numbers = format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})");
         for text in [
             format!(
-                "INSERT INTO portal (portal_id, chat, receiver, kind, room_id, alias, created_at)
-                 {numbers} SELECT i, 'fill' || i || '@lid', '{login}', 'dm', '!fill' || i || ':test.local', 'fill' || i, 0 FROM n"
+                "INSERT INTO portal (portal_id, chat, receiver, kind, room_id, alias, created_at, merged_into)
+                 {numbers} SELECT i, 'fill' || i || '@lid', '{login}', 'dm', '!fill' || i || ':test.local', 'fill' || i, 0, 0 FROM n"
             ),
             format!(
                 "INSERT INTO portal_login (portal_id, login_id, read_to) {numbers} SELECT i, '{login}', 0 FROM n"

@@ -28,10 +28,24 @@ pub fn person(group: &Group, account: &Account) -> NodeBuilder {
 /// As [`person`], with another tag.
 pub fn named_person(tag: &'static str, family: Server, account: &Account) -> NodeBuilder {
     let node = NodeBuilder::new(tag).attr("jid", account.jid(family, 0));
-    match (family, account.addressing) {
-        (Server::Lid, _) => node.attr("phone_number", account.jid(Server::Pn, 0)),
-        (_, Addressing::PnAlone) => node,
-        _ => node.attr("lid", account.jid(Server::Lid, 0)),
+    with_other(node, family, account, "phone_number", Some("lid"))
+}
+
+/// Adds the other address of somebody who is named in one family: a number as
+/// `pn`, a LID as `lid` where there is such an attribute. Nothing for accounts
+/// whose other address is told nowhere.
+pub fn with_other(
+    node: NodeBuilder,
+    family: Server,
+    account: &Account,
+    pn: &'static str,
+    lid: Option<&'static str>,
+) -> NodeBuilder {
+    match (family, account.addressing, lid) {
+        (Server::Lid, Addressing::LidAlone, _) => node,
+        (Server::Lid, ..) => node.attr(pn, account.jid(Server::Pn, 0)),
+        (_, Addressing::PnAlone, _) | (_, _, None) => node,
+        (_, _, Some(lid)) => node.attr(lid, account.jid(Server::Lid, 0)),
     }
 }
 
@@ -59,15 +73,11 @@ fn build(state: &State, group: &Group, detail: Detail) -> NodeBuilder {
         .attr("size", group.members.len());
     if let Some(account) = state.accounts.get(&group.creator) {
         node = node.attr("creator", group.jid_of(account, 0));
-        if group.family == Server::Lid {
-            node = node.attr("creator_pn", account.jid(Server::Pn, 0));
-        }
+        node = with_other(node, group.family, account, "creator_pn", None);
     }
     if let Some(account) = state.accounts.get(&group.subject_author) {
         node = node.attr("s_o", group.jid_of(account, 0));
-        if group.family == Server::Lid {
-            node = node.attr("s_o_pn", account.jid(Server::Pn, 0));
-        }
+        node = with_other(node, group.family, account, "s_o_pn", None);
     }
     let mut content = Vec::new();
     if detail == Detail::Full {
@@ -92,9 +102,7 @@ fn description(state: &State, group: &Group) -> Option<Node> {
     let mut node = NodeBuilder::new("description").attr("id", description.id.as_str()).attr("t", description.t);
     if let Some(author) = state.accounts.get(&description.author) {
         node = node.attr("participant", group.jid_of(author, 0));
-        if group.family == Server::Lid {
-            node = node.attr("participant_pn", author.jid(Server::Pn, 0));
-        }
+        node = with_other(node, group.family, author, "participant_pn", Some("participant_lid"));
     }
     let body = NodeBuilder::new("body").string_content(description.body.as_str()).build();
     Some(node.children([body]).build())

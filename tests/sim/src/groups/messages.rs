@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use wacore::messages::MessageUtils;
 use wacore_binary::{Jid, Node, Server, builder::NodeBuilder};
 
-use super::model::Group;
+use super::{info::with_other, model::Group};
 use crate::{
-    account::{Account, Addressing},
+    account::Account,
     ids::Address,
     messages::deliver,
     stanza::{attr, attr_or_empty, children, copy_attrs, jid, unix_now},
@@ -107,11 +107,7 @@ fn deliver_copy(state: &mut State, sender: &Address, node: &Node, to: &Jid, targ
 /// Adds `participant` with its device, and its other address without.
 pub fn name_sender(node: NodeBuilder, family: Server, account: &Account, device: u16) -> NodeBuilder {
     let node = node.attr("participant", account.jid(family, device));
-    match (family, account.addressing) {
-        (Server::Lid, _) => node.attr("participant_pn", account.jid(Server::Pn, 0)),
-        (_, Addressing::PnAlone) => node,
-        _ => node.attr("participant_lid", account.jid(Server::Lid, 0)),
-    }
+    with_other(node, family, account, "participant_pn", Some("participant_lid"))
 }
 
 /// The copy with the ciphertexts of its device and what else the message

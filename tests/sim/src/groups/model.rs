@@ -205,6 +205,7 @@ impl Group {
 pub fn new_code() -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut rng = rand::rng();
+    // The range ends where the letters do.
     (0..22).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect()
 }
 
@@ -217,8 +218,6 @@ pub struct Groups {
     /// Codes that worked once.
     revoked: HashSet<String>,
     made: u64,
-    /// Accounts that let nobody add them.
-    pub closed_accounts: HashSet<Number>,
 }
 
 impl Groups {

@@ -1,10 +1,10 @@
 //! `notification type="w:gp2"`: what happened to a group, to all it concerns.
 
-use wacore_binary::{Node, NodeContent, Server, builder::NodeBuilder};
+use wacore_binary::{Node, NodeContent, builder::NodeBuilder};
 
-use super::model::Group;
+use super::{messages::name_sender, model::Group};
 use crate::{
-    account::{Account, Addressing},
+    account::Account,
     ids::{Address, Number},
     queue::Class,
     stanza::unix_now,
@@ -54,17 +54,7 @@ fn head(group: &Group, actor: Option<&Account>) -> Node {
         .attr("addressing_mode", group.addressing_mode());
     match actor {
         None => head.build(),
-        Some(actor) => author(head, group, actor).attr("notify", actor.push_name.as_str()).build(),
-    }
-}
-
-/// Adds `participant` and its other address.
-fn author(node: NodeBuilder, group: &Group, account: &Account) -> NodeBuilder {
-    let node = node.attr("participant", group.jid_of(account, 0));
-    match (group.family, account.addressing) {
-        (Server::Lid, _) => node.attr("participant_pn", account.jid(Server::Pn, 0)),
-        (_, Addressing::PnAlone) => node,
-        _ => node.attr("participant_lid", account.jid(Server::Lid, 0)),
+        Some(actor) => name_sender(head, group.family, actor, 0).attr("notify", actor.push_name.as_str()).build(),
     }
 }
 

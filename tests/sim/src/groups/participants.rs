@@ -5,7 +5,7 @@ use wacore_binary::{Jid, Node, builder::NodeBuilder};
 use super::{
     Done, Refusal, info,
     model::{GROUP_SIZE, Group, PersonalInvite, Role, new_code},
-    named_group, named_people, notify,
+    named_people, notify,
 };
 use crate::{
     ids::{Address, Number},
@@ -151,7 +151,8 @@ pub fn add_all(state: &mut State, actor: &Address, id: &str, people: &[Number], 
     notify::announce_to_members(state, id, actor, body);
 }
 
-fn tell(state: &mut State, actor: &Address, id: &str, change: Change, changed: &[Number], before: Vec<Number>) {
+/// Announces a change of members; `before` is who was in it.
+pub fn tell(state: &mut State, actor: &Address, id: &str, change: Change, changed: &[Number], before: Vec<Number>) {
     if changed.is_empty() {
         return;
     }
@@ -163,7 +164,8 @@ fn tell(state: &mut State, actor: &Address, id: &str, change: Change, changed: &
     }
 }
 
-fn people_node(state: &State, id: &str, change: Change, people: &[Number], reason: Option<&'static str>) -> Node {
+/// `<add>`, `<remove>`, ... with these people.
+pub fn people_node(state: &State, id: &str, change: Change, people: &[Number], reason: Option<&'static str>) -> Node {
     let group = state.groups.get(id);
     let people = people.iter().filter_map(|number| {
         let person = info::person(group?, state.accounts.get(number)?);
@@ -251,7 +253,7 @@ pub fn admit(state: &State, group: &mut Group, actor: &Address, number: Option<&
     if left > 1 {
         return Admission::Refused(408, None);
     }
-    if state.groups.closed_accounts.contains(number) {
+    if state.accounts.get(number).is_some_and(|account| !account.shows("groupadd", &actor.number)) {
         let invite = PersonalInvite { code: new_code(), expiration: now + INVITE_TIME, by: actor.number.clone() };
         group.personal_invites.insert(number.clone(), invite.clone());
         return Admission::Refused(403, Some(invite));
@@ -281,33 +283,4 @@ pub fn refusal(
         .attr("expiration", invite.expiration)
         .build();
     person.children([request]).build()
-}
-
-/// Answers `<leave><group id/>..</leave>`.
-pub fn answer_leave(state: &mut State, actor: &Address, request: &Node) -> Done {
-    let mut left = Vec::new();
-    for node in request.get_children_by_tag("group") {
-        let id = named_group(node, "id").ok_or(Refusal::BAD_REQUEST)?;
-        leave(state, actor, &id)?;
-        left.push(NodeBuilder::new("group").attr("id", Jid::group(id)).build());
-    }
-    Ok(vec![NodeBuilder::new("leave").children(left).build()])
-}
-
-/// Takes the actor out of a group. When no admin is left, the first of the
-/// others becomes one. Errors: 404, 403 who is not in it.
-pub fn leave(state: &mut State, actor: &Address, id: &str) -> Result<(), Refusal> {
-    let group = state.groups.get_mut(id).ok_or(Refusal::NOT_FOUND)?;
-    let before = group.everybody();
-    group.members.remove(&actor.number).ok_or(Refusal::FORBIDDEN)?;
-    group.left.entry(actor.number.clone()).or_default().push(unix_now());
-    let heir = group.members.keys().next().cloned().filter(|_| group.admins().is_empty());
-    let me = std::slice::from_ref(&actor.number);
-    tell(state, actor, id, Change::Remove, me, before);
-    if let (Some(heir), Some(group)) = (heir, state.groups.get_mut(id)) {
-        group.members.insert(heir.clone(), Role::Admin);
-        let body = people_node(state, id, Change::Promote, &[heir], None);
-        notify::announce_by_server(state, id, body);
-    }
-    Ok(())
 }

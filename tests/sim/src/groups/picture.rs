@@ -1,8 +1,8 @@
 //! Pictures of groups.
 
-use wacore_binary::{Jid, Node, Server, builder::NodeBuilder};
+use wacore_binary::{Jid, Node, builder::NodeBuilder};
 
-use super::{Refusal, notify};
+use super::{Refusal, info, notify};
 use crate::{
     account::Picture,
     ids::Address,
@@ -78,8 +78,7 @@ pub fn set(state: &mut State, actor: &Address, id: &str, image: Option<Vec<u8>>)
         None => NodeBuilder::new("delete"),
     };
     let body = node.attr("jid", &jid).attr("author", author.jid(family, 0));
-    let body =
-        if family == Server::Lid { body.attr("author_pn", author.jid(Server::Pn, 0)).build() } else { body.build() };
+    let body = info::with_other(body, family, author, "author_pn", None).build();
     for to in notify::others(state, &told, Some(actor)) {
         let notification = NodeBuilder::new("notification")
             .attr("type", "picture")

@@ -3,6 +3,7 @@
 
 use wacore_binary::{Jid, Node, Server, builder::NodeBuilder};
 
+use super::messages::name_sender;
 use crate::{
     faults::FaultKind,
     history::ReceiptItem,
@@ -65,14 +66,9 @@ fn relay(state: &mut State, actor: &Address, chat: &Jid, node: &Node, device: &A
         Some(group) => group.family,
         None => jid(node, "participant").map_or(Server::Lid, |author| author.server),
     };
-    let mut copy = NodeBuilder::new("receipt")
-        .attr("from", chat)
-        .attr("participant", account.jid(family, actor.device))
-        .attr("id", attr_or_empty(node, "id"))
-        .attr("t", unix_now());
-    if family == Server::Lid {
-        copy = copy.attr("participant_pn", account.jid(Server::Pn, 0));
-    }
+    let mut copy =
+        NodeBuilder::new("receipt").attr("from", chat).attr("id", attr_or_empty(node, "id")).attr("t", unix_now());
+    copy = name_sender(copy, family, account, actor.device);
     copy = copy_attrs(copy, node, &["type", "context"]);
     let content = children(node);
     let copy = if content.is_empty() { copy.build() } else { copy.children(content.iter().cloned()).build() };

@@ -1,6 +1,6 @@
 //! Subject, description and what is on or off.
 
-use wacore_binary::{Node, Server, builder::NodeBuilder};
+use wacore_binary::{Node, builder::NodeBuilder};
 
 use super::{
     Done, Refusal,
@@ -76,10 +76,7 @@ fn subject(state: &mut State, actor: &Address, id: &str, request: &Node) -> Resu
     let (family, t) = (group.family, group.subject_t);
     let mut body = NodeBuilder::new("subject").attr("subject", subject).attr("s_t", t);
     if let Some(account) = state.accounts.get(&actor.number) {
-        body = body.attr("s_o", account.jid(family, 0));
-        if family == Server::Lid {
-            body = body.attr("s_o_pn", account.jid(Server::Pn, 0));
-        }
+        body = info::with_other(body.attr("s_o", account.jid(family, 0)), family, account, "s_o_pn", None);
     }
     notify::announce_to_members(state, id, actor, body.build());
     Ok(())

@@ -24,10 +24,13 @@ pub fn answer(state: &mut State, address: &Address, node: &Node) -> Node {
     }
     let target = jid(node, "target").or_else(|| jid(node, "to"));
     let number = target.and_then(|jid| state.resolve(&jid));
-    let picture = number.and_then(|n| state.accounts.get(&n)?.picture.as_ref());
-    let Some(picture) = picture else {
+    let owner = number.and_then(|n| state.accounts.get(&n));
+    let Some((owner, picture)) = owner.and_then(|owner| Some((owner, owner.picture.as_ref()?))) else {
         return iq_error(node, 404, "item-not-found");
     };
+    if !owner.shows("profile", &address.number) {
+        return iq_error(node, 401, "not-authorized");
+    }
     let known = node.get_optional_child("picture").and_then(|p| attr(p, "id"));
     if known.as_deref() == Some(&picture.id) {
         return iq_result(node, [NodeBuilder::new("picture").build()]);
@@ -52,7 +55,8 @@ pub fn set_picture(state: &mut State, number: &Number, image: Option<Vec<u8>>) -
     let account = state.accounts.get_mut(number)?;
     account.picture = picture;
     let jid = account.jid(Server::Pn, 0);
-    let mut told: Vec<Number> = account.watchers.iter().cloned().collect();
+    let mut told: Vec<Number> =
+        account.watchers.iter().filter(|watcher| account.shows("profile", watcher)).cloned().collect();
     told.push(number.clone());
     let body = match &id {
         Some(id) => NodeBuilder::new("set").attr("jid", &jid).attr("id", id).attr("author", &jid).build(),

@@ -1,24 +1,14 @@
-//! Privacy, block list, about text: small account settings.
+//! Privacy, tokens, about text: small account settings.
 
 use wacore_binary::{Node, Server, builder::NodeBuilder};
 
 use crate::{
     ids::{Address, Number},
     queue::Class,
-    stanza::{attr, attr_or_empty, bytes, children, iq_result, jid, unix_now},
+    stanza::{attr, attr_or_empty, bytes, children, iq_error, iq_result, jid, leaf, unix_now},
     state::State,
+    tokens,
 };
-
-/// The categories a client asks for, and what an untouched account answers.
-const PRIVACY: &[(&str, &str)] = &[
-    ("last", "all"),
-    ("online", "all"),
-    ("profile", "all"),
-    ("status", "all"),
-    ("groupadd", "all"),
-    ("readreceipts", "all"),
-    ("calladd", "all"),
-];
 
 /// Answers one of the settings; nothing when it is not understood.
 pub fn answer(state: &mut State, address: &Address, node: &Node) -> Option<Node> {
@@ -27,36 +17,21 @@ pub fn answer(state: &mut State, address: &Address, node: &Node) -> Option<Node>
     let tag = child.map_or("", |c| c.tag.as_ref());
     match (attr(node, "xmlns")?.as_ref(), set, tag) {
         ("privacy", false, "privacy") => {
-            let categories = PRIVACY
-                .iter()
-                .map(|(name, value)| NodeBuilder::new("category").attr("name", *name).attr("value", *value).build());
+            let privacy = state.account(&address.number).ok()?.privacy.clone();
+            let categories = privacy
+                .all()
+                .map(|(name, value)| NodeBuilder::new("category").attr("name", name).attr("value", value).build());
             let body = NodeBuilder::new("privacy").children(categories).build();
             Some(iq_result(node, [body]))
         }
-        ("privacy", true, "privacy") => Some(iq_result(node, child.cloned())),
+        ("privacy", true, "privacy") => set_privacy(state, address, node, child?),
         ("privacy", true, "tokens") => {
-            issue_tokens(state, address, child?);
-            Some(iq_result(node, child.cloned()))
-        }
-        ("blocklist", false, _) => {
-            let blocked = state.account(&address.number).ok()?.blocked.clone();
-            let items = blocked.into_iter().map(|jid| NodeBuilder::new("item").attr("jid", jid).build());
-            let list = NodeBuilder::new("list").attr("dhash", "sim").children(items).build();
-            Some(iq_result(node, [list]))
-        }
-        ("blocklist", true, "item") => {
-            let who = jid(child?, "jid")?;
-            let blocked = &mut state.account_mut(&address.number).ok()?.blocked;
-            blocked.retain(|known| *known != who);
-            if attr(child?, "action").as_deref() == Some("block") {
-                blocked.push(who);
-            }
-            Some(iq_result(node, []))
+            let tokens = tokens::issue(state, address, child?);
+            Some(iq_result(node, [tokens]))
         }
         ("status", true, "status") => {
             let text = child.and_then(bytes).unwrap_or_default();
-            let account = state.account_mut(&address.number).ok()?;
-            account.about = String::from_utf8_lossy(&text).into_owned();
+            set_about(state, &address.number, &String::from_utf8_lossy(&text));
             Some(iq_result(node, []))
         }
         ("disappearing_mode", true, _) => Some(iq_result(node, [])),
@@ -64,35 +39,58 @@ pub fn answer(state: &mut State, address: &Address, node: &Node) -> Option<Node>
     }
 }
 
-/// Trusted-contact tokens: each contact gets one for the issuer, to show when
-/// it writes to somebody who restricts that.
-fn issue_tokens(state: &mut State, issuer: &Address, tokens: &Node) {
-    let contacts: Vec<Number> =
-        children(tokens).iter().filter_map(|token| state.resolve(&jid(token, "jid")?)).collect();
-    let Ok(account) = state.account(&issuer.number) else {
+/// Sets one or more categories; refuses what does not exist, and a list of
+/// exceptions that was changed meanwhile.
+fn set_privacy(state: &mut State, address: &Address, node: &Node, request: &Node) -> Option<Node> {
+    let mut replies = Vec::new();
+    for category in children(request) {
+        let (name, value) = (attr_or_empty(category, "name"), attr_or_empty(category, "value"));
+        let users: Vec<(Number, bool)> = category
+            .get_children_by_tag("user")
+            .filter_map(|user| {
+                Some((state.resolve(&jid(user, "jid")?)?, attr(user, "action").as_deref() != Some("remove")))
+            })
+            .collect();
+        let privacy = &mut state.account_mut(&address.number).ok()?.privacy;
+        if attr(category, "dhash").is_some_and(|known| known != "none" && known != privacy.dhash(&name)) {
+            return Some(iq_error(node, 409, "conflict"));
+        }
+        if privacy.set(&name, &value).is_none() {
+            return Some(iq_error(node, 400, "bad-request"));
+        }
+        for (user, add) in users {
+            privacy.except(&name, user, add);
+        }
+        let reply = NodeBuilder::new("category")
+            .attr("name", name.as_str())
+            .attr("value", value)
+            .attr("dhash", privacy.dhash(&name));
+        replies.push(reply.build());
+    }
+    Some(iq_result(node, [NodeBuilder::new("privacy").children(replies).build()]))
+}
+
+/// Sets the text beside an account's name and tells those who know the account,
+/// as far as they may see it.
+pub fn set_about(state: &mut State, number: &Number, text: &str) {
+    let Some(account) = state.accounts.get_mut(number) else {
         return;
     };
+    account.about = text.to_owned();
     let from = account.jid(Server::Pn, 0);
-    let lid = account.jid(Server::Lid, 0);
-    for contact in contacts {
-        let devices: Vec<u16> =
-            state.accounts.get(&contact).map_or_else(Vec::new, |a| a.companions.keys().copied().collect());
-        for device in devices {
-            let token = NodeBuilder::new("token")
-                .attr("t", unix_now())
-                .attr("type", "trusted_contact")
-                .bytes(format!("sim-token-{}", issuer.number).into_bytes())
-                .build();
+    let mut told: Vec<Number> =
+        account.watchers.iter().filter(|watcher| account.shows("status", watcher)).cloned().collect();
+    told.push(number.clone());
+    for watcher in told {
+        for device in state.companions_of(&watcher) {
             let notification = NodeBuilder::new("notification")
-                .attr("type", "privacy_token")
+                .attr("type", "status")
                 .attr("from", &from)
-                .attr("sender_lid", &lid)
                 .attr("id", state.next_stanza_id())
                 .attr("t", unix_now())
-                .children([NodeBuilder::new("tokens").children([token]).build()])
+                .children([leaf("set", text.as_bytes())])
                 .build();
-            let to = Address::new(&contact, device);
-            state.deliver(&to, Class::Notification, Some(&issuer.number), notification);
+            state.deliver(&Address::new(&watcher, device), Class::Notification, Some(number), notification);
         }
     }
 }

@@ -80,8 +80,10 @@ fn answer_user(state: &mut State, asker: &Address, user: &Node, protocols: &[Str
     if account.addressing != Addressing::LidAlone {
         reply = reply.attr("pn_jid", account.jid(Server::Pn, 0));
     }
-    let content: Vec<Node> =
-        protocols.iter().filter_map(|protocol| answer_protocol(account, protocol, by_number.as_ref())).collect();
+    let content: Vec<Node> = protocols
+        .iter()
+        .filter_map(|protocol| answer_protocol(account, &asker.number, protocol, by_number.as_ref()))
+        .collect();
     Some(reply.children(content).build())
 }
 
@@ -93,19 +95,24 @@ fn contact_node(number: Option<&Number>, kind: &str) -> Node {
     }
 }
 
-fn answer_protocol(account: &Account, protocol: &str, asked: Option<&Number>) -> Option<Node> {
+fn answer_protocol(account: &Account, viewer: &Number, protocol: &str, asked: Option<&Number>) -> Option<Node> {
     Some(match protocol {
         "devices" => devices_node(account),
         "contact" => contact_node(asked, "in"),
         "lid" if account.addressing == Addressing::PnAlone => return None,
         "lid" => NodeBuilder::new("lid").attr("val", account.jid(Server::Lid, 0)).build(),
+        "status" if !account.shows("status", viewer) => NodeBuilder::new("status").attr("code", "401").build(),
         "status" => NodeBuilder::new("status").attr("t", unix_now()).bytes(account.about.clone().into_bytes()).build(),
         "disappearing_mode" => NodeBuilder::new("disappearing_mode").attr("duration", "0").attr("t", "0").build(),
         "picture" => {
+            if !account.shows("profile", viewer) {
+                return None;
+            }
             let id = account.picture.as_ref()?.id.clone();
             NodeBuilder::new("picture").attr("id", id).build()
         }
         // An empty <business/> would say that it is one.
+        "business" => NodeBuilder::new("business").children([account.business.as_ref()?.node()]).build(),
         _ => return None,
     })
 }

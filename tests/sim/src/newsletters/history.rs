@@ -44,7 +44,8 @@ fn messages(state: &State, actor: &Address, id: &str, request: &Node) -> Result<
         (before, None) => {
             let fits: Vec<&Post> =
                 newsletter.posts.iter().filter(|post| before.is_none_or(|before| post.server_id < before)).collect();
-            fits[fits.len().saturating_sub(count)..].to_vec()
+            let skipped = fits.len().saturating_sub(count);
+            fits.into_iter().skip(skipped).collect()
         }
     };
     Ok(list(newsletter, &actor.number, posts))

@@ -20,7 +20,8 @@ use waproto::whatsapp::{Message, message};
 
 use super::{
     Known, Outbound,
-    send::{seal, stanza_type},
+    envelope::Envelope,
+    send::{keep, seal, stanza},
     signal::{Failure, now},
 };
 use crate::{
@@ -142,14 +143,18 @@ pub fn seal_common(
     let mut given = Vec::new();
     for device in missing {
         let jid = state.account(&device.number)?.jid(family, device.device);
-        let enc = seal(state, from, &device, &plain, &key)?;
+        let enc = seal(state, from, &device, &plain, None)?;
         given.push(NodeBuilder::new("to").attr("jid", jid).children([enc]).build());
     }
     let keys = &mut state.account_mut(from)?.phone.sender_keys;
     let sealed = keys.encrypt(chat, &own, &MessageUtils::encode_and_pad(message))?;
     let mut common = NodeBuilder::new("enc").attr("v", "2").attr("type", "skmsg");
-    if let Some(media) = super::send::media_type(message) {
+    let envelope = Envelope::of(message);
+    if let Some(media) = envelope.media {
         common = common.attr("mediatype", media);
+    }
+    if envelope.hidden {
+        common = common.attr("decrypt-fail", "hide");
     }
     Ok(Sealed { given, common: common.bytes(sealed.serialized().to_vec()).build() })
 }
@@ -172,13 +177,9 @@ pub fn send(state: &mut State, from: &Number, group: &Jid, message: Message, id:
         content.push(NodeBuilder::new("participants").children(sealed.given).build());
     }
     content.push(sealed.common);
-    let node = NodeBuilder::new("message")
-        .attr("id", id.as_str())
-        .attr("to", group)
-        .attr("type", stanza_type(&message))
-        .attr("addressing_mode", mode)
-        .children(content)
-        .build();
+    let envelope = Envelope::of(&message);
+    content.extend(envelope.meta());
+    let node = stanza(&id, &envelope).attr("to", group).attr("addressing_mode", mode).children(content).build();
     remember(state, from, group, family, &id, message)?;
     messages::route(state, &own, &node);
     Ok(id)
@@ -193,10 +194,8 @@ pub fn remember(
     id: &str,
     message: Message,
 ) -> Result<()> {
-    let known =
-        Known { chat: from.clone(), room: Some(chat.clone()), from: from.clone(), family, ts: unix_now(), message };
-    state.account_mut(from)?.phone.known.insert(id.to_owned(), known);
-    Ok(())
+    let known = Known { id: id.to_owned(), chat: chat.clone(), from: from.clone(), family, ts: unix_now(), message };
+    keep(state, from, known)
 }
 
 /// Sends a message of a group again, to the one device that asked, with the key.
@@ -207,21 +206,22 @@ pub fn resend(state: &mut State, number: &Number, asker: &Address, id: &str, roo
     let (family, message) = (known.family, known.message.clone());
     let mode = if family == Server::Lid { "lid" } else { "pn" };
     let participant = state.account(&asker.number)?.jid(family, asker.device);
-    let enc = seal(state, number, asker, &MessageUtils::encode_and_pad(&message), &message)?;
-    let mut node = NodeBuilder::new("message")
-        .attr("id", id)
-        .attr("to", room)
-        .attr("participant", participant)
-        .attr("type", stanza_type(&message));
+    let envelope = Envelope::of(&message);
+    let enc = seal(state, number, asker, &MessageUtils::encode_and_pad(&message), Some(&envelope))?;
+    let mut node = stanza(id, &envelope).attr("to", room).attr("participant", participant);
     if room.server == Server::Group {
         node = node.attr("addressing_mode", mode);
     }
-    messages::route(state, &Address::new(number, 0), &node.children([enc]).build());
+    messages::route(
+        state,
+        &Address::new(number, 0),
+        &node.children(std::iter::once(enc).chain(envelope.meta())).build(),
+    );
     Ok(())
 }
 
-/// Reads messages of a group: a receipt per author.
-pub fn mark_read(state: &mut State, number: &Number, chat: &Jid, ids: &[String]) -> Result<()> {
+/// Marks messages of a group as `read` or `played`: a receipt per author.
+pub fn mark(state: &mut State, number: &Number, chat: &Jid, ids: &[String], kind: &'static str) -> Result<()> {
     ensure!(!ids.is_empty(), "no message ids given");
     for id in ids {
         let known = state.account(number)?.phone.known.get(id).with_context(|| format!("no message {id}"))?;
@@ -231,7 +231,7 @@ pub fn mark_read(state: &mut State, number: &Number, chat: &Jid, ids: &[String])
             .attr("to", chat)
             .attr("participant", author)
             .attr("id", id.as_str())
-            .attr("type", "read")
+            .attr("type", kind)
             .build();
         receipts::route(state, &Address::new(number, 0), &receipt);
     }

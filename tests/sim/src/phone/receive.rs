@@ -6,11 +6,18 @@ use wacore::messages::{decode_plaintext, is_sender_key_distribution_only};
 use wacore_binary::{Jid, Node, Server, builder::NodeBuilder};
 use waproto::whatsapp::{Message, message::protocol_message};
 
-use super::{Answering, Known, Outbound, send, signal::Failure};
+use super::{
+    Answering, Outbound,
+    archive::Known,
+    peer, secrets,
+    send::{keys_node, unwrap_sent},
+    signal::Failure,
+};
 use crate::{
     history::{Arrival, ArrivalOutcome},
+    history_sync,
     ids::{Address, Number},
-    receipts,
+    proto_json, receipts,
     stanza::{attr_or_empty, bytes, copy_attrs, jid, leaf, unix_now},
     state::State,
 };
@@ -30,8 +37,12 @@ pub struct InboxItem {
     pub ts: u64,
     /// The text, if it is a text message.
     pub text: Option<String>,
-    /// The whole message.
+    /// The whole message, with the proto's field names.
     pub message: Value,
+    /// What is encrypted in it with the secret of another message: `vote`,
+    /// `rsvp`, `edit`, `reaction` or `comment`; `error` if it cannot be opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opened: Option<Value>,
     /// How many stanzas with this (chat, sender, id) arrived and could be read.
     pub arrivals: u32,
 }
@@ -110,34 +121,34 @@ fn take(
     sender: &Address,
     node: &Node,
     id: &str,
-    mut message: Message,
+    message: Message,
 ) -> ArrivalOutcome {
     let room = room_of(node);
     let mut chat = sender.number.clone();
     let from_me = sender.number == *number;
-    if from_me {
-        if attr_or_empty(node, "category") == "peer" {
-            answer_peer(state, number, sender, &message);
-            return ArrivalOutcome::Internal;
-        }
-        if let Some(sent) = std::mem::take(&mut message.device_sent_message).into_option() {
-            let named = sent.destination_jid.and_then(|jid| jid.parse().ok());
-            let named = named.or_else(|| jid(node, "recipient"));
-            chat = match named.and_then(|jid| state.resolve(&jid)) {
-                Some(chat) => chat,
-                // What goes to many has its name in the stanza.
-                None if room.is_some() => chat,
-                None => return ArrivalOutcome::Undecryptable,
-            };
-            message = sent.message.into_option().unwrap_or_default();
-        }
+    if from_me && attr_or_empty(node, "category") == "peer" {
+        answer_peer(state, number, sender, id, &message);
+        return ArrivalOutcome::Internal;
     }
+    let sent = message.device_sent_message.is_set();
+    let (message, named) = unwrap_sent(message);
+    if from_me && sent {
+        let named = named.or_else(|| jid(node, "recipient"));
+        chat = match named.and_then(|jid| state.resolve(&jid)) {
+            Some(chat) => chat,
+            // What goes to many has its name in the stanza.
+            None if room.is_some() => chat,
+            None => return ArrivalOutcome::Undecryptable,
+        };
+    }
+    let opened = secrets::open(state, number, &sender.number, &message);
     let Some(account) = state.accounts.get_mut(number) else {
         return ArrivalOutcome::Internal;
     };
     let phone = &mut account.phone;
-    let chat_jid = room.clone().unwrap_or_else(|| chat.jid()).to_string();
-    let from = sender.number.jid().to_string();
+    let author = if room.is_some() { "participant" } else { "from" };
+    let chat = room.unwrap_or_else(|| chat.jid());
+    let (chat_jid, from) = (chat.to_string(), sender.number.jid().to_string());
     let key = (chat_jid.clone(), from.clone(), id.to_owned());
     if let Some(index) = phone.shown.get(&key) {
         phone.inbox[*index].arrivals += 1;
@@ -152,13 +163,13 @@ fn take(
         from_me,
         ts,
         text: text_of(&message),
-        message: serde_json::to_value(&message).unwrap_or(Value::Null),
+        message: proto_json::show(&message),
+        opened,
         arrivals: 1,
     });
-    let author = if room.is_some() { "participant" } else { "from" };
     let family = jid(node, author).map_or(Server::Pn, |from| from.server);
-    let known = Known { chat, room, from: sender.number.clone(), family, ts, message };
-    phone.known.insert(id.to_owned(), known);
+    let known = Known { id: id.to_owned(), chat, from: sender.number.clone(), family, ts, message };
+    phone.known.insert(known);
     ArrivalOutcome::Shown
 }
 
@@ -175,7 +186,8 @@ pub fn show_post(state: &mut State, number: &Number, author: &Address, chat: &Ji
         from_me: author.number == *number,
         ts: unix_now(),
         text: text_of(&message),
-        message: serde_json::to_value(&message).unwrap_or(Value::Null),
+        message: proto_json::show(&message),
+        opened: None,
         arrivals: 1,
     });
 }
@@ -187,16 +199,22 @@ fn text_of(message: &Message) -> Option<String> {
 
 /// Answers a companion's request: app-state keys, or a message it could not
 /// read.
-fn answer_peer(state: &mut State, number: &Number, companion: &Address, message: &Message) {
+fn answer_peer(state: &mut State, number: &Number, companion: &Address, id: &str, message: &Message) {
     let Some(protocol) = message.protocol_message.as_option() else {
         return;
     };
     match protocol.r#type {
         Some(protocol_message::Type::APP_STATE_SYNC_KEY_REQUEST) => {
-            send::share_app_state_key(state, companion);
+            let request = protocol.app_state_sync_key_request.as_option();
+            let ids = request.map(|request| request.key_ids.iter().filter_map(|id| id.key_id.clone()).collect());
+            let ids: Option<Vec<Vec<u8>>> = ids;
+            peer::share_app_state_key(state, companion, ids.as_deref());
         }
         Some(protocol_message::Type::PEER_DATA_OPERATION_REQUEST_MESSAGE) => {
-            send::answer_data_request(state, number, companion, protocol);
+            let request = protocol.peer_data_operation_request_message.as_option();
+            if !request.is_some_and(|request| history_sync::request(state, companion, id, request)) {
+                peer::answer_data_request(state, number, companion, protocol);
+            }
         }
         _ => {}
     }
@@ -246,7 +264,7 @@ fn ask_again(state: &mut State, number: &Number, sender: &Address, node: &Node, 
     ];
     // The first try gets along without keys, as with real clients.
     if count > 1 {
-        content.push(send::keys_node(&bundle));
+        content.push(keys_node(&bundle));
     }
     let Some(from) = jid(node, "from") else {
         return;

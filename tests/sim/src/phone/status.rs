@@ -9,8 +9,9 @@ use waproto::whatsapp::Message;
 
 use super::{
     Known, Outbound,
+    envelope::Envelope,
     group::{remember, seal_common},
-    send::{seal, stanza_type, wrap_sent},
+    send::{keep, seal, stanza, wrap_sent},
 };
 use crate::{
     ids::{Address, Number},
@@ -34,9 +35,9 @@ fn devices(state: &State, own: &Number, people: &[Number]) -> Result<Vec<Address
 /// Those the phone has direct chats with: who sees its status if nobody is named.
 pub fn contacts(state: &State, number: &Number) -> Result<Vec<Number>> {
     let known = &state.account(number)?.phone.known;
-    let chats: BTreeSet<&Number> =
-        known.values().filter(|known| known.room.is_none()).map(|known| &known.chat).collect();
-    Ok(chats.into_iter().filter(|chat| *chat != number).cloned().collect())
+    let people = known.all().iter().filter_map(|known| state.resolve(&known.chat));
+    let chats: BTreeSet<Number> = people.collect();
+    Ok(chats.into_iter().filter(|chat| chat != number).collect())
 }
 
 /// Posts a status for `audience`. Errors when that is nobody.
@@ -59,11 +60,11 @@ pub fn post(
         people.push(NodeBuilder::new("to").attr("jid", state.account(number)?.jid(family, 0)).build());
     }
     people.push(NodeBuilder::new("to").attr("jid", state.account(from)?.jid(family, 0)).build());
-    let node = NodeBuilder::new("message")
-        .attr("id", id.as_str())
+    let participants = NodeBuilder::new("participants").children(people).build();
+    let envelope = Envelope::of(&message);
+    let node = stanza(&id, &envelope)
         .attr("to", &chat)
-        .attr("type", stanza_type(&message))
-        .children([NodeBuilder::new("participants").children(people).build(), sealed.common])
+        .children([participants, sealed.common].into_iter().chain(envelope.meta()))
         .build();
     remember(state, from, &chat, family, &id, message)?;
     messages::route(state, &own, &node);
@@ -83,13 +84,9 @@ pub fn send_to_list(
     let own = Address::new(from, 0);
     let people = state.account(from)?.phone.lists.get(&list.to_string()).context("no such list")?.clone();
     let plain = MessageUtils::encode_and_pad(&message);
+    let envelope = Envelope::of(&message);
     let stanza = |to: &Jid, content: Vec<Node>| {
-        NodeBuilder::new("message")
-            .attr("id", id.as_str())
-            .attr("to", to)
-            .attr("type", stanza_type(&message))
-            .children(content)
-            .build()
+        stanza(&id, &envelope).attr("to", to).children(content.into_iter().chain(envelope.meta())).build()
     };
     let mut named = Vec::new();
     for number in &people {
@@ -99,19 +96,19 @@ pub fn send_to_list(
         let mut copies = Vec::new();
         for device in account.devices() {
             let jid = state.account(number)?.jid(family, device);
-            let enc = seal(state, from, &Address::new(number, device), &plain, &message)?;
+            let enc = seal(state, from, &Address::new(number, device), &plain, Some(&envelope))?;
             copies.push(NodeBuilder::new("to").attr("jid", jid).children([enc]).build());
         }
         let node = stanza(&chat, vec![NodeBuilder::new("participants").children(copies).build()]);
         let known = Known {
-            chat: number.clone(),
-            room: None,
+            id: id.clone(),
+            chat: number.jid(),
             from: from.clone(),
             family,
             ts: unix_now(),
             message: message.clone(),
         };
-        state.account_mut(from)?.phone.known.insert(id.clone(), known);
+        keep(state, from, known)?;
         messages::route(state, &own, &node);
         named.push(chat);
     }
@@ -123,7 +120,7 @@ pub fn send_to_list(
     let companions: Vec<u16> = state.account(from)?.companions.keys().copied().collect();
     for device in companions {
         let target = Address::new(from, device);
-        let enc = seal(state, from, &target, &plain, &message)?;
+        let enc = seal(state, from, &target, &plain, Some(&envelope))?;
         let node = stanza(list, vec![enc]);
         status::deliver_list_copy(state, &own, list, &node, &target, &named);
     }

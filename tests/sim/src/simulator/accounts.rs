@@ -38,8 +38,32 @@ impl Simulator {
     /// companion refuses.
     pub async fn scan(&self, number: &str, qr_text: &str) -> Result<u16> {
         let number = Number::parse(number)?;
-        let (conn, address) = self.shared.with(|state| pairing::scan(state, &number, qr_text))?;
+        let conn = self.shared.with(|state| pairing::scan(state, &number, qr_text))?;
+        let address = self.wait_pairing(conn).await?;
         self.wait_linked(conn, &address).await
+    }
+
+    /// The name that the companion behind a QR code came with.
+    pub fn name_behind(&self, qr_text: &str) -> Result<Option<String>> {
+        self.shared.look(|state| pairing::name_behind(state, qr_text))
+    }
+
+    /// The number of the first account of this name.
+    pub fn number_of_name(&self, push_name: &str) -> Option<String> {
+        self.shared.look(|state| {
+            let found = state.accounts.values().find(|account| account.push_name == push_name)?;
+            Some(found.number.to_string())
+        })
+    }
+
+    /// A number without an account.
+    pub fn unused_number(&self) -> String {
+        self.shared.look(|state| {
+            let free = (15_553_000_000_u64..)
+                .map(|n| n.to_string())
+                .find(|n| Number::parse(n).is_ok_and(|number| !state.accounts.contains_key(&number)));
+            free.unwrap_or_default()
+        })
     }
 
     /// Types the 8-letter code into the phone of `number`; waits until the
@@ -52,16 +76,19 @@ impl Simulator {
             .await
             .context("key derivation")??;
         let conn = self.shared.with(|state| pair_code::send_half(state, &number, half))?;
-        let address = self
-            .wait("the companion to answer the code", PAIRING_TIME, |state| {
-                if let Some(error) = state.pair_errors.get(&conn) {
-                    return Some(Err(anyhow!("{error}")));
-                }
-                let pending = state.pairing.get(&conn)?;
-                Some(Ok(pending.address.clone()))
-            })
-            .await??;
+        let address = self.wait_pairing(conn).await?;
         self.wait_linked(conn, &address).await
+    }
+
+    /// Waits until the companion is told that it is linked.
+    async fn wait_pairing(&self, conn: ConnId) -> Result<Address> {
+        self.wait("the companion to get that far", PAIRING_TIME, |state| {
+            if let Some(error) = state.pair_errors.get(&conn) {
+                return Some(Err(anyhow!("{error}")));
+            }
+            Some(Ok(state.paired.get(&conn)?.clone()))
+        })
+        .await?
     }
 
     async fn wait_linked(&self, conn: ConnId, address: &Address) -> Result<u16> {
@@ -101,6 +128,7 @@ impl Simulator {
         let number = Number::parse(number)?;
         self.shared.with(|state| {
             let contact = state.resolve_text(contact)?;
+            state.account_mut(&number)?.contacts.insert(contact.clone());
             appstate::save_contact(state, &number, &contact, full_name)
         })
     }

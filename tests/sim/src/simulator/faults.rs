@@ -7,7 +7,7 @@ use wacore_binary::{Node, builder::NodeBuilder};
 
 use super::Simulator;
 use crate::{
-    faults::FaultKind,
+    faults::{FaultKind, Rule},
     ids::{Address, ConnId, Number},
     messages,
     noise::{HandshakeKind, IkPolicy, ServerKeys},
@@ -19,6 +19,36 @@ impl Simulator {
     /// Empties the media store: downloads answer 404.
     pub fn clear_media(&self) {
         self.shared.with(|state| state.media.clear());
+    }
+
+    /// Adds a rule about the stanzas of `number`'s companions; its seed is
+    /// printed when chance plays a part.
+    pub fn add_rule(&self, number: &str, rule: Rule) -> Result<()> {
+        let number = Number::parse(number)?;
+        tracing::warn!("fault for {number}: {rule:?}");
+        self.shared.with(|state| {
+            state.account_mut(&number)?.rules.add(rule);
+            Ok(())
+        })
+    }
+
+    /// Waits until all rules of `number` are used up.
+    pub async fn wait_rules_used(&self, number: &str, timeout: Duration) -> Result<()> {
+        let parsed = Number::parse(number)?;
+        self.wait(&format!("the rules of {number} to be used up"), timeout, |state| {
+            (state.accounts.get(&parsed)?.rules.left() == 0).then_some(())
+        })
+        .await
+    }
+
+    /// Sets the server's clock off for `number`: the `t` of what its companions
+    /// get.
+    pub fn set_clock_skew(&self, number: &str, seconds: i64) -> Result<()> {
+        let number = Number::parse(number)?;
+        self.shared.with(|state| {
+            state.account_mut(&number)?.clock_skew = seconds;
+            Ok(())
+        })
     }
 
     /// Arms a fault `count` more times; see [`FaultKind`]. Hold and Release

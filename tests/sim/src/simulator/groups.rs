@@ -8,7 +8,7 @@ use wacore_binary::{Jid, JidExt as _, Node, NodeContent, Server, builder::NodeBu
 use super::Simulator;
 use crate::{
     account::Addressing,
-    groups::{self, Change, Group, NewGroup, Role},
+    groups::{self, Change, GroupInfo, NewGroup, PersonResult, info_of, result_of},
     ids::{Address, Number},
     stanza::{attr, attr_or_empty, children, jid},
     state::State,
@@ -27,65 +27,6 @@ pub struct GroupOptions {
     pub community: bool,
     /// The community it belongs to, a JID.
     pub parent: Option<String>,
-}
-
-/// A member of a group.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct GroupMember {
-    /// The number.
-    pub number: String,
-    /// `member`, `admin` or `superadmin`.
-    pub role: &'static str,
-}
-
-/// A group as the server knows it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct GroupInfo {
-    /// Its JID.
-    pub jid: String,
-    /// Its name.
-    pub subject: String,
-    /// Its description, if there is one.
-    pub description: Option<String>,
-    /// Who made it, a number.
-    pub creator: String,
-    /// `lid` or `pn`.
-    pub addressing: &'static str,
-    /// Who is in it, by number.
-    pub members: Vec<GroupMember>,
-    /// Only admins write.
-    pub announce: bool,
-    /// Only admins change what it is like.
-    pub locked: bool,
-    /// Seconds until messages disappear; 0 when they stay.
-    pub ephemeral: u32,
-    /// Only admins add members.
-    pub admin_add: bool,
-    /// Admins let people in.
-    pub approval: bool,
-    /// Numbers of those who wait to be let in.
-    pub requests: Vec<String>,
-    /// The code of its invite link.
-    pub invite: String,
-    /// The id of its picture, if it has one.
-    pub picture: Option<String>,
-    /// Whether it is a community.
-    pub community: bool,
-    /// The community it belongs to.
-    pub parent: Option<String>,
-    /// Whether it is the announcement group of its community.
-    pub announcements: bool,
-}
-
-/// What became of one person of a change.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct PersonResult {
-    /// The JID as the group knows the person.
-    pub jid: String,
-    /// 200, or why not: 403, 404, 405, 408, 409, 419.
-    pub code: u16,
-    /// The code of a personal invite, with 403.
-    pub invite: Option<String>,
 }
 
 impl Simulator {
@@ -259,18 +200,9 @@ impl Simulator {
     }
 
     /// Whether `number` lets anybody add it to groups; if not, they get an
-    /// invite for it instead.
+    /// invite for it instead. The privacy setting `groupadd`, all or none.
     pub fn set_group_adds(&self, number: &str, allowed: bool) -> Result<()> {
-        let number = Number::parse(number)?;
-        self.shared.with(|state| {
-            state.account(&number)?;
-            if allowed {
-                state.groups.closed_accounts.remove(&number);
-            } else {
-                state.groups.closed_accounts.insert(number.clone());
-            }
-            Ok(())
-        })
+        self.set_privacy(number, "groupadd", if allowed { "all" } else { "none" })
     }
 
     /// A group as the server knows it; nothing when there is none.
@@ -340,38 +272,4 @@ fn person(state: &State, text: &str) -> Result<(Jid, Option<Number>)> {
     };
     let number = state.resolve(&jid);
     Ok((jid, number))
-}
-
-fn result_of(node: &Node) -> PersonResult {
-    PersonResult {
-        jid: attr_or_empty(node, "jid"),
-        code: attr(node, "error").and_then(|code| code.parse().ok()).unwrap_or(200),
-        invite: node.get_optional_child("add_request").map(|request| attr_or_empty(request, "code")),
-    }
-}
-
-fn info_of(group: &Group) -> GroupInfo {
-    let member = |(number, role): (&Number, &Role)| GroupMember {
-        number: number.to_string(),
-        role: role.wire().unwrap_or("member"),
-    };
-    GroupInfo {
-        jid: group.jid().to_string(),
-        subject: group.subject.clone(),
-        description: group.description.as_ref().map(|description| description.body.clone()),
-        creator: group.creator.to_string(),
-        addressing: group.addressing_mode(),
-        members: group.members.iter().map(member).collect(),
-        announce: group.is_on("announcement"),
-        locked: group.is_on("locked"),
-        ephemeral: group.ephemeral.map_or(0, |ephemeral| ephemeral.expiration),
-        admin_add: group.admin_add,
-        approval: group.approval,
-        requests: group.requests.keys().map(Number::to_string).collect(),
-        invite: group.invite.clone(),
-        picture: group.picture.as_ref().map(|picture| picture.id.clone()),
-        community: group.parent.is_some(),
-        parent: group.linked_parent.as_deref().map(|id| Jid::group(id).to_string()),
-        announcements: group.default_sub_group,
-    }
 }

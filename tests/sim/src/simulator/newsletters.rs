@@ -158,10 +158,11 @@ pub fn publish(
     id: Option<String>,
 ) -> Result<String> {
     let id = id.unwrap_or_else(Outbound::new_id);
+    let envelope = phone::Envelope::of(message);
     let draft = Draft {
         id: id.clone(),
-        kind: phone::stanza_type(message).to_owned(),
-        mediatype: phone::media_type(message).map(str::to_owned),
+        kind: envelope.kind.to_owned(),
+        mediatype: envelope.media.map(str::to_owned),
         plaintext: message.encode_to_vec(),
     };
     newsletters::publish(state, &Address::new(from, 0), &newsletter.user, draft)?;

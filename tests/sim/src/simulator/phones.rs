@@ -15,6 +15,7 @@ use crate::{
     phone::{self, Answering, InboxItem},
     presence,
     stanza::empty,
+    state::State,
 };
 
 impl Simulator {
@@ -37,19 +38,7 @@ impl Simulator {
 
     fn send(&self, from: &str, to: &str, message: Message, id: Option<String>) -> Result<String> {
         let from = Number::parse(from)?;
-        self.shared.with(|state| {
-            if let Some(group) = groups::named(to) {
-                return phone::send_to_group(state, &from, &group, message, id);
-            }
-            if let Some(newsletter) = newsletters::named(to) {
-                return publish(state, &from, &newsletter, &message, id);
-            }
-            if let Some(sent) = send_to_broadcast(state, &from, to, &message, id.as_ref()) {
-                return sent;
-            }
-            let to = state.resolve_text(to)?;
-            phone::send(state, &from, &to, message, id)
-        })
+        self.shared.with(|state| send_to(state, &from, to, message, id))
     }
 
     /// What the phone of `number` shows, oldest first; nothing for an unknown
@@ -123,7 +112,7 @@ impl Simulator {
         let number = Number::parse(number)?;
         self.shared.with(|state| {
             if let Some(group) = groups::named(chat) {
-                return phone::mark_read_in(state, &number, &group, ids);
+                return phone::mark_in(state, &number, &group, ids, "read");
             }
             let chat = state.resolve_text(chat)?;
             phone::mark_read(state, &number, &chat, ids)
@@ -170,4 +159,20 @@ impl Simulator {
             Ok(())
         })
     }
+}
+
+/// Sends a message to whatever `to` names: a person, a group, a newsletter, a
+/// broadcast list. Errors when there is no such thing.
+pub fn send_to(state: &mut State, from: &Number, to: &str, message: Message, id: Option<String>) -> Result<String> {
+    if let Some(group) = groups::named(to) {
+        return phone::send_to_group(state, from, &group, message, id);
+    }
+    if let Some(newsletter) = newsletters::named(to) {
+        return publish(state, from, &newsletter, &message, id);
+    }
+    if let Some(sent) = send_to_broadcast(state, from, to, &message, id.as_ref()) {
+        return sent;
+    }
+    let to = state.resolve_text(to)?;
+    phone::send(state, from, &to, message, id)
 }

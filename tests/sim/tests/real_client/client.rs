@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use wacore::{
     net::{HttpClient, HttpRequest, HttpResponse},
-    store::InMemoryBackend,
+    store::{DevicePropsOverride, InMemoryBackend, commands::DeviceCommand},
 };
 use whatsapp_rust::{
     CacheConfig, NodeBuilder, TokioRuntime,
@@ -18,7 +18,8 @@ use whatsapp_rust::{
 use whatsapp_sim::Simulator;
 
 /// How long any step of a test may take.
-pub const STEP: Duration = Duration::from_secs(30);
+/// Long: machines are busy, and only a failure waits for it.
+pub const STEP: Duration = Duration::from_secs(90);
 
 struct Sink(mpsc::UnboundedSender<Arc<Event>>);
 
@@ -80,7 +81,13 @@ pub async fn start_simulator() -> Simulator {
 impl TestClient {
     /// Starts a client on a store, new or used before.
     pub async fn start(sim: &Simulator, backend: Arc<InMemoryBackend>) -> Self {
+        Self::start_as(sim, backend, DevicePropsOverride::new()).await
+    }
+
+    /// Starts a client that says this of itself when it is paired.
+    async fn start_as(sim: &Simulator, backend: Arc<InMemoryBackend>, props: DevicePropsOverride) -> Self {
         let manager = PersistenceManager::new(backend.clone()).await.unwrap();
+        manager.process_command(DeviceCommand::SetDeviceProps(props)).await;
         let http = MediaHttp { base: sim.http_url(), http: reqwest::Client::new() };
         let build = Client::builder()
             .with_runtime(TokioRuntime)
@@ -106,7 +113,12 @@ impl TestClient {
 
     /// A new client, paired by QR and connected. Returns its device, too.
     pub async fn pair(sim: &Simulator, number: &str) -> (Self, u16) {
-        let mut client = Self::start(sim, Arc::new(InMemoryBackend::new())).await;
+        Self::pair_as(sim, number, DevicePropsOverride::new()).await
+    }
+
+    /// As [`TestClient::pair`], with what the client says of itself.
+    pub async fn pair_as(sim: &Simulator, number: &str, props: DevicePropsOverride) -> (Self, u16) {
+        let mut client = Self::start_as(sim, Arc::new(InMemoryBackend::new()), props).await;
         let qr = client.qr().await;
         let device = sim.scan(number, &qr).await.unwrap();
         client.connected().await;

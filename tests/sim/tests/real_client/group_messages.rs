@@ -1,8 +1,10 @@
 use whatsapp_rust::{
+    NodeBuilder, NodeFilter,
     prelude::{Event, Jid},
     types::presence::ReceiptType,
+    waproto::whatsapp::Message,
 };
-use whatsapp_sim::{Addressing, ArrivalOutcome, FaultKind, GroupOptions};
+use whatsapp_sim::{Addressing, ArrivalOutcome, FaultKind, GroupOptions, Simulator};
 
 use crate::{
     client::{STEP, TestClient, assert_understood, start_simulator, text},
@@ -290,9 +292,9 @@ async fn typing_in_a_group_is_shown_to_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_companion_writes_to_hundreds() {
+async fn a_companion_writes_to_a_hundred() {
     let sim = start_simulator().await;
-    let numbers: Vec<String> = (0..200).map(|n| format!("1555{n:05}")).collect();
+    let numbers: Vec<String> = (0..100).map(|n| format!("1555{n:05}")).collect();
     for number in &numbers {
         sim.create_account(number, "Somebody").unwrap();
     }
@@ -305,8 +307,78 @@ async fn a_companion_writes_to_hundreds() {
     for number in &numbers {
         sim.wait_inbox(number, |m| m.id == id, STEP).await.unwrap();
     }
-    sim.send_text(&numbers[199], &group, "hello back").await.unwrap();
+    sim.send_text(&numbers[99], &group, "hello back").await.unwrap();
     assert_eq!(text(&alice.message().await), "hello back");
+    alice.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ack_tells_whose_list_of_devices_is_another() {
+    let sim = four(Addressing::Lid).await;
+    let (alice, _) = TestClient::pair(&sim, ALICE).await;
+    let (bob, _) = TestClient::pair(&sim, BOB).await;
+    for family in [Addressing::Lid, Addressing::Pn] {
+        let options = GroupOptions {
+            subject: "Friends".into(),
+            members: vec![ALICE.into(), BOB.into()],
+            addressing: Some(family),
+            ..Default::default()
+        };
+        let group: Jid = sim.create_group_with(CAROL, &options).unwrap().parse().unwrap();
+        // A client that knows all devices gets no hash back ...
+        let ack = alice.client.wait_for_node(NodeFilter::tag("ack").attr("class", "message"));
+        alice.send(&group, "to all of us").await;
+        let ack = tokio::time::timeout(STEP, ack).await.unwrap().unwrap();
+        assert_eq!(ack.get().get_attr("phash").map(|hash| hash.as_str().into_owned()), None);
+        // ... and one that does not gets the right one.
+        let id = alice.client.generate_message_id();
+        let enc = NodeBuilder::new("enc").attr("v", "2").attr("type", "skmsg").bytes(vec![0x33; 32]).build();
+        let node = NodeBuilder::new("message")
+            .attr("to", &group)
+            .attr("id", id.as_str())
+            .attr("type", "text")
+            .attr("phash", "2:nonsense")
+            .children([enc])
+            .build();
+        let ack = alice.client.wait_for_node(NodeFilter::tag("ack").attr("id", id));
+        alice.client.send_node(node).await.unwrap();
+        let ack = tokio::time::timeout(STEP, ack).await.unwrap().unwrap();
+        let info = alice.client.groups().query_info(&group).await.unwrap();
+        assert_eq!(info.participants.len(), 3);
+        let hash = ack.get().get_attr("phash").unwrap().as_str().into_owned();
+        assert!(hash.starts_with("2:") && hash.len() == 10, "{hash}");
+    }
+    alice.stop().await;
+    bob.stop().await;
+    assert_understood(&sim);
+}
+
+/// Which ciphertexts a message of a phone comes with.
+async fn sealed(sim: &Simulator, from: &str, group: &Jid, to: &TestClient, id: &str) -> Vec<String> {
+    let came = to.client.wait_for_node(NodeFilter::tag("message").attr("id", id));
+    let message = Message { conversation: Some(id.to_owned()), ..Default::default() };
+    sim.send_message_with_id(from, &group.to_string(), message, id).await.unwrap();
+    let node = tokio::time::timeout(STEP, came).await.unwrap().unwrap();
+    let encs = node.get().get_children_by_tag("enc").map(|enc| enc.get_attr("type").unwrap().as_str().into_owned());
+    encs.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_gives_its_key_out_once_and_a_new_one_when_somebody_is_out() {
+    let sim = four(Addressing::Lid).await;
+    let (mut alice, _) = TestClient::pair(&sim, ALICE).await;
+    let group: Jid = sim.create_group(CAROL, "Friends", &[ALICE, BOB, DAVE]).unwrap().parse().unwrap();
+    // The own ciphertext comes first.
+    assert_eq!(sealed(&sim, CAROL, &group, &alice, "ONE").await, ["pkmsg", "skmsg"]);
+    assert_eq!(sealed(&sim, CAROL, &group, &alice, "TWO").await, ["skmsg"]);
+    sim.change_participants(CAROL, &group.to_string(), "remove", &[BOB]).unwrap();
+    assert_eq!(sealed(&sim, CAROL, &group, &alice, "THREE").await.len(), 2);
+    sim.leave_group(DAVE, &group.to_string()).unwrap();
+    assert_eq!(sealed(&sim, CAROL, &group, &alice, "FOUR").await.len(), 2);
+    assert_eq!(sealed(&sim, CAROL, &group, &alice, "FIVE").await, ["skmsg"]);
+    let texts: Vec<String> = alice.messages(5).await.iter().map(|got| text(got).to_owned()).collect();
+    assert_eq!(texts, ["ONE", "TWO", "THREE", "FOUR", "FIVE"]);
     alice.stop().await;
     assert_understood(&sim);
 }

@@ -4,7 +4,7 @@ use whatsapp_rust::{
     types::presence::ReceiptType,
     waproto::whatsapp::message::extended_text_message::FontType,
 };
-use whatsapp_sim::{Addressing, FaultKind};
+use whatsapp_sim::{Addressing, FaultKind, ReceiptItem};
 
 use crate::{
     client::{STEP, TestClient, assert_understood, pn, text},
@@ -48,8 +48,11 @@ async fn a_phones_status_reaches_its_audience_and_own_devices() {
     assert!(sim.send_text(DAVE, "status@broadcast", "for nobody").await.is_err());
     sim.send_text(DAVE, ALICE, "hello").await.unwrap();
     sim.send_text(DAVE, "status@broadcast", "for Alice").await.unwrap();
-    assert_eq!(text(&alice.message().await), "hello");
-    assert_eq!(text(&alice.message().await), "for Alice");
+    // In no order: they are messages of two chats.
+    let got = alice.messages(2).await;
+    let mut words: Vec<&str> = got.iter().map(text).collect();
+    words.sort_unstable();
+    assert_eq!(words, ["for Alice", "hello"]);
     sim.wait_settled(ALICE, device, STEP).await.unwrap();
     alice.stop().await;
     bob.stop().await;
@@ -97,9 +100,19 @@ async fn a_status_that_cannot_be_read_is_sent_again_to_the_one_who_asks() {
     let id = sim.post_status(CAROL, &[BOB, DAVE], "from a phone").unwrap();
     let got = bob.message().await;
     assert_eq!((text(&got), &got.info.id), ("from a phone", &id));
+    let (mut dave, device) = TestClient::pair(&sim, DAVE).await;
     sim.fault(DAVE, FaultKind::CorruptToPhone, 1).unwrap();
     let id = post(&alice, "from a companion", &[DAVE, CAROL]).await;
+    assert_eq!(text(&dave.message().await), "from a companion");
     sim.wait_inbox(DAVE, |m| m.id == id, STEP).await.unwrap();
+    // Only Dave's phone got it again, not his companion.
+    let said = |r: &ReceiptItem| r.from == DAVE && r.device == device && r.ids.contains(&id);
+    sim.wait_receipt(ALICE, said, STEP).await.unwrap();
+    let next = sim.send_text(ALICE, DAVE, "next").await.unwrap();
+    assert_eq!(text(&dave.message().await), "next");
+    sim.wait_receipt(ALICE, |r| r.device == device && r.ids.contains(&next), STEP).await.unwrap();
+    assert_eq!(sim.receipts(ALICE).iter().filter(|r| said(r)).count(), 1);
+    dave.stop().await;
     // Carol got it once.
     sim.wait_inbox(CAROL, |m| m.id == id, STEP).await.unwrap();
     assert_eq!(sim.arrival_log().iter().filter(|a| a.to == CAROL && a.id == id).count(), 1);

@@ -1,0 +1,342 @@
+//! What a WhatsApp message wants done in its room, once it is read: new events, edits, deletions, reactions.
+//!
+//! A message names its target by an id of its own making, so the target is looked up in the *same* chat, and whether
+//! the writer may do that to it is decided here: edits and deletions belong to the author.
+
+use super::Bridge;
+use super::deliver::Delivery;
+use super::people::{Facts, Halt};
+use crate::convert::arrival::WaArrival;
+use crate::convert::incoming::{Context, Effect, Person, people_in, read};
+use crate::convert::{MessageName, MxPart, edit, quote};
+use crate::ids::{GhostId, LoginId, PortalId, WaMessageId};
+use crate::matrix::error::MatrixError;
+use crate::store::inbox::InboxRow;
+use crate::store::messages::{Message, PartKey};
+use crate::store::reactions::{Reaction, ReactionKey};
+use crate::verdict::Verdict;
+use ruma::{EventId, OwnedUserId, RoomId, UserId};
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use whatsapp_rust::prelude::{Jid, wa};
+
+/// People asked for by name for one message; who comes after them is shown by number.
+const MAX_PEOPLE: usize = 50;
+
+/// One message on its way into its room.
+pub struct Scene<'a> {
+    /// Its row.
+    pub row: &'a InboxRow,
+    /// Its chat.
+    pub portal: PortalId,
+    /// The login it came through.
+    pub login: &'a LoginId,
+    /// What came.
+    pub arrival: &'a WaArrival,
+    /// Its author.
+    pub sender: &'a GhostId,
+}
+
+impl Scene<'_> {
+    fn key(&self, part: usize) -> PartKey {
+        PartKey {
+            portal: self.portal,
+            sender: self.sender.clone(),
+            wa_id: WaMessageId::new(self.arrival.id.as_str()),
+            part: i64::try_from(part).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+impl Bridge {
+    /// Reads a message with what is known of the people and messages it names.
+    ///
+    /// # Errors
+    /// [`Halt`] when database or homeserver fail.
+    pub async fn read_message(&self, scene: &Scene<'_>, message: &wa::Message) -> Result<Effect, Halt> {
+        let unreadable = || Halt::Verdict(never("an arrival's sender is no id"));
+        let sender: Jid = scene.sender.as_str().parse().map_err(|_| unreadable())?;
+        let mut people = HashMap::new();
+        for jid in people_in(message).into_iter().take(MAX_PEOPLE) {
+            let bare = jid.to_non_ad().to_string();
+            let person = self.person_of(scene.login, &bare).await?;
+            people.insert(bare, person);
+        }
+        let find = |jid: &Jid| people.get(&jid.to_non_ad().to_string()).cloned();
+        let asked = RefCell::new(Vec::new());
+        let read_with = |known: &dyn Fn(&MessageName) -> bool| {
+            let context = Context {
+                people: &find,
+                known,
+                sender: &sender,
+                from_me: scene.arrival.from_me,
+                command_prefix: &self.config().bridge.command_prefix,
+            };
+            read(message, &context)
+        };
+        let effect = read_with(&|name| {
+            asked.borrow_mut().push(name.id.clone());
+            true
+        });
+        let mut unknown = Vec::new();
+        for id in asked.into_inner() {
+            if self.store().find_message_by_wa_id(scene.portal, &WaMessageId::new(id.as_str())).await?.is_none() {
+                unknown.push(id);
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(effect);
+        }
+        Ok(read_with(&|name| !unknown.contains(&name.id)))
+    }
+
+    /// Somebody a message names: the owner of the login, or a ghost.
+    async fn person_of(&self, login: &LoginId, bare: &str) -> Result<Person, Halt> {
+        let id = self.canonical(bare).await?;
+        if let Some(owner) = self.store().find_login(login).await?.filter(|login| login.own == id) {
+            let name = match owner.push_name.as_str() {
+                "" => owner.mxid.clone(),
+                name => name.to_owned(),
+            };
+            return Ok(Person { mxid: owner.mxid, name });
+        }
+        let user = self.ready_ghost(&id, Facts::default()).await?;
+        let name = self.store().find_ghost(&id).await?.map(|ghost| ghost.name).unwrap_or_default();
+        Ok(Person { mxid: user.to_string(), name })
+    }
+
+    /// Does what a message wants; its row is settled with it, or waits for its target.
+    ///
+    /// # Errors
+    /// [`Halt`] when database or homeserver fail.
+    pub async fn apply(&self, scene: &Scene<'_>, message: &wa::Message, effect: Effect) -> Result<(), Halt> {
+        match effect {
+            Effect::Say(parts)
+            | Effect::Album { parts, .. }
+            | Effect::Timer { parts, .. }
+            | Effect::LiveLocation { parts, .. }
+                if !parts.is_empty() =>
+            {
+                self.say_parts(scene, message, without_files(parts)).await
+            }
+            Effect::Edit { target, parts } => self.edit_message(scene, &target, parts).await,
+            Effect::Redact { target } => self.take_back(scene, &target).await,
+            Effect::React { target, emoji, ts_ms } => self.react(scene, &target, emoji, ts_ms).await,
+            // Votes, pins, keeping and what is sealed come with polls.
+            _ => Ok(self.store().settle_row(scene.row.seq).await?),
+        }
+    }
+
+    async fn say_parts(&self, scene: &Scene<'_>, message: &wa::Message, parts: Vec<MxPart>) -> Result<(), Halt> {
+        let facts =
+            Facts { push_name: &scene.arrival.push_name, business_name: scene.arrival.business_name.as_deref() };
+        let user = self.ready_ghost(scene.sender, facts).await?;
+        let known = self.ready_room(scene.portal, scene.login).await?;
+        let copy = quote::compact(message);
+        let last = parts.len() - 1;
+        for (at, part) in parts.into_iter().enumerate() {
+            let part = self.with_relations(scene, part).await?;
+            let delivery = Delivery {
+                key: scene.key(at),
+                kind: if part.content["msgtype"] == "m.notice" { "notice" } else { "new" },
+                part: &part,
+                ghost: scene.sender,
+                user: &user,
+                login: scene.login,
+                ts: scene.arrival.ts_ms,
+                quote: (at == 0).then_some(copy.as_slice()),
+                reaction: None,
+                settles: (at == last).then_some(scene.row.seq),
+            };
+            self.deliver(&known, &delivery).await?;
+        }
+        self.store().unpark(scene.portal, &WaMessageId::new(scene.arrival.id.as_str())).await?;
+        self.refresh_picture(scene.login, scene.sender);
+        Ok(())
+    }
+
+    /// Names the event a part answers.
+    async fn with_relations(&self, scene: &Scene<'_>, mut part: MxPart) -> Result<MxPart, Halt> {
+        if let Some(name) = part.reply_to.take()
+            && let Some(target) = self.find_target(scene, &name).await?
+            && let Some(event) = target.event_id
+        {
+            part.content["m.relates_to"] = json!({ "m.in_reply_to": { "event_id": event } });
+        }
+        Ok(part)
+    }
+
+    async fn find_target(&self, scene: &Scene<'_>, name: &MessageName) -> Result<Option<Message>, Halt> {
+        Ok(self.store().find_message_by_wa_id(scene.portal, &WaMessageId::new(name.id.as_str())).await?)
+    }
+
+    /// The message a row is about; none when it is not here yet, and the row now waits for it.
+    async fn target_or_park(&self, scene: &Scene<'_>, name: &MessageName) -> Result<Option<Message>, Halt> {
+        if let Some(target) = self.find_target(scene, name).await? {
+            return Ok(Some(target));
+        }
+        let id = WaMessageId::new(name.id.as_str());
+        // Its settlement may fall between any two of these steps.
+        self.store().expect_target(scene.portal, &id);
+        if let Some(target) = self.find_target(scene, name).await? {
+            return Ok(Some(target));
+        }
+        self.store().park_row(scene.row.seq, scene.portal, &id).await?;
+        if self.find_target(scene, name).await?.is_some() {
+            self.store().unpark(scene.portal, &id).await?;
+        }
+        Ok(None)
+    }
+
+    async fn edit_message(&self, scene: &Scene<'_>, name: &MessageName, parts: Vec<MxPart>) -> Result<(), Halt> {
+        let Some(target) = self.target_or_park(scene, name).await? else { return Ok(()) };
+        let events: Vec<String> = self
+            .store()
+            .parts_of(scene.portal, &target.key.sender, &target.key.wa_id)
+            .await?
+            .into_iter()
+            .filter_map(|part| part.event_id)
+            .collect();
+        // Only the author edits; parts that are no more than before stay as they are.
+        if target.key.sender != *scene.sender || parts.is_empty() || events.is_empty() {
+            tracing::debug!(row = scene.row.seq, "an edit that is not the author's, or of nothing, is dropped");
+            return Ok(self.store().settle_row(scene.row.seq).await?);
+        }
+        let user = self.speaker_of(scene, &target).await?;
+        let known = self.ready_room(scene.portal, scene.login).await?;
+        let last = parts.len().min(events.len()) - 1;
+        for (at, (mut part, event)) in parts.into_iter().zip(&events).enumerate() {
+            if part.media.is_some() {
+                let original = self.matrix().find_content(&known.room, event).await?;
+                part.content = edit::new_words(&original.unwrap_or_default(), &part.content);
+            }
+            part.content = edit::replacement(&part.content, event);
+            let delivery = Delivery {
+                key: scene.key(at),
+                kind: "edit",
+                part: &part,
+                ghost: scene.sender,
+                user: &user,
+                login: scene.login,
+                ts: scene.arrival.ts_ms,
+                quote: None,
+                reaction: None,
+                settles: (at == last).then_some(scene.row.seq),
+            };
+            self.deliver(&known, &delivery).await?;
+        }
+        Ok(())
+    }
+
+    /// The ghost that sent a message, or that of its author: what the own phone edits may have been sent by hand.
+    async fn speaker_of(&self, scene: &Scene<'_>, target: &Message) -> Result<OwnedUserId, Halt> {
+        match UserId::parse(&target.mx_sender).ok().filter(|user| self.matrix().is_ours(user)) {
+            Some(user) => Ok(user),
+            None => self.ready_ghost(scene.sender, Facts::default()).await,
+        }
+    }
+
+    async fn take_back(&self, scene: &Scene<'_>, name: &MessageName) -> Result<(), Halt> {
+        let Some(target) = self.target_or_park(scene, name).await? else { return Ok(()) };
+        if target.key.sender == *scene.sender {
+            let known = self.ready_room(scene.portal, scene.login).await?;
+            for part in self.store().parts_of(scene.portal, &target.key.sender, &target.key.wa_id).await? {
+                if let Some(event) = &part.event_id {
+                    let which = format!("taken-back-{}", part.key.part);
+                    self.redact_once(&known.room, event, &part.mx_sender, &scene.row.dedup, &which).await?;
+                }
+            }
+        } else {
+            tracing::debug!(row = scene.row.seq, "a deletion that is not the author's is dropped");
+        }
+        Ok(self.store().settle_row(scene.row.seq).await?)
+    }
+
+    /// Takes an event away, as the ghost that sent it or else as the bot; the same cause again changes nothing.
+    pub(super) async fn redact_once(
+        &self,
+        room: &RoomId,
+        event: &str,
+        sent_by: &str,
+        cause: &str,
+        which: &str,
+    ) -> Result<(), Halt> {
+        let Ok(event) = EventId::parse(event) else { return Ok(()) };
+        let sender = UserId::parse(sent_by).ok().filter(|user| self.matrix().is_ours(user));
+        let actor = sender.as_deref().unwrap_or(self.matrix().bot());
+        let txn = self.store().derive().notice_txn(cause, which);
+        match self.matrix().redact(room, actor, &event, &txn, None).await {
+            // It is gone already, or was never in this room.
+            Ok(_) | Err(MatrixError::NotFound | MatrixError::Forbidden { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn react(&self, scene: &Scene<'_>, name: &MessageName, emoji: String, ts_ms: i64) -> Result<(), Halt> {
+        let Some(target) = self.target_or_park(scene, name).await? else { return Ok(()) };
+        let key = ReactionKey { portal: scene.portal, target: target.key.wa_id.clone(), sender: scene.sender.clone() };
+        let before = self.store().find_reaction(&key).await?;
+        let Some(target_event) = target.event_id.filter(|_| before.as_ref().is_none_or(|before| before.ts <= ts_ms))
+        else {
+            return Ok(self.store().settle_row(scene.row.seq).await?);
+        };
+        let known = self.ready_room(scene.portal, scene.login).await?;
+        if let Some(before) = before.as_ref().filter(|before| before.emoji != emoji)
+            && let Some(event) = &before.event_id
+        {
+            self.redact_once(&known.room, event, &before.mx_sender, &scene.row.dedup, "reaction").await?;
+        }
+        let facts = Facts { push_name: &scene.arrival.push_name, business_name: None };
+        let user = self.ready_ghost(scene.sender, facts).await?;
+        let mut reaction = Reaction { key, emoji, ts: ts_ms, event_id: None, mx_sender: user.to_string() };
+        let is_the_same =
+            before.as_ref().is_some_and(|before| before.emoji == reaction.emoji && before.event_id.is_some());
+        if reaction.emoji.is_empty() || is_the_same {
+            if is_the_same && let Some(before) = before {
+                reaction = Reaction { ts: ts_ms, ..before };
+            }
+            let mut tx = self.store().begin("effects.reaction").await?;
+            self.store().put_reaction_in(&mut tx, &reaction).await?;
+            self.store().settle_row_in(&mut tx, scene.row.seq).await?;
+            return Ok(tx.commit().await?);
+        }
+        let relation = json!({ "rel_type": "m.annotation", "event_id": target_event, "key": reaction.emoji });
+        let part = MxPart::new("m.reaction", json!({ "m.relates_to": relation }));
+        let delivery = Delivery {
+            key: scene.key(0),
+            kind: "reaction",
+            part: &part,
+            ghost: scene.sender,
+            user: &user,
+            login: scene.login,
+            ts: scene.arrival.ts_ms,
+            quote: None,
+            reaction: Some(&reaction),
+            settles: Some(scene.row.seq),
+        };
+        self.deliver(&known, &delivery).await
+    }
+}
+
+fn never(why: &str) -> Verdict {
+    Verdict::Never { tell: String::new(), why: why.into() }
+}
+
+/// What stands for a file that can not be carried yet.
+fn without_files(parts: Vec<MxPart>) -> Vec<MxPart> {
+    parts.into_iter().map(without_file).collect()
+}
+
+fn without_file(mut part: MxPart) -> MxPart {
+    part.preview = None;
+    if part.media.take().is_none() {
+        return part;
+    }
+    let words = part.content["body"].as_str().unwrap_or_default().to_owned();
+    let tell = "This kind of WhatsApp message can't be shown here yet. Please open WhatsApp on your phone to see it.";
+    let body = if words.is_empty() { tell.to_owned() } else { format!("{tell}\n{words}") };
+    part.event_type = "m.room.message";
+    part.content = json!({ "msgtype": "m.notice", "body": body, "m.mentions": Value::Object(Default::default()) });
+    part
+}

@@ -1,0 +1,269 @@
+//! What a person's event wants done on WhatsApp, once it is planned: messages, edits, reactions, deletions.
+//!
+//! Targets are looked up in the event's own portal; whether the sender may do that to them is decided here.
+
+use super::Bridge;
+use super::from_matrix::{Event, never};
+use super::people::Halt;
+use crate::convert::outgoing::{Draft, DraftContent, Plan, Quoted, Resolved, build, plan};
+use crate::convert::quote;
+use crate::ids::GhostId;
+use crate::store::inbox::InboxRow;
+use crate::store::logins::Login;
+use crate::store::messages::{Message, MessageState};
+use crate::store::portals::Portal;
+use crate::store::reactions::{Reaction, ReactionKey};
+use ruma::UserId;
+use std::collections::HashMap;
+use whatsapp_rust::prelude::{Jid, wa};
+
+/// How long WhatsApp lets a message be edited, milliseconds (its clients' limit).
+const EDIT_WINDOW: i64 = 15 * 60 * 1000;
+/// How long WhatsApp lets a message be deleted for everybody, milliseconds (its clients' limit: 2 days and 12 hours).
+const DELETE_WINDOW: i64 = 60 * 3600 * 1000;
+
+/// A message of WhatsApp made out of an event, and what its arrival records.
+pub struct Outgoing {
+    /// The message.
+    pub message: wa::Message,
+    /// What a reply quotes of it; none for what can not be answered.
+    pub quote: Option<Vec<u8>>,
+    /// What kind of row it makes: `new`, `edit`, `reaction` or `deletion`.
+    pub kind: &'static str,
+    /// The reaction it makes or takes back.
+    pub reaction: Option<Reaction>,
+    /// An older reaction's event that it replaces, and who sent that.
+    pub replaces: Option<(String, String)>,
+}
+
+/// An event in a portal's room, with the login that speaks for its sender.
+pub struct Saying<'a> {
+    /// Its row.
+    pub row: &'a InboxRow,
+    /// The event.
+    pub event: &'a Event,
+    /// The chat.
+    pub portal: &'a Portal,
+    /// Who speaks.
+    pub login: &'a Login,
+    /// Secret of the message to be.
+    pub secret: [u8; 32],
+}
+
+impl Bridge {
+    /// Makes the WhatsApp message of an event; none when there is nothing to send.
+    ///
+    /// # Errors
+    /// [`Halt`] when the database fails, or with words for the sender.
+    pub async fn outgoing_of(&self, saying: &Saying<'_>) -> Result<Option<Outgoing>, Halt> {
+        let event = saying.event;
+        let plan = plan(&event.kind, &event.content_with_redacts())
+            .map_err(|refusal| never(refusal.tell, "the event can not become a WhatsApp message"))?;
+        match &plan {
+            Plan::Message(draft) => self.new_message(saying, &plan, draft).await.map(Some),
+            Plan::Edit { target, draft } => self.edit_of(saying, &plan, target, draft).await.map(Some),
+            Plan::React { target, emoji } => self.reaction_to(saying, &plan, target, emoji).await,
+            Plan::Redact { target } => self.deletion_of(saying, &plan, target).await,
+            Plan::Poll(_) | Plan::Vote { .. } | Plan::PollEnd { .. } => {
+                Err(never("Polls can't be sent to WhatsApp yet.", "polls are not bridged yet"))
+            }
+            Plan::Album(_) => Err(never("Files and media can't be sent to WhatsApp yet.", "media is not bridged yet")),
+            Plan::Pins { .. } | Plan::Pin { .. } => Ok(None),
+            Plan::LiveStart { .. } | Plan::LiveMove { .. } | Plan::LiveStop => {
+                Err(never("Live locations can't be sent to WhatsApp yet.", "live locations are not bridged yet"))
+            }
+        }
+    }
+
+    async fn new_message(&self, saying: &Saying<'_>, plan: &Plan, draft: &Draft) -> Result<Outgoing, Halt> {
+        if matches!(draft.content, DraftContent::File { .. }) {
+            return Err(never("Files and media can't be sent to WhatsApp yet.", "media is not bridged yet"));
+        }
+        let people = self.people_named(draft).await?;
+        let quoted = match &draft.reply_to {
+            Some(answered) => self.quoted(saying, answered).await?,
+            None => None,
+        };
+        let find = |mxid: &str| people.get(mxid).cloned();
+        let mut resolved = Resolved::new(&find);
+        resolved.secret = Some(saying.secret);
+        resolved.ts_ms = saying.event.origin_server_ts;
+        resolved.quoted = quoted;
+        let message = made(plan, &resolved)?;
+        let copy = quote::compact(&message);
+        Ok(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None })
+    }
+
+    /// WhatsApp ids of the people a draft may mention.
+    async fn people_named(&self, draft: &Draft) -> Result<HashMap<String, Jid>, Halt> {
+        let mut people = HashMap::new();
+        for mxid in draft.mentions.iter().take(256) {
+            if let Some(id) = self.whatsapp_id_of(mxid).await?
+                && let Ok(jid) = id.as_str().parse()
+            {
+                people.insert(mxid.clone(), jid);
+            }
+        }
+        Ok(people)
+    }
+
+    /// The WhatsApp account behind a Matrix id: a ghost's person, or somebody's own login.
+    async fn whatsapp_id_of(&self, mxid: &str) -> Result<Option<GhostId>, Halt> {
+        let Ok(user) = UserId::parse(mxid) else { return Ok(None) };
+        if let Some(tail) = self.matrix().ghost_tail(&user) {
+            return Ok(self.store().find_ghost_by_localpart(tail).await?);
+        }
+        Ok(self.store().logins_of(mxid).await?.into_iter().next().map(|login| login.own))
+    }
+
+    /// What a reply quotes; none where the answered event is not on WhatsApp.
+    async fn quoted(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Quoted>, Halt> {
+        let Some(answered) = self.in_this_chat(saying, event).await? else { return Ok(None) };
+        let Ok(author) = answered.key.sender.as_str().parse() else { return Ok(None) };
+        // A later part has no copy: the id is enough for who has the original.
+        let compact = answered.quote.unwrap_or_default();
+        Ok(Some(Quoted { id: answered.key.wa_id.as_str().to_owned(), author, compact }))
+    }
+
+    async fn in_this_chat(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Message>, Halt> {
+        let found = self.store().find_message_by_event(event).await?;
+        Ok(found.filter(|message| message.key.portal == saying.portal.id))
+    }
+
+    fn key_of(saying: &Saying<'_>, target: &Message) -> wa::MessageKey {
+        wa::MessageKey {
+            remote_jid: Some(saying.portal.chat.as_str().to_owned()),
+            from_me: Some(target.key.sender == saying.login.own),
+            id: Some(target.key.wa_id.as_str().to_owned()),
+            participant: None,
+        }
+    }
+
+    async fn edit_of(&self, saying: &Saying<'_>, plan: &Plan, target: &str, draft: &Draft) -> Result<Outgoing, Halt> {
+        let missing = || {
+            never("The message you edited is not on WhatsApp, so the edit was not sent.", "an edit's target is unknown")
+        };
+        let target = self.in_this_chat(saying, target).await?.ok_or_else(missing)?;
+        if target.key.sender != saying.login.own {
+            return Err(never(
+                "Only your own messages can be edited on WhatsApp.",
+                "an edit of somebody else's message",
+            ));
+        }
+        if target.state == MessageState::Failed {
+            return Err(missing());
+        }
+        if saying.event.origin_server_ts - target.ts > EDIT_WINDOW {
+            let tell = "WhatsApp lets a message be edited for 15 minutes only, so the edit was not sent. Please write a new \
+                        message.";
+            return Err(never(tell, "an edit after the window"));
+        }
+        let people = self.people_named(draft).await?;
+        let find = |mxid: &str| people.get(mxid).cloned();
+        let mut resolved = Resolved::new(&find);
+        resolved.target = Some(Self::key_of(saying, &target));
+        resolved.original = target.quote.as_deref().and_then(quote::read);
+        resolved.ts_ms = saying.event.origin_server_ts;
+        Ok(Outgoing { message: made(plan, &resolved)?, quote: None, kind: "edit", reaction: None, replaces: None })
+    }
+
+    async fn reaction_to(
+        &self,
+        saying: &Saying<'_>,
+        plan: &Plan,
+        target: &str,
+        emoji: &str,
+    ) -> Result<Option<Outgoing>, Halt> {
+        let Some(target) = self.in_this_chat(saying, target).await? else {
+            return Err(never("The message you reacted to is not on WhatsApp.", "a reaction's target is unknown"));
+        };
+        let key = ReactionKey {
+            portal: saying.portal.id,
+            target: target.key.wa_id.clone(),
+            sender: saying.login.own.clone(),
+        };
+        let before = self.store().find_reaction(&key).await?;
+        // WhatsApp keeps one of each person: the event of the older one goes when the new one is there.
+        let replaces = before
+            .and_then(|before| before.event_id.map(|event| (event, before.mx_sender)))
+            .filter(|(event, _)| *event != saying.event.event_id);
+        let nobody = |_: &str| None;
+        let mut resolved = Resolved::new(&nobody);
+        resolved.target = Some(Self::key_of(saying, &target));
+        resolved.ts_ms = saying.event.origin_server_ts;
+        let reaction = Reaction {
+            key,
+            emoji: emoji.to_owned(),
+            ts: saying.event.origin_server_ts,
+            event_id: Some(saying.event.event_id.clone()),
+            mx_sender: saying.event.sender.clone(),
+        };
+        let message = made(plan, &resolved)?;
+        Ok(Some(Outgoing { message, quote: None, kind: "reaction", reaction: Some(reaction), replaces }))
+    }
+
+    async fn deletion_of(&self, saying: &Saying<'_>, plan: &Plan, target: &str) -> Result<Option<Outgoing>, Halt> {
+        let nobody = |_: &str| None;
+        let resolved_for = |target: &Message| {
+            let mut resolved = Resolved::new(&nobody);
+            resolved.ts_ms = saying.event.origin_server_ts;
+            resolved.target = Some(Self::key_of(saying, target));
+            resolved
+        };
+        if let Some(before) = self.store().find_reaction_by_event(target).await? {
+            if before.key.portal != saying.portal.id || before.key.sender != saying.login.own {
+                return Err(never(
+                    "Only your own reactions can be taken back on WhatsApp.",
+                    "not the sender's reaction",
+                ));
+            }
+            let reacted = self.store().find_message_by_wa_id(before.key.portal, &before.key.target).await?;
+            let Some(reacted) = reacted else { return Ok(None) };
+            let none = Plan::React { target: String::new(), emoji: String::new() };
+            let reaction =
+                Reaction { emoji: String::new(), ts: saying.event.origin_server_ts, event_id: None, ..before };
+            let message = made(&none, &resolved_for(&reacted))?;
+            return Ok(Some(Outgoing {
+                message,
+                quote: None,
+                kind: "deletion",
+                reaction: Some(reaction),
+                replaces: None,
+            }));
+        }
+        // A notice, a command, or what never reached WhatsApp: nothing is there to delete.
+        let Some(deleted) = self.in_this_chat(saying, target).await? else { return Ok(None) };
+        if deleted.state == MessageState::Failed {
+            return Ok(None);
+        }
+        if deleted.key.sender != saying.login.own {
+            let tell = "Only your own messages can be deleted on WhatsApp; this one is gone here and stays there.";
+            return Err(never(tell, "a deletion of somebody else's message"));
+        }
+        if saying.event.origin_server_ts - deleted.ts > DELETE_WINDOW {
+            let tell = "WhatsApp lets a message be deleted for everybody for 60 hours only; this one is gone here and stays there.";
+            return Err(never(tell, "a deletion after the window"));
+        }
+        Ok(Some(Outgoing {
+            message: made(plan, &resolved_for(&deleted))?,
+            quote: None,
+            kind: "deletion",
+            reaction: None,
+            replaces: None,
+        }))
+    }
+}
+
+fn made(plan: &Plan, resolved: &Resolved<'_>) -> Result<wa::Message, Halt> {
+    build(plan, resolved)
+        .map_err(|refusal| never(refusal.tell, "the event can not become a WhatsApp message"))?
+        .ok_or_else(|| never("", "there is nothing to send"))
+}
+
+/// Whether a row's body is a redaction of this event.
+pub fn redacts(row: &InboxRow, event_id: &str) -> bool {
+    let event: Option<Event> = serde_json::from_slice(&row.body).ok();
+    event.is_some_and(|event| {
+        event.kind == "m.room.redaction" && event.content_with_redacts()["redacts"].as_str() == Some(event_id)
+    })
+}
