@@ -14,7 +14,7 @@ pub struct Media {
     pub folder_mib: u32,
     /// What one of them may take, MiB.
     pub max_file_mib: u32,
-    /// Path or name of ffmpeg, or [`Media::NO_FFMPEG`].
+    /// Path or name of ffmpeg, or `off`.
     pub ffmpeg: String,
 }
 

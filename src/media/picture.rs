@@ -8,7 +8,8 @@ use file_format::FileFormat;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use image::metadata::Orientation;
-use image::{AnimationDecoder as _, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Rgb, RgbImage};
+use image::{AnimationDecoder as _, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Rgb, RgbImage, RgbaImage};
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::time::Duration;
@@ -202,7 +203,7 @@ pub fn flatten(picture: &DynamicImage) -> RgbImage {
     if !picture.color().has_alpha() {
         return picture.to_rgb8();
     }
-    let rgba = picture.to_rgba8();
+    let rgba = rgba_of(picture);
     let mut flat = RgbImage::new(rgba.width(), rgba.height());
     for (to, from) in flat.pixels_mut().zip(rgba.pixels()) {
         let [r, g, b, a] = from.0.map(u32::from);
@@ -214,7 +215,12 @@ pub fn flatten(picture: &DynamicImage) -> RgbImage {
 
 /// Whether any pixel lets the ground through.
 pub fn is_transparent(picture: &DynamicImage) -> bool {
-    picture.color().has_alpha() && picture.to_rgba8().pixels().any(|pixel| pixel.0[3] < u8::MAX)
+    picture.color().has_alpha() && rgba_of(picture).pixels().any(|pixel| pixel.0[3] < u8::MAX)
+}
+
+/// Without a second copy of a large picture where it has this form already.
+fn rgba_of(picture: &DynamicImage) -> Cow<'_, RgbaImage> {
+    picture.as_rgba8().map_or_else(|| Cow::Owned(picture.to_rgba8()), Cow::Borrowed)
 }
 
 /// A JPEG file of the picture, on white; `quality` from 1 to 100.

@@ -1,7 +1,7 @@
 //! Tests of pictures: sizes, turning, smallness, and what bombs do.
 
 use super::*;
-use image::{Rgba, RgbaImage};
+use image::Rgba;
 use proptest::prelude::*;
 use std::io::{Cursor, Seek as _, Write as _};
 
