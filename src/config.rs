@@ -15,15 +15,12 @@ mod example;
 mod faults;
 mod keys;
 mod load;
-mod media;
 mod network;
 mod registration;
 mod secrets;
 #[cfg(test)]
 mod tests;
 mod yaml;
-
-use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -32,7 +29,6 @@ pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, TemplateFault,
 pub use environment::Environment;
 pub use example::{example_config, key_reference};
 pub use faults::{Fault, Faults};
-pub use media::Media;
 pub use network::{Appservice, Bot, Database, DatabaseType, Homeserver, Network};
 pub use registration::{
     RegistrationKind, Standing, bridge_registration, compare_registration, double_puppet_registration,
@@ -54,8 +50,6 @@ pub struct Config {
     pub bridge: Bridge,
     /// The WhatsApp side.
     pub network: Network,
-    /// Files on their way.
-    pub media: Media,
     /// Keys that seal what is stored.
     pub encryption: Encryption,
     /// What is logged.
@@ -63,18 +57,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// The folder of files on their way.
-    #[must_use]
-    pub fn media_folder(&self) -> PathBuf {
-        let beside = || {
-            let database = self.database.sqlite_path()?;
-            let mut name = database.file_name()?.to_owned();
-            name.push("-media");
-            Some(database.with_file_name(name))
-        };
-        self.media.folder.clone().or_else(beside).unwrap_or_else(|| PathBuf::from("media-spool"))
-    }
-
     /// What is allowed and probably not meant, one sentence each; to be shown as warnings.
     #[must_use]
     pub fn advice(&self) -> Vec<String> {
