@@ -5,7 +5,7 @@
 //!
 //! The house has floors, and imports only go down:
 //! - floor 0, words: [`ids`], [`mod@derive`], [`masked`], [`clock`], [`verdict`], [`config`], [`telemetry`]
-//! - floor 1, workshop: `convert` (pure), `store` (the only SQL)
+//! - floor 1, workshop: `convert` (pure), `media` (files), `store` (the only SQL)
 //! - floor 2, edges: `matrix` and `whatsapp`, who do not know each other
 //! - floor 3, `bridge`: lanes, conversion, delivery, settlement
 //! - floor 4, doors: `commands`, `http`
@@ -24,6 +24,7 @@ pub mod http;
 pub mod ids;
 pub mod masked;
 pub mod matrix;
+pub mod media;
 pub mod store;
 pub mod telemetry;
 pub mod verdict;

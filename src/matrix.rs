@@ -13,7 +13,7 @@
 
 mod client;
 mod events;
-mod media;
+pub mod media;
 mod transactions;
 mod users;
 mod watch;

@@ -1,8 +1,8 @@
 //! The only place with SQL: one database, one text for SQLite and Postgres.
 //!
 //! Promise: what a function here answers `Ok` for is committed. Writes go through [`Store::begin`], a named
-//! transaction, or [`Store::write`], a statement on its own; never through a pool, which on SQLite is for reading:
-//! there one [`writer`] commits the writes of many together. Two pools share the database: [`Store`] for the bridge's
+//! transaction, or `Store::write`, a statement on its own; never through a pool, which on SQLite is for reading:
+//! there one `writer` commits the writes of many together. Two pools share the database: [`Store`] for the bridge's
 //! own work and, inside it, one set aside for the client library and the intake from WhatsApp, so that neither
 //! can starve the other of connections.
 //!

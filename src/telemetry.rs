@@ -4,8 +4,8 @@
 //! whatever still looks like an id is masked when the line is written, and in lines of other crates bare long
 //! numbers too (the WhatsApp library prints ids in some warnings). A line is one line: control characters in it
 //! are escaped.
-//! Other crates are heard from `warn` on, whatever `logging.level` is, and the two targets under which the
-//! library prints whole stanzas never. One exception: at `trace` each SQL statement is told (its text, never what
+//! Other crates are heard from `warn` on, whatever `logging.level` is, and the targets under which the library prints
+//! whole stanzas, or addresses of files with their tokens, never. One exception: at `trace` each SQL statement is told (its text, never what
 //! is bound to it), which the benchmark counts.
 //! Started once by `cli`; nothing here is stored.
 
@@ -30,8 +30,8 @@ use redact::{Origin, redact};
 /// What the targets of our own lines begin with.
 const OURS: &str = "matrix_whatsapp";
 
-/// Targets of the WhatsApp library that print whole stanzas, message keys included.
-const NEVER: [&str; 2] = ["Client/Recv", "Client/Send"];
+/// Targets of the WhatsApp library that print whole stanzas, message keys included, or addresses with their tokens.
+const NEVER: [&str; 4] = ["Client/Recv", "Client/Send", "whatsapp_rust::download", "whatsapp_rust::upload"];
 
 /// Target under which sqlx tells each statement.
 const STATEMENTS: &str = "sqlx::query";

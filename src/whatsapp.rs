@@ -12,12 +12,15 @@ pub mod intake;
 pub mod line;
 pub mod linking;
 mod lost;
+pub mod media;
 mod order;
 pub mod outgoing;
 mod sink;
 pub mod version;
 
+use crate::convert::WaReference;
 use crate::ids::{ChatId, DeviceKey, GhostId, LoginId, WaMessageId};
+use crate::media::spool::{Spool, SpoolFile};
 use crate::store::logins::{Login, LoginState, Owner};
 use crate::store::seal::Sealer;
 use crate::store::{Result, Store};
@@ -256,6 +259,50 @@ impl Whatsapp {
     ) -> std::result::Result<(), SendFailure> {
         let client = self.line(login).and_then(|line| line.client()).ok_or(SendFailure::Offline)?;
         outgoing::mark_read(&client, chat, author, ids).await
+    }
+
+    /// Fetches a file through a login into the spool.
+    ///
+    /// # Errors
+    /// [`media::MediaFailure`].
+    pub async fn download_media(
+        &self,
+        login: &LoginId,
+        spool: &Spool,
+        media_type: media::MediaType,
+        reference: &WaReference,
+    ) -> std::result::Result<SpoolFile, media::MediaFailure> {
+        let client = self.line(login).and_then(|line| line.client()).ok_or(media::MediaFailure::Offline)?;
+        media::download(&client, spool, media_type, reference).await
+    }
+
+    /// Puts a file on WhatsApp's servers through a login; the same key makes it the same file.
+    ///
+    /// # Errors
+    /// [`media::MediaFailure`].
+    pub async fn upload_media(
+        &self,
+        login: &LoginId,
+        file: &SpoolFile,
+        media_type: media::MediaType,
+        key: [u8; 32],
+    ) -> std::result::Result<media::Stored, media::MediaFailure> {
+        let client = self.line(login).and_then(|line| line.client()).ok_or(media::MediaFailure::Offline)?;
+        media::upload(&client, file, media_type, key).await
+    }
+
+    /// Asks a login's phone to put a file on the servers again; gives its new path.
+    ///
+    /// # Errors
+    /// [`media::AskFailure`].
+    pub async fn ask_for_media(
+        &self,
+        login: &LoginId,
+        holder: media::Holder<'_>,
+        media_key: &[u8],
+    ) -> std::result::Result<String, media::AskFailure> {
+        let client = self.line(login).and_then(|line| line.client()).ok_or(media::AskFailure::Offline)?;
+        media::ask_again(&client, holder, media_key).await
     }
 
     /// Address and id of a person's picture as this login may see it; none when hidden or unset.

@@ -86,6 +86,53 @@ impl Client {
         for<'a> R::Authentication: AuthScheme<Input<'a> = SendAccessToken<'a>>,
         for<'a> R::PathBuilder: PathBuilder<Input<'a> = Cow<'a, SupportedVersions>>,
     {
+        let request = self.build(who, request)?;
+        let answer = self.exchange(request, pace).await?;
+        R::IncomingResponse::try_from_http_response(answer).map_err(|_| MatrixError::Refused {
+            status: 200,
+            errcode: String::new(),
+            message: "the answer has an unexpected form".into(),
+        })
+    }
+
+    /// Asks with a body that is streamed; the answer says nothing but that it is well.
+    pub(crate) async fn send_stream<R>(
+        &self,
+        who: Who<'_>,
+        limit: Duration,
+        request: R,
+        (body, length): (reqwest::Body, u64),
+    ) -> Result<()>
+    where
+        R: OutgoingRequest,
+        for<'a> R::Authentication: AuthScheme<Input<'a> = SendAccessToken<'a>>,
+        for<'a> R::PathBuilder: PathBuilder<Input<'a> = Cow<'a, SupportedVersions>>,
+    {
+        let mut request = self.build(who, request)?;
+        request.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
+        *request.body_mut() = Some(body);
+        self.exchange(request, Pace::Slow(limit)).await.map(drop)
+    }
+
+    /// Asks and hands over the answer with its body unread; errors are read.
+    pub(crate) async fn receive_stream<R>(&self, who: Who<'_>, limit: Duration, request: R) -> Result<reqwest::Response>
+    where
+        R: OutgoingRequest,
+        for<'a> R::Authentication: AuthScheme<Input<'a> = SendAccessToken<'a>>,
+        for<'a> R::PathBuilder: PathBuilder<Input<'a> = Cow<'a, SupportedVersions>>,
+    {
+        let mut request = self.build(who, request)?;
+        *request.timeout_mut() = Some(limit);
+        let answer = self.http.execute(request).await.map_err(unreachable)?;
+        if answer.status().is_success() { Ok(answer) } else { Err(read_error(answer).await) }
+    }
+
+    fn build<R>(&self, who: Who<'_>, request: R) -> Result<reqwest::Request>
+    where
+        R: OutgoingRequest,
+        for<'a> R::Authentication: AuthScheme<Input<'a> = SendAccessToken<'a>>,
+        for<'a> R::PathBuilder: PathBuilder<Input<'a> = Cow<'a, SupportedVersions>>,
+    {
         let device: &DeviceId = super::DEVICE.into();
         let mut identity = AppserviceUserIdentity::default();
         match who {
@@ -104,13 +151,7 @@ impl Client {
                 Cow::Borrowed(&self.versions),
             )
             .map_err(unbuildable)?;
-        let request = reqwest::Request::try_from(request).map_err(unbuildable)?;
-        let answer = self.exchange(request, pace).await?;
-        R::IncomingResponse::try_from_http_response(answer).map_err(|_| MatrixError::Refused {
-            status: 200,
-            errcode: String::new(),
-            message: "the answer has an unexpected form".into(),
-        })
+        reqwest::Request::try_from(request).map_err(unbuildable)
     }
 
     async fn exchange(&self, mut request: reqwest::Request, pace: Pace) -> Result<http::Response<Bytes>> {
@@ -134,6 +175,20 @@ impl Client {
     }
 }
 
+/// What an answer that is not well says; at most 64 KiB of it are read.
+async fn read_error(mut answer: reqwest::Response) -> MatrixError {
+    let status = answer.status();
+    let retry_after = answer.headers().get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry_after = retry_after.map(str::to_owned);
+    let mut body = Vec::new();
+    while let Ok(Some(piece)) = answer.chunk().await
+        && body.len() < 64 << 10
+    {
+        body.extend_from_slice(&piece);
+    }
+    MatrixError::from_answer(status, retry_after.as_deref(), &body)
+}
+
 /// A request that can not even be written is wrong for good; seen only for ids no homeserver would give.
 fn unbuildable(_: impl std::error::Error) -> MatrixError {
     MatrixError::Refused {
@@ -144,7 +199,7 @@ fn unbuildable(_: impl std::error::Error) -> MatrixError {
 }
 
 /// Keeps the kind of failure only: the full text names the URL, and that names people.
-fn unreachable(error: reqwest::Error) -> MatrixError {
+pub(super) fn unreachable(error: reqwest::Error) -> MatrixError {
     let kind = if error.is_connect() {
         "no connection"
     } else if error.is_timeout() {

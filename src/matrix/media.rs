@@ -1,16 +1,43 @@
 //! Files on the homeserver: a name is reserved first, then filled, so that a repeat fills the same name.
+//!
+//! Files stream from and into the spool. They are fetched by their `mxc` from our own homeserver and from nowhere
+//! else: no address out of an event is ever followed, and a redirection neither.
 
 use super::Matrix;
-use super::client::Who;
+use super::client::{Who, unreachable};
 use super::error::{MatrixError, Result};
+use crate::media::spool::{Spool, SpoolError, SpoolFile, SpoolWriter};
+use crate::media::unseal::Unsealer;
 use bytes::Bytes;
-use ruma::api::client::authenticated_media::get_media_config;
+use ruma::api::client::authenticated_media::{get_content, get_media_config};
 use ruma::api::client::media::{create_content_async, create_mxc_uri};
 use ruma::{MxcUri, OwnedMxcUri};
 use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::io::ReaderStream;
 
-/// How long an upload may take.
+/// How long an upload of a small file may take.
 const UPLOAD_TIME: Duration = Duration::from_secs(600);
+/// The slowest a transfer may be, bytes in a second, beside [`UPLOAD_TIME`].
+const SLOWEST: u64 = 64 << 10;
+/// How long a download may stand still.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Piece of an upload read at once.
+const PIECE: usize = 64 << 10;
+
+/// Why a file did not come.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchFailure {
+    /// The homeserver did not give it.
+    #[error(transparent)]
+    Matrix(#[from] MatrixError),
+    /// The spool did not take it: it is too large, or there is no room now.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// Its name is none, or its bytes are not those that were sent. A retry does not help.
+    #[error("the file or its name is damaged")]
+    Damaged,
+}
 
 impl Matrix {
     /// Reserves a media name; it can be used in events at once and expires unfilled after 24 hours.
@@ -41,6 +68,69 @@ impl Matrix {
         }
     }
 
+    /// As [`Matrix::put_media`], from the spool, in bounded memory.
+    ///
+    /// # Errors
+    /// As [`Matrix::put_media`]; [`MatrixError::Refused`] also when the transfer breaks while the homeserver is well, so
+    /// that a file it does not take is not tried for ever.
+    pub async fn put_file(&self, mxc: &MxcUri, file: &SpoolFile, mime: &str, filename: Option<&str>) -> Result<()> {
+        if file.size() > self.upload_limit().await? {
+            return Err(MatrixError::TooLarge);
+        }
+        let (server, id) = mxc.parts().map_err(|_| MatrixError::NotFound)?;
+        let mut request = create_content_async::v3::Request::new(id.to_owned(), server.to_owned(), Vec::new());
+        request.content_type = Some(mime.to_owned());
+        request.filename = filename.map(str::to_owned);
+        let open = tokio::fs::File::from_std(file.open().map_err(|_| broken_transfer())?);
+        let body = reqwest::Body::wrap_stream(ReaderStream::with_capacity(open, PIECE));
+        let limit = time_for(file.size());
+        let body = (body, file.size());
+        match self.client().send_stream(Who::User(self.bot()), limit, request, body).await {
+            Ok(()) | Err(MatrixError::AlreadyThere { .. }) => Ok(()),
+            Err(error) => Err(self.weigh_transfer(error).await),
+        }
+    }
+
+    /// Fetches a file into the spool, `limit` bytes at most; `sealed` opens one of an encrypted event on the way.
+    /// `expected` is the size its sender tells: so much room is waited for.
+    ///
+    /// # Errors
+    /// [`FetchFailure`]. [`MatrixError::NotFound`]: there is no such file, or it is not there yet.
+    pub async fn fetch_file(
+        &self,
+        mxc: &MxcUri,
+        sealed: Option<Unsealer>,
+        spool: &Spool,
+        expected: Option<u64>,
+        limit: u64,
+    ) -> std::result::Result<SpoolFile, FetchFailure> {
+        let (server, id) = mxc.parts().ok().filter(|(_, id)| !id.is_empty()).ok_or(FetchFailure::Damaged)?;
+        let limit = limit.min(spool.max_file());
+        // A lie about the size is no reason to refuse the file.
+        let writer = spool.begin(expected.unwrap_or(0).min(limit), limit).await?;
+        let request = get_content::v1::Request::new(id.to_owned(), server.to_owned());
+        let asked = self.client().receive_stream(Who::User(self.bot()), time_for(limit), request).await;
+        let answer = match asked {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.weigh_transfer(error).await.into()),
+        };
+        if answer.content_length().is_some_and(|length| length > limit) {
+            return Err(SpoolError::TooLarge { limit }.into());
+        }
+        match pour(answer, writer, sealed).await {
+            Err(FetchFailure::Matrix(error)) => Err(self.weigh_transfer(error).await.into()),
+            other => other,
+        }
+    }
+
+    /// A transfer that broke: was it the homeserver's end or the file's own trouble?
+    async fn weigh_transfer(&self, error: MatrixError) -> MatrixError {
+        match error {
+            MatrixError::Unreachable { .. } if self.probe().await.is_ok() => broken_transfer(),
+            other => self.weigh(other).await,
+        }
+    }
+
     /// Uploads a file under a fresh name, for what may be uploaded twice without harm (a QR picture).
     ///
     /// # Errors
@@ -52,7 +142,10 @@ impl Matrix {
     }
 
     /// The largest file the homeserver takes, in bytes; asked once per process.
-    async fn upload_limit(&self) -> Result<u64> {
+    ///
+    /// # Errors
+    /// When the homeserver is not there.
+    pub async fn upload_limit(&self) -> Result<u64> {
         let ask = || async {
             match self.ask(Who::User(self.bot()), get_media_config::v1::Request::new()).await {
                 Ok(answer) => Ok(u64::from(answer.upload_size)),
@@ -64,6 +157,66 @@ impl Matrix {
         self.shared.upload_limit.get_or_try_init(ask).await.copied()
     }
 }
+
+/// Writes a body into the spool. The disk and the cipher are a blocking thread's; memory holds a few pieces.
+async fn pour(
+    mut answer: reqwest::Response,
+    mut writer: SpoolWriter,
+    mut sealed: Option<Unsealer>,
+) -> std::result::Result<SpoolFile, FetchFailure> {
+    // `None` is the end: a sender that is gone without it means that nobody wants the file any more.
+    let (pieces, mut taken) = mpsc::channel::<Option<Bytes>>(4);
+    let writing = tokio::task::spawn_blocking(move || {
+        while let Some(piece) = taken.blocking_recv() {
+            let Some(piece) = piece else {
+                let is_whole = sealed.is_none_or(Unsealer::was_whole);
+                return if is_whole {
+                    Ok(writer.finish().map_err(SpoolError::Disk)?)
+                } else {
+                    Err(FetchFailure::Damaged)
+                };
+            };
+            match &mut sealed {
+                Some(unsealer) => {
+                    let mut piece = Vec::from(piece);
+                    unsealer.open(&mut piece);
+                    writer.add(&piece)?;
+                }
+                None => writer.add(&piece)?,
+            }
+        }
+        Err(FetchFailure::Damaged)
+    });
+    let read = async {
+        loop {
+            let piece = tokio::time::timeout(SILENCE, answer.chunk()).await;
+            let piece = piece.map_err(|_| MatrixError::Unreachable { why: "the transfer stood still".into() })?;
+            let piece = piece.map_err(unreachable)?;
+            let is_end = piece.is_none();
+            // The writer ends early only with a failure of its own, which is told below.
+            if pieces.send(piece).await.is_err() || is_end {
+                return Ok::<(), MatrixError>(());
+            }
+        }
+    }
+    .await;
+    drop(pieces);
+    let written = writing.await.unwrap_or(Err(FetchFailure::Damaged));
+    read?;
+    written
+}
+
+fn time_for(bytes: u64) -> Duration {
+    UPLOAD_TIME + Duration::from_secs(bytes / SLOWEST)
+}
+
+fn broken_transfer() -> MatrixError {
+    MatrixError::Refused { status: 0, errcode: "BROKEN_TRANSFER".into(), message: "the transfer broke".into() }
+}
+
+#[cfg(test)]
+#[path = "media_tests.rs"]
+mod file_tests;
 
 #[cfg(test)]
 mod tests {

@@ -87,7 +87,7 @@ impl Matrix {
 
     /// Asks something cheap that needs the homeserver's database. Any answer that is not about the server's
     /// own health is good enough.
-    async fn probe(&self) -> Result<()> {
+    pub(super) async fn probe(&self) -> Result<()> {
         let request = get_device::v3::Request::new(DEVICE.into());
         match self.client().ask(Who::User(self.bot()), Pace::Ordinary, request).await {
             Ok(_) => Ok(()),
@@ -133,7 +133,7 @@ impl Matrix {
 
     /// Notes a failure. An inner fault of the homeserver counts as its absence when it can not answer the probe
     /// either, and as the request's own trouble when it can.
-    async fn weigh(&self, error: MatrixError) -> MatrixError {
+    pub(super) async fn weigh(&self, error: MatrixError) -> MatrixError {
         let error = match error {
             fault if fault.is_inner_fault() => self.probe().await.err().unwrap_or(fault),
             other => other,

@@ -142,7 +142,7 @@ mod tests {
         store.load_parking().await.unwrap();
         store.unpark(portal, &target).await.unwrap();
         assert_eq!(bodies().await, [1, 2], "it has its old place");
-        assert_eq!(store.bell().listen().await, [lane.clone()]);
+        assert_eq!(store.bell().listen().await, std::slice::from_ref(&lane));
         store.park_row(first.seq, portal, &target).await.unwrap();
         assert_eq!(store.sweep_parked(store.clock().now_ms()).await.unwrap(), 0);
         assert_eq!(store.sweep_parked(store.clock().now_ms() + 1).await.unwrap(), 1);

@@ -2,7 +2,8 @@
 //!
 //! The library asks for `https` hosts that WhatsApp's servers name. With a media address configured (the
 //! simulator's), scheme and authority of every request are replaced by it, so nothing else is contacted; with a
-//! simulator's socket but no media address, requests are refused.
+//! simulator's socket but no media address, requests are refused. Without either, only WhatsApp's own hosts are
+//! contacted, whatever a message says. Addresses hold tokens, so no error tells one.
 
 use super::WhatsappSettings;
 use futures_util::{StreamExt, stream};
@@ -18,6 +19,8 @@ use whatsapp_rust::{anyhow, async_trait};
 const MAX_BODY: u64 = 32 << 20;
 /// Largest body streamed: WhatsApp's own limit for a document is 2,000 MiB.
 const MAX_STREAM: u64 = 2100 << 20;
+/// WhatsApp's domains: its servers name media and picture hosts below them.
+const DOMAINS: [&str; 2] = ["whatsapp.net", "whatsapp.com"];
 /// Piece of an upload handed to the network at once.
 const PIECE: usize = 64 << 10;
 
@@ -48,7 +51,8 @@ impl Http {
     /// # Errors
     /// When it can not be fetched, is not there, or is too large.
     pub async fn fetch(&self, url: &str, limit: u64) -> anyhow::Result<Vec<u8>> {
-        let response = self.client.get(self.place(url)?).timeout(Duration::from_secs(60)).send().await?;
+        let response = self.client.get(self.place(url)?).timeout(Duration::from_secs(60)).send().await;
+        let response = response.map_err(reqwest::Error::without_url)?;
         anyhow::ensure!(response.status().is_success(), "the server answered {}", response.status());
         read_whole(response, limit).await
     }
@@ -61,6 +65,8 @@ impl Http {
             placed.set_path(url.path());
             placed.set_query(url.query());
             url = placed;
+        } else {
+            anyhow::ensure!(is_whatsapp(&url), "only WhatsApp's own servers are asked for files");
         }
         Ok(url)
     }
@@ -75,11 +81,18 @@ impl Http {
     }
 }
 
+fn is_whatsapp(url: &reqwest::Url) -> bool {
+    let below =
+        |host: &str, domain: &str| host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+    let known = url.host_str().is_some_and(|host| DOMAINS.iter().any(|domain| below(host, domain)));
+    known && url.scheme() == "https" && url.port().is_none()
+}
+
 async fn read_whole(response: reqwest::Response, limit: u64) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     let mut pieces = response.bytes_stream();
     while let Some(piece) = pieces.next().await {
-        let piece = piece?;
+        let piece = piece.map_err(reqwest::Error::without_url)?;
         anyhow::ensure!((body.len() + piece.len()) as u64 <= limit, "the body is larger than {limit} bytes");
         body.extend_from_slice(&piece);
     }
@@ -93,7 +106,7 @@ impl HttpClient for Http {
         if let Some(body) = request.body {
             building = building.body(body);
         }
-        let response = building.send().await?;
+        let response = building.send().await.map_err(reqwest::Error::without_url)?;
         let status_code = response.status().as_u16();
         Ok(HttpResponse { status_code, body: read_whole(response, MAX_BODY).await? })
     }
@@ -105,9 +118,10 @@ impl HttpClient for Http {
     fn execute_streaming(&self, request: HttpRequest) -> anyhow::Result<StreamingHttpResponse> {
         // The library calls this on a blocking thread of our runtime.
         let runtime = Handle::try_current()?;
-        let response = runtime.block_on(self.request(&request)?.send())?;
+        let response = runtime.block_on(self.request(&request)?.send()).map_err(reqwest::Error::without_url)?;
         let status_code = response.status().as_u16();
-        let pieces = response.bytes_stream().map(|piece| piece.map_err(io::Error::other)).boxed();
+        let pieces =
+            response.bytes_stream().map(|piece| piece.map_err(|error| io::Error::other(error.without_url()))).boxed();
         Ok(StreamingHttpResponse {
             status_code,
             body: Box::new(BlockingBody { runtime, pieces, rest: Bytes::new(), left: MAX_STREAM }),
@@ -137,7 +151,7 @@ impl HttpClient for Http {
         feed(body, &pieces);
         drop(pieces);
         runtime.block_on(async {
-            let response = sent.await??;
+            let response = sent.await?.map_err(reqwest::Error::without_url)?;
             let status_code = response.status().as_u16();
             Ok(HttpResponse { status_code, body: read_whole(response, MAX_BODY).await? })
         })
@@ -211,5 +225,30 @@ mod tests {
             http(false, None).place("https://web.whatsapp.com/sw.js").unwrap().host_str(),
             Some("web.whatsapp.com")
         );
+    }
+
+    #[test]
+    fn only_whatsapps_own_hosts_are_contacted() {
+        let http = http(false, None);
+        for fine in [
+            "https://mmg.whatsapp.net/v/t1?auth=x",
+            "https://media-fra3-1.cdn.whatsapp.net/a",
+            "https://pps.whatsapp.net/",
+        ] {
+            assert!(http.place(fine).is_ok(), "{fine}");
+        }
+        for bad in [
+            "https://evil.example/mmg.whatsapp.net",
+            "https://mmg.whatsapp.net@evil.example/x",
+            "https://evilwhatsapp.net/",
+            "https://whatsapp.net.evil.example/",
+            "http://mmg.whatsapp.net/x",
+            "https://mmg.whatsapp.net:8080/x",
+            "https://127.0.0.1/x",
+            "https://[::ffff:10.0.0.1]/x",
+            "file:///etc/passwd",
+        ] {
+            assert!(http.place(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -17,6 +17,7 @@ matrix_bed::stories! {
         deletions_cross_both_ways
         reactions_cross_both_ways
         a_reaction_waits_for_its_message
+        nobody_edits_or_deletes_what_others_said
     }
     own {
         what_was_deleted_before_it_left_is_never_sent
@@ -234,6 +235,30 @@ async fn a_reaction_waits_for_its_message(world: &mut World) -> Result<()> {
         event.kind == "m.reaction" && event.content["m.relates_to"]["event_id"] == late.id.as_str()
     })
     .await?;
+    Ok(())
+}
+
+async fn nobody_edits_or_deletes_what_others_said(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let mine = chat.person().send_text(&chat.room()?, "what I said").await?;
+    let item = wait_item(world, &chat, "the text", |message| message.to_string().contains("what I said")).await?;
+    // Forged by the contact: clients of theirs would never offer it.
+    let key = json!({ "remoteJid": item.chat, "fromMe": true, "id": item.id });
+    let edited = json!({ "conversation": "what they say I said" });
+    let forged = [
+        json!({ "protocolMessage": { "type": "MESSAGE_EDIT", "key": key, "editedMessage": edited } }),
+        json!({ "protocolMessage": { "type": "REVOKE", "key": key } }),
+    ];
+    for message in forged {
+        contact_sends(world, &chat, Kind::Raw { message: Some(message), protobuf: None }, Options::default()).await?;
+    }
+    chat.begin("and an honest word").await?;
+    world.bridge.wait_idle().await?;
+    let room = chat.room()?;
+    let history = chat.person().history(&room).await?;
+    let said = history.iter().find(|event| event.id == mine).context("the message is gone")?;
+    ensure!(said.body() == "what I said", "{}", said.content);
+    ensure!(!history.iter().any(|event| event.content.to_string().contains("what they say")), "a forged edit came in");
     Ok(())
 }
 

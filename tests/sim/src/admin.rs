@@ -1,14 +1,14 @@
 //! The admin API: JSON over HTTP, for tests in other languages and by hand.
 
-mod appstate;
 mod accounts;
+mod appstate;
 mod calls;
 mod faults;
 mod groups;
 mod history;
 mod kinds;
-mod mock_phone;
 mod media;
+mod mock_phone;
 mod newsletters;
 mod people;
 mod status;

@@ -33,8 +33,8 @@ use crate::{
     ids::{Address, Number},
     iq::Bundle,
     media::{self, Located},
-    proto_json,
     page::{Line, chat_name},
+    proto_json,
 };
 use archive::Archive;
 pub use archive::Known;

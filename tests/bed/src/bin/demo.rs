@@ -180,6 +180,7 @@ fn write_out(world: &World, alice: &Person, account: &Account, bob: &Account) ->
     println!("  homeserver  {}", world.synapse.url());
     println!("  user        {}   password {}", alice.id(), alice.password());
     println!("  simulator   {}   Alice is {}, Bob is {}", world.phones.media(), account.number, bob.number);
+    println!("              open it in a browser to be Bob's phone, or anybody's");
     println!(
         "  Bob writes: curl -H 'content-type: application/json' {}/admin/send -d '{}'",
         world.phones.media(),

@@ -66,6 +66,24 @@ async fn a_phone_is_played_in_a_browser() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_is_linked_by_its_code_in_a_browser() {
+    let sim = phones().await;
+    let mut browser = Browser::start().await;
+    let mut client = TestClient::start(&sim, Arc::new(InMemoryBackend::new())).await;
+    client.qr().await;
+    let options = whatsapp_rust::pair_code::PairCodeOptions { phone_number: ALICE.into(), ..Default::default() };
+    let code = client.client.pair_with_code(options).await.unwrap();
+    browser.open(&format!("{}/phone/{ALICE}", sim.http_url())).await;
+    // As people are shown it.
+    browser.fill("Or its 8-letter code", &format!("{}-{}", &code[..4], &code[4..])).await;
+    browser.press("Link").await;
+    client.connected().await;
+    browser.wait("document.body.innerText.includes('Device 1, connected')").await;
+    client.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_and_messages_cannot_script_the_page() {
     let sim = phones().await;
     let evil = "</script><img src=x onerror=\"window.hit=1\"><script>window.hit=1</script>";

@@ -259,3 +259,33 @@ async fn a_stanza_the_simulator_does_not_know_is_recorded() {
     assert_eq!(sim.unknown_stanzas(), ["<riddle id=\"1\"/>"]);
     alice.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_devices_only_the_one_that_could_not_read_asks_again() {
+    let sim = start_simulator().await;
+    sim.create_account(ALICE, "Alice").unwrap();
+    sim.create_account(BOB, "Bob").unwrap();
+    let (bob, _) = TestClient::pair(&sim, BOB).await;
+    let (bob_two, _) = TestClient::pair(&sim, BOB).await;
+    let mut both = [bob, bob_two];
+    sim.fault(BOB, FaultKind::CorruptCiphertext, 1).unwrap();
+    let id = sim.send_text(ALICE, BOB, "broken for one").await.unwrap();
+    for bob in &mut both {
+        let got = bob.message().await;
+        assert_eq!((text(&got), &got.info.id), ("broken for one", &id));
+    }
+    sim.wait_receipt(ALICE, |r| r.kind == "retry" && r.ids.contains(&id), STEP).await.unwrap();
+    let next = sim.send_text(ALICE, BOB, "next").await.unwrap();
+    for bob in &mut both {
+        // The one that asked may have it from the sender and from its own phone.
+        while bob.message().await.info.id != next {}
+    }
+    let mut devices: Vec<u16> =
+        sim.receipts(ALICE).iter().filter(|r| r.kind == "retry" && r.ids.contains(&id)).map(|r| r.device).collect();
+    devices.dedup();
+    assert_eq!(devices.len(), 1, "{devices:?}");
+    for bob in both {
+        bob.stop().await;
+    }
+    assert_understood(&sim);
+}

@@ -85,3 +85,34 @@ async fn a_client_uploads_more_prekeys_when_the_pool_runs_low() {
     alice.stop().await;
     assert_understood(&sim);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_cut_at_once_all_come_back_and_miss_nothing() {
+    let (sim, alice, _) = alice_online().await;
+    let (alice_two, _) = TestClient::pair(&sim, ALICE).await;
+    let (bob, _) = TestClient::pair(&sim, BOB).await;
+    let mut all = [alice, alice_two, bob];
+    for round in 0..2 {
+        sim.disconnect(ALICE).unwrap();
+        sim.disconnect(BOB).unwrap();
+        let mut words = [format!("{round} from Alice"), format!("{round} from Bob")];
+        words.sort();
+        sim.send_text(ALICE, BOB, &words[0]).await.unwrap();
+        sim.send_text(BOB, ALICE, &words[1]).await.unwrap();
+        for client in &mut all {
+            client.connected().await;
+            // What others wrote, and the copy of what the own phone wrote.
+            let got = client.messages(2).await;
+            let mut texts: Vec<&str> = got.iter().map(text).collect();
+            texts.sort_unstable();
+            assert_eq!(texts, words);
+        }
+    }
+    let [alice, _, bob] = &mut all;
+    alice.send(&pn(BOB), "still here").await;
+    assert_eq!(text(&bob.message().await), "still here");
+    for client in all {
+        client.stop().await;
+    }
+    assert_understood(&sim);
+}
