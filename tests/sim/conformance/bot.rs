@@ -134,10 +134,12 @@ async fn do_as_told(client: &Arc<Client>, inbound: &InboundMessage, text: &str) 
     let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
     match word {
         "echo" => {
-            let author = info.source.is_group.then_some(&info.source.sender);
-            client.mark_as_read(chat, author, &[&info.id]).await?;
             // Not by `say`: the reading of this one is to be told.
             client.send_text(chat.clone(), rest).await?;
+        }
+        "read" => {
+            let author = info.source.is_group.then_some(&info.source.sender);
+            client.mark_as_read(chat, author, &[rest]).await?;
         }
         "react" => {
             let key = MessageKey {
@@ -149,13 +151,11 @@ async fn do_as_told(client: &Arc<Client>, inbound: &InboundMessage, text: &str) 
             client.send_reaction(chat.clone(), key, rest).await?;
         }
         "edit" => {
-            let sent = client.send_text(chat.clone(), "first words").await?;
             let new = Message { conversation: Some("second words".into()), ..Default::default() };
-            client.edit_message(chat.clone(), sent.message_id, new).await?;
+            client.edit_message(chat.clone(), rest, new).await?;
         }
         "revoke" => {
-            let sent = client.send_text(chat.clone(), "taken back").await?;
-            client.revoke_message(chat.clone(), sent.message_id, RevokeType::Sender).await?;
+            client.revoke_message(chat.clone(), rest, RevokeType::Sender).await?;
         }
         "image" => {
             let content = vec![0xd8; 50_000];

@@ -37,7 +37,10 @@ export async function withCompanion ({ sim, alice, bob, numbers: { ALICE, BOB } 
 export async function withBot ({ sim, alice, numbers: { CAROL } }) {
   const carol = `${CAROL}@s.whatsapp.net`
   const sent = await alice.socket.sendMessage(carol, { text: 'echo hello' })
-  const echo = await step('whatsapp-rust reads and answers', () => alice.text('hello'))
+  const echo = await step('whatsapp-rust answers', () => alice.text('hello'))
+  // Told once the devices have it: Baileys keeps the last state of several that
+  // come at once, not the highest.
+  await alice.socket.sendMessage(carol, { text: `read ${sent.key.id}` })
   await step('and has read it', () => alice.state(sent.key.id) >= READ)
   await item('reading its answer', async () => {
     await alice.socket.readMessages([echo.key])
@@ -59,22 +62,26 @@ export async function withBot ({ sim, alice, numbers: { CAROL } }) {
     await until('the answer', () => alice.text(`saw edit before ${original.key.id}`))
   })
   await item('an edit from whatsapp-rust', async () => {
-    await alice.socket.sendMessage(carol, { text: 'edit' })
-    const original = await until('the message', () => alice.text('first words'))
+    await alice.socket.sendMessage(carol, { text: 'echo first words' })
+    const { key: { id } } = await until('the message', () => alice.text('first words'))
+    await alice.socket.sendMessage(carol, { text: `edit ${id}` })
     const change = await until('the edit', () => alice.updates.find(u =>
-      u.key.id === original.key.id && u.update.message?.editedMessage))
+      u.key.id === id && u.update.message?.editedMessage))
     const content = change.update.message.editedMessage.message
     same(content.conversation ?? content.extendedTextMessage?.text, 'second words', 'text')
   })
   await item('a revoke to whatsapp-rust', async () => {
-    const original = await alice.socket.sendMessage(carol, { text: 'not this' })
-    await alice.socket.sendMessage(carol, { delete: original.key })
-    await until('the answer', () => alice.text(`saw revoke ${original.key.id}`))
+    const { key } = await alice.socket.sendMessage(carol, { text: 'not this' })
+    // Baileys may write the key of the revoke over that of the message.
+    const { id } = key
+    await alice.socket.sendMessage(carol, { delete: key })
+    await until('the answer', () => alice.text(`saw revoke ${id}`))
   })
   await item('a revoke from whatsapp-rust', async () => {
-    await alice.socket.sendMessage(carol, { text: 'revoke' })
-    const original = await until('the message', () => alice.text('taken back'))
+    await alice.socket.sendMessage(carol, { text: 'echo taken back' })
+    const { key: { id } } = await until('the message', () => alice.text('taken back'))
+    await alice.socket.sendMessage(carol, { text: `revoke ${id}` })
     await until('the revoke', () => alice.updates.find(u =>
-      u.key.id === original.key.id && u.update.message === null))
+      u.key.id === id && u.update.message === null))
   })
 }
