@@ -1,6 +1,6 @@
 //! Wires the parts, starts them in order and stops them in reverse, each with a deadline.
 //!
-//! Start: database and lock, listener, homeserver, catch-up, lines, lanes. The listener answers before the
+//! Start: database and lock, the folder of files, listener, homeserver, catch-up, lines, lanes. The listener answers before the
 //! homeserver is asked for anything, so transactions of a homeserver that waited for us are stored at once.
 
 use crate::bridge::Bridge;
@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::http;
 use crate::matrix::intake::Intake;
 use crate::matrix::{Matrix, MatrixSettings};
+use crate::media::{Media, MediaSettings};
 use crate::store::Store;
 use crate::store::lock::Lock;
 use crate::store::logins::LoginState;
@@ -60,10 +61,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     });
     let sealer = Sealer::new(config.encryption.pickle_key.reveal());
     sealer.prove(&store).await?;
+    // Behind the lock: a second process would delete what this one has on its way.
+    let media = Media::open(&media_settings(&config))
+        .await
+        .with_context(|| format!("{} can not be used: check media.folder", config.media_folder().display()))?;
     let matrix = Matrix::new(matrix_settings(&config), store.clone())?;
     let (whatsapp, news) = Whatsapp::new(whatsapp_settings(&config), store.clone(), sealer)?;
     let address = (config.appservice.hostname.clone(), config.appservice.port);
-    let bridge = Bridge::new(config, store.clone(), Intake::new(matrix), whatsapp, stop.clone());
+    let bridge = Bridge::new(config, store.clone(), Intake::new(matrix), whatsapp, media, stop.clone());
     let runner = bridge.clone();
     bridge.set_commands(Box::new(move |call| Box::pin(commands::run(runner.clone(), call))));
 
@@ -173,6 +178,15 @@ fn matrix_settings(config: &Config) -> MatrixSettings {
         ghost_prefix: appservice.ghost_prefix().to_owned(),
         ghost_suffix: appservice.ghost_suffix().to_owned(),
         alias_prefix: appservice.ghost_prefix().to_owned(),
+    }
+}
+
+fn media_settings(config: &Config) -> MediaSettings {
+    MediaSettings {
+        folder: config.media_folder(),
+        budget: config.media.budget(),
+        max_file: config.media.max_file(),
+        ffmpeg: config.media.ffmpeg().map(str::to_owned),
     }
 }
 

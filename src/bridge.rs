@@ -4,11 +4,12 @@
 //! it is tried and settled after, together with the row; running the three again is harmless.
 //!
 //! Parts: [`lanes`] (who works on what, parking), [`from_whatsapp`] and [`from_matrix`] (one row each way),
-//! [`deliver`] (reserve, send, settle into Matrix), [`rooms`], [`people`], [`receipts`], [`report`] (what people
+//! [`deliver`] (reserve, send, settle into Matrix), `files` and `uploads` (what hangs on messages), [`rooms`], [`people`], [`receipts`], [`report`] (what people
 //! are told), [`upkeep`] (sweeps).
 
 pub mod deliver;
 pub mod effects;
+mod files;
 pub mod from_matrix;
 pub mod from_whatsapp;
 pub mod lanes;
@@ -19,10 +20,12 @@ pub mod receipts;
 pub mod report;
 pub mod rooms;
 pub mod upkeep;
+mod uploads;
 
 use crate::config::Config;
 use crate::matrix::Matrix;
 use crate::matrix::intake::Intake;
+use crate::media::Media;
 use crate::store::Store;
 use crate::whatsapp::Whatsapp;
 use futures_util::future::BoxFuture;
@@ -59,6 +62,7 @@ struct Shared {
     matrix: Matrix,
     intake: Intake,
     whatsapp: Whatsapp,
+    media: Media,
     lanes: lanes::Lanes,
     people: people::People,
     rooms: rooms::Rooms,
@@ -70,7 +74,14 @@ struct Shared {
 
 impl Bridge {
     /// The core over its parts; nothing runs before [`Bridge::run_lanes`].
-    pub fn new(config: Config, store: Store, intake: Intake, whatsapp: Whatsapp, stop: CancellationToken) -> Self {
+    pub fn new(
+        config: Config,
+        store: Store,
+        intake: Intake,
+        whatsapp: Whatsapp,
+        media: Media,
+        stop: CancellationToken,
+    ) -> Self {
         let matrix = intake.matrix().clone();
         Self {
             shared: Arc::new(Shared {
@@ -79,6 +90,7 @@ impl Bridge {
                 matrix,
                 intake,
                 whatsapp,
+                media,
                 lanes: lanes::Lanes::default(),
                 people: people::People::default(),
                 rooms: rooms::Rooms::default(),
@@ -120,6 +132,11 @@ impl Bridge {
     /// The WhatsApp side.
     pub fn whatsapp(&self) -> &Whatsapp {
         &self.shared.whatsapp
+    }
+
+    /// The workshop of files.
+    pub fn media(&self) -> &Media {
+        &self.shared.media
     }
 
     /// Cancelled when the process is to stop.

@@ -15,12 +15,15 @@ mod example;
 mod faults;
 mod keys;
 mod load;
+mod media;
 mod network;
 mod registration;
 mod secrets;
 #[cfg(test)]
 mod tests;
 mod yaml;
+
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -29,6 +32,7 @@ pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, TemplateFault,
 pub use environment::Environment;
 pub use example::{example_config, key_reference};
 pub use faults::{Fault, Faults};
+pub use media::Media;
 pub use network::{Appservice, Bot, Database, DatabaseType, Homeserver, Network};
 pub use registration::{
     RegistrationKind, Standing, bridge_registration, compare_registration, double_puppet_registration,
@@ -50,6 +54,8 @@ pub struct Config {
     pub bridge: Bridge,
     /// The WhatsApp side.
     pub network: Network,
+    /// Files on their way.
+    pub media: Media,
     /// Keys that seal what is stored.
     pub encryption: Encryption,
     /// What is logged.
@@ -57,6 +63,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// The folder of files on their way.
+    #[must_use]
+    pub fn media_folder(&self) -> PathBuf {
+        let beside = || {
+            let database = self.database.sqlite_path()?;
+            let mut name = database.file_name()?.to_owned();
+            name.push("-media");
+            Some(database.with_file_name(name))
+        };
+        self.media.folder.clone().or_else(beside).unwrap_or_else(|| PathBuf::from("media-spool"))
+    }
+
     /// What is allowed and probably not meant, one sentence each; to be shown as warnings.
     #[must_use]
     pub fn advice(&self) -> Vec<String> {

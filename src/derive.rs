@@ -68,6 +68,12 @@ impl Derive {
         self.hash("wa-secret", &[login.as_str().as_bytes(), message.as_str().as_bytes()])
     }
 
+    /// The key a file of a WhatsApp message of ours is sealed with; 32 bytes, equal on every retry, so that the same
+    /// upload again is the same file.
+    pub fn wa_media_key(&self, login: &LoginId, message: &WaMessageId) -> [u8; 32] {
+        self.hash("wa-media-key", &[login.as_str().as_bytes(), message.as_str().as_bytes()])
+    }
+
     /// Tail of a chat's room alias, without the prefix of the namespace. The owner of a direct chat's login is part
     /// of it: when the same WhatsApp account is linked by another person, they never get the first one's rooms.
     pub fn alias(&self, chat: &ChatId, receiver: Option<&LoginId>, owner: &str) -> String {

@@ -10,6 +10,7 @@
 //! [`bell::Bell`].
 
 pub mod bell;
+pub mod files;
 pub mod ghosts;
 pub mod identity;
 pub mod inbox;
@@ -356,6 +357,7 @@ fn migrations() -> Vec<Migration> {
     vec![
         step(1, "core", include_str!("../migrations/0001_core.sql")),
         step(2, "library", include_str!("../migrations/0002_library.sql")),
+        step(5, "files", include_str!("../migrations/0005_files.sql")),
     ]
 }
 

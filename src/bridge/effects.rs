@@ -16,7 +16,7 @@ use crate::store::messages::{Message, PartKey};
 use crate::store::reactions::{Reaction, ReactionKey};
 use crate::verdict::Verdict;
 use ruma::{EventId, OwnedUserId, RoomId, UserId};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use whatsapp_rust::prelude::{Jid, wa};
@@ -39,7 +39,8 @@ pub struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    fn key(&self, part: usize) -> PartKey {
+    /// Names one of its parts.
+    pub(super) fn key(&self, part: usize) -> PartKey {
         PartKey {
             portal: self.portal,
             sender: self.sender.clone(),
@@ -118,9 +119,10 @@ impl Bridge {
             | Effect::LiveLocation { parts, .. }
                 if !parts.is_empty() =>
             {
-                self.say_parts(scene, message, without_files(parts)).await
+                self.say_parts(scene, message, parts).await
             }
-            Effect::Edit { target, parts } => self.edit_message(scene, &target, parts).await,
+            Effect::Edit { target, parts } => self.edit_message(scene, &target, parts, Words::Alone).await,
+            Effect::Upgrade { target, parts } => self.edit_message(scene, &target, parts, Words::WithFile).await,
             Effect::Redact { target } => self.take_back(scene, &target).await,
             Effect::React { target, emoji, ts_ms } => self.react(scene, &target, emoji, ts_ms).await,
             // Votes, pins, keeping and what is sealed come with polls.
@@ -136,6 +138,7 @@ impl Bridge {
         let copy = quote::compact(message);
         let last = parts.len() - 1;
         for (at, part) in parts.into_iter().enumerate() {
+            let part = self.with_files(scene, at, part).await?;
             let part = self.with_relations(scene, part).await?;
             let delivery = Delivery {
                 key: scene.key(at),
@@ -189,7 +192,13 @@ impl Bridge {
         Ok(None)
     }
 
-    async fn edit_message(&self, scene: &Scene<'_>, name: &MessageName, parts: Vec<MxPart>) -> Result<(), Halt> {
+    async fn edit_message(
+        &self,
+        scene: &Scene<'_>,
+        name: &MessageName,
+        parts: Vec<MxPart>,
+        words: Words,
+    ) -> Result<(), Halt> {
         let Some(target) = self.target_or_park(scene, name).await? else { return Ok(()) };
         let events: Vec<String> = self
             .store()
@@ -207,7 +216,9 @@ impl Bridge {
         let known = self.ready_room(scene.portal, scene.login).await?;
         let last = parts.len().min(events.len()) - 1;
         for (at, (mut part, event)) in parts.into_iter().zip(&events).enumerate() {
-            if part.media.is_some() {
+            if words == Words::WithFile {
+                part = self.with_files(scene, at, part).await?;
+            } else if part.media.is_some() || is_of_a_file(&part) {
                 let original = self.matrix().find_content(&known.room, event).await?;
                 part.content = edit::new_words(&original.unwrap_or_default(), &part.content);
             }
@@ -319,24 +330,19 @@ impl Bridge {
     }
 }
 
+/// What an edit changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Words {
+    /// The words: the file stays, if there is one.
+    Alone,
+    /// The file too.
+    WithFile,
+}
+
+fn is_of_a_file(part: &MxPart) -> bool {
+    matches!(part.content["msgtype"].as_str(), Some("m.image" | "m.video" | "m.audio" | "m.file"))
+}
+
 fn never(why: &str) -> Verdict {
     Verdict::Never { tell: String::new(), why: why.into() }
-}
-
-/// What stands for a file that can not be carried yet.
-fn without_files(parts: Vec<MxPart>) -> Vec<MxPart> {
-    parts.into_iter().map(without_file).collect()
-}
-
-fn without_file(mut part: MxPart) -> MxPart {
-    part.preview = None;
-    if part.media.take().is_none() {
-        return part;
-    }
-    let words = part.content["body"].as_str().unwrap_or_default().to_owned();
-    let tell = "This kind of WhatsApp message can't be shown here yet. Please open WhatsApp on your phone to see it.";
-    let body = if words.is_empty() { tell.to_owned() } else { format!("{tell}\n{words}") };
-    part.event_type = "m.room.message";
-    part.content = json!({ "msgtype": "m.notice", "body": body, "m.mentions": Value::Object(Default::default()) });
-    part
 }

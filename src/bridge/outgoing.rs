@@ -5,17 +5,19 @@
 use super::Bridge;
 use super::from_matrix::{Event, never};
 use super::people::Halt;
+use super::uploads::Carried;
 use crate::convert::outgoing::{Draft, DraftContent, Plan, Quoted, Resolved, build, plan};
 use crate::convert::quote;
-use crate::ids::GhostId;
+use crate::ids::{GhostId, WaMessageId};
 use crate::store::inbox::InboxRow;
 use crate::store::logins::Login;
-use crate::store::messages::{Message, MessageState};
+use crate::store::messages::{Message, MessageState, PartKey};
 use crate::store::portals::Portal;
 use crate::store::reactions::{Reaction, ReactionKey};
 use ruma::UserId;
 use std::collections::HashMap;
 use whatsapp_rust::prelude::{Jid, wa};
+use whatsapp_rust::waproto::codec::message_decode;
 
 /// How long WhatsApp lets a message be edited, milliseconds (its clients' limit).
 const EDIT_WINDOW: i64 = 15 * 60 * 1000;
@@ -76,22 +78,44 @@ impl Bridge {
     }
 
     async fn new_message(&self, saying: &Saying<'_>, plan: &Plan, draft: &Draft) -> Result<Outgoing, Halt> {
-        if matches!(draft.content, DraftContent::File { .. }) {
-            return Err(never("Files and media can't be sent to WhatsApp yet.", "media is not bridged yet"));
+        let wa_id = self.store().derive().wa_message(&saying.login.id, &saying.event.event_id, 0);
+        // What was tried before is sent as it was built then: its file is there already.
+        if matches!(draft.content, DraftContent::File { .. })
+            && let Some(message) = self.built_before(saying, &wa_id).await?
+        {
+            let copy = quote::compact(&message);
+            return Ok(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None });
         }
         let people = self.people_named(draft).await?;
         let quoted = match &draft.reply_to {
             Some(answered) => self.quoted(saying, answered).await?,
             None => None,
         };
+        let carried = match &draft.content {
+            DraftContent::File { media, .. } => Some(self.carry_file(saying, &wa_id, media).await?),
+            _ => None,
+        };
         let find = |mxid: &str| people.get(mxid).cloned();
         let mut resolved = Resolved::new(&find);
         resolved.secret = Some(saying.secret);
         resolved.ts_ms = saying.event.origin_server_ts;
         resolved.quoted = quoted;
+        match carried {
+            Some(Carried::Cards(text)) => resolved.cards = Some(text),
+            Some(Carried::File(uploaded)) => resolved.uploaded = Some(*uploaded),
+            None => {}
+        }
         let message = made(plan, &resolved)?;
         let copy = quote::compact(&message);
         Ok(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None })
+    }
+
+    /// The message an earlier try built and could not send.
+    async fn built_before(&self, saying: &Saying<'_>, wa_id: &WaMessageId) -> Result<Option<wa::Message>, Halt> {
+        let (portal, sender) = (saying.portal.id, saying.login.own.clone());
+        let key = PartKey { portal, sender, wa_id: wa_id.clone(), part: 0 };
+        let body = self.store().find_message(&key).await?.and_then(|before| before.body);
+        Ok(body.and_then(|body| message_decode(&body).ok()))
     }
 
     /// WhatsApp ids of the people a draft may mention.

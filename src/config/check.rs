@@ -26,6 +26,7 @@ pub(super) fn check(config: &Config, faults: &mut Faults) {
     check_database(&config.database, &mut out);
     check_bridge(config, &mut out);
     check_network(config, &mut out);
+    check_media(config, &mut out);
 }
 
 /// Hints that are no faults: what is allowed and probably not meant.
@@ -238,6 +239,17 @@ fn check_network(config: &Config, out: &mut Checker<'_>) {
     }
     if let Some(url) = &config.network.media_base_url {
         out.url("network.media_base_url", url, &["http", "https"]);
+    }
+}
+
+fn check_media(config: &Config, out: &mut Checker<'_>) {
+    let media = &config.media;
+    if media.max_file_mib > media.folder_mib && !out.concerned("media.folder_mib") {
+        out.add(
+            "media.max_file_mib",
+            format!("is more than media.folder_mib, {}", media.folder_mib),
+            "make it smaller, or media.folder_mib larger",
+        );
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) enum Kind {
     NameTemplate,
     /// A TCP port, 1 to 65535.
     Port,
+    /// A number of mebibytes, 1 to 16,777,216 (16 TiB).
+    Mebibytes,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Levels by `*`, server name or user id.
@@ -81,6 +83,7 @@ pub(super) const SECTIONS: &[Section] = &[
     },
     Section { path: "bridge", doc: &["How the bridge behaves."] },
     Section { path: "network", doc: &["The WhatsApp side."] },
+    Section { path: "media", doc: &["Pictures, films, sound and other files on their way between the two."] },
     Section { path: "encryption", doc: &["Keys that seal what is stored."] },
     Section {
         path: "logging",
@@ -235,6 +238,42 @@ pub(super) const KEYS: &[Key] = &[
         default: Fallback::Unset,
         example: None,
         doc: &["A simulator's media server, for tests: an http or https URL. null = WhatsApp."],
+    },
+    Key {
+        path: "media.folder",
+        kind: Kind::Text,
+        default: Fallback::Unset,
+        example: None,
+        doc: &[
+            "The folder they are kept in while they are on their way. The bridge makes it, empties it at each start, and",
+            "needs no backup of it. null = beside the SQLite file, its name with -media behind it; with Postgres",
+            "media-spool in the working directory.",
+        ],
+    },
+    Key {
+        path: "media.folder_mib",
+        kind: Kind::Mebibytes,
+        default: Fallback::Is("4096"),
+        example: None,
+        doc: &["What all of them may take there together, MiB. When it is full, further ones wait."],
+    },
+    Key {
+        path: "media.max_file_mib",
+        kind: Kind::Mebibytes,
+        default: Fallback::Is("2000"),
+        example: None,
+        doc: &["The largest file that crosses, MiB. WhatsApp takes 2000; the homeserver's own limit counts too."],
+    },
+    Key {
+        path: "media.ffmpeg",
+        kind: Kind::Text,
+        default: Fallback::Is("ffmpeg"),
+        example: None,
+        doc: &[
+            "ffmpeg's path, or its name in PATH, or off. With it GIFs, WebM and MOV films, HEIC pictures, and voices and",
+            "sound of other kinds go to WhatsApp as what they are, and films have thumbnails; without it they go as",
+            "documents or sound files. It runs without network, with limits of time and memory.",
+        ],
     },
     Key {
         path: "encryption.pickle_key",

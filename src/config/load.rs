@@ -16,6 +16,9 @@ use super::keys::{
 };
 use super::{Config, DisplaynameTemplate, Level, check};
 
+/// 16 TiB: a larger number is a slip.
+const MOST_MEBIBYTES: u32 = 1 << 24;
+
 /// What one key was found to hold: a value, or nothing but an acknowledged absence.
 type Found = BTreeMap<&'static str, Value>;
 
@@ -180,6 +183,7 @@ fn accept(key: &Key, place: &str, value: Value, faults: &mut Faults) -> Option<V
             None
         }
         (Kind::Port, value) => accept_port(place, &value, faults),
+        (Kind::Mebibytes, value) => accept_mebibytes(place, &value, faults),
         (Kind::Choice(words), Value::String(word)) if words.contains(&word.as_str()) => Some(Value::String(word)),
         (Kind::Choice(words), value) => {
             let written = scalar_text(&value);
@@ -207,6 +211,17 @@ fn accept_port(place: &str, value: &Value, faults: &mut Faults) -> Option<Value>
         Ok(port) if port > 0 => Some(Value::from(port)),
         _ => {
             faults.add(place, format!("`{}` is no port", shown(&written)), "use a number from 1 to 65535");
+            None
+        }
+    }
+}
+
+fn accept_mebibytes(place: &str, value: &Value, faults: &mut Faults) -> Option<Value> {
+    let written = scalar_text(value);
+    match written.parse::<u32>() {
+        Ok(number) if (1..=MOST_MEBIBYTES).contains(&number) => Some(Value::from(number)),
+        _ => {
+            faults.add(place, format!("`{}` is no number of MiB", shown(&written)), "use a whole number from 1 on");
             None
         }
     }
@@ -261,7 +276,7 @@ fn fall_back(key: &Key, faults: &mut Faults) -> Value {
         }
     };
     match key.kind {
-        Kind::Port | Kind::Levels => serde_yaml::from_str(text).unwrap_or(Value::Null),
+        Kind::Port | Kind::Mebibytes | Kind::Levels => serde_yaml::from_str(text).unwrap_or(Value::Null),
         _ => Value::String(text.to_owned()),
     }
 }

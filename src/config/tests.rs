@@ -389,3 +389,30 @@ fn the_compose_file_gives_what_the_bridge_takes() {
     assert_eq!(config.bridge.level_of("@a:chat.example.com"), Level::User);
     assert_eq!(config.advice(), Vec::<String>::new());
 }
+
+#[test]
+fn files_on_their_way_lie_beside_the_database_unless_told_otherwise() {
+    let folder = |lines: &str| parse(&format!("{GOOD}{lines}")).map(|config| config.media_folder());
+    assert_eq!(folder("").unwrap(), Path::new("matrix-whatsapp.db-media"));
+    assert_eq!(folder("database: { uri: 'file:/data/wa.db' }\n").unwrap(), Path::new("/data/wa.db-media"));
+    let postgres = "database: { type: postgres, uri: 'postgres://a:b@c/d' }\n";
+    assert_eq!(folder(postgres).unwrap(), Path::new("media-spool"));
+    assert_eq!(folder(&format!("{postgres}media: {{ folder: /spool }}\n")).unwrap(), Path::new("/spool"));
+}
+
+#[test]
+fn limits_of_files_are_numbers_that_fit_each_other() {
+    let media = |lines: &str| parse(&format!("{GOOD}media: {{ {lines} }}\n"));
+    let fine = media("folder_mib: 100, max_file_mib: '20', ffmpeg: off").unwrap().media;
+    assert_eq!((fine.budget(), fine.max_file(), fine.ffmpeg()), (100 << 20, 20 << 20, None));
+    assert_eq!(media("ffmpeg: /usr/bin/ffmpeg").unwrap().media.ffmpeg(), Some("/usr/bin/ffmpeg"));
+    for (lines, fault) in [
+        ("folder_mib: 10, max_file_mib: 20", "media.max_file_mib: is more than media.folder_mib, 10"),
+        ("folder_mib: 0", "media.folder_mib: `0` is no number of MiB"),
+        ("max_file_mib: 2 GB", "media.max_file_mib: `2 GB` is no number of MiB"),
+        ("max_file_mib: 99999999", "media.max_file_mib: `99999999` is no number of MiB"),
+    ] {
+        let told = media(lines).unwrap_err().to_string();
+        assert!(told.contains(fault), "{told}");
+    }
+}

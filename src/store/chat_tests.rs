@@ -1,11 +1,12 @@
 //! Tests of logins, portals, ghosts and messages, on both databases.
 
+use super::files::FileSlot;
 use super::logins::Own;
 use super::messages::{MessageState, PartKey, Reservation};
 use super::portals::PortalKind;
 use super::tests::on_both;
 use super::*;
-use crate::ids::{ChatId, DeviceKey, GhostId, LoginId, WaMessageId};
+use crate::ids::{ChatId, DeviceKey, GhostId, LoginId, PortalId, WaMessageId};
 use crate::store::ghosts::NameRank;
 use crate::store::inbox::{Arrival, Source};
 use crate::store::logins::{LoginState, Owner};
@@ -15,6 +16,7 @@ on_both! {
     a_closed_chat_is_never_the_new_owners => closed_chats;
     two_ids_of_a_person_become_one => join_ids;
     a_message_is_reserved_once_and_settled => reserve_once;
+    names_of_files_are_kept_until_they_are_swept => file_names;
     reading_goes_forward_only => read_marks;
     a_worse_name_never_replaces_a_better_one => names;
     identities_of_events_are_kept_and_the_others_are_swept => sweep_seen;
@@ -148,6 +150,21 @@ async fn reserve_once(store: Store) {
     assert_eq!(sent.state, MessageState::Sent, "what arrived can not fail any more");
     assert!(!sent.from_matrix);
     assert_eq!(store.find_message_by_wa_id(portal.id, &key.wa_id).await.unwrap().unwrap().key, key);
+}
+
+async fn file_names(store: Store) {
+    let key = PartKey { portal: PortalId::new(1), sender: lid(), wa_id: WaMessageId::new("A"), part: 0 };
+    assert_eq!(store.find_file_name(&key, FileSlot::File).await.unwrap(), None);
+    store.keep_file_name(&key, FileSlot::File, "mxc://a/1").await.unwrap();
+    store.keep_file_name(&key, FileSlot::Thumbnail, "mxc://a/2").await.unwrap();
+    let other = PartKey { part: 1, ..key.clone() };
+    let file_of = async |key| store.find_file_name(key, FileSlot::File).await.unwrap();
+    assert_eq!(file_of(&key).await.as_deref(), Some("mxc://a/1"));
+    assert_eq!(file_of(&other).await, None);
+    store.keep_file_name(&key, FileSlot::File, "mxc://a/3").await.unwrap();
+    assert_eq!(file_of(&key).await.as_deref(), Some("mxc://a/3"), "an expired one is forgotten");
+    assert_eq!(store.sweep_file_names(store.clock().now_ms() - 60_000).await.unwrap(), 0);
+    assert_eq!(store.sweep_file_names(store.clock().now_ms() + 60_000).await.unwrap(), 2);
 }
 
 async fn read_marks(store: Store) {

@@ -105,11 +105,6 @@ pub fn shelf_of(kind: MediaKind) -> MediaType {
     }
 }
 
-/// A key for one upload; keep it with the message, so that the same upload again is the same file.
-pub fn new_key() -> [u8; 32] {
-    rand::random()
-}
-
 /// Fetches a file into the spool. A refused authorisation is renewed once.
 ///
 /// # Errors
@@ -155,7 +150,7 @@ pub async fn download(
     }
 }
 
-/// Puts a file on WhatsApp's servers, sealed with a key; see [`new_key`]. Repeating it is harmless.
+/// Puts a file on WhatsApp's servers, sealed with a key. The same key again makes the same file.
 ///
 /// # Errors
 /// [`MediaFailure`]; never [`MediaFailure::Gone`].

@@ -8,6 +8,7 @@
 
 mod bed;
 mod faults;
+mod files;
 mod identity;
 mod kill;
 mod login;

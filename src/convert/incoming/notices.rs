@@ -107,11 +107,13 @@ pub enum GoneMedia {
     Asked,
     /// The phone does not have it either.
     Lost,
-    /// It is larger than the homeserver takes.
+    /// Its bytes are not those that were sent.
+    Damaged,
+    /// It is larger than the homeserver or the bridge takes.
     TooLarge {
         /// Its bytes.
         bytes: u64,
-        /// What the homeserver takes, bytes.
+        /// What is taken, bytes.
         limit: u64,
     },
 }
@@ -136,8 +138,13 @@ pub fn media_gone(kind: MediaKind, why: GoneMedia, content: &Value) -> MxPart {
         GoneMedia::Lost => {
             format!("This {what} is no longer on WhatsApp's servers, and the phone does not have it either.")
         }
+        GoneMedia::Damaged => {
+            format!(
+                "This {what} is damaged on WhatsApp's servers. Please ask for it again, or open WhatsApp on your phone."
+            )
+        }
         GoneMedia::TooLarge { bytes, limit } => format!(
-            "This {what} has {} and your homeserver takes at most {}. Please open WhatsApp on your phone to see it.",
+            "This {what} has {} and at most {} can be shared here. Please open WhatsApp on your phone to see it.",
             megabytes(bytes),
             megabytes(limit)
         ),

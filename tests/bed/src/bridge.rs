@@ -34,6 +34,7 @@ impl Bridge {
         let mut config = slot.config().clone();
         config["database"] = json!({"type": database.type_name(), "uri": database.uri});
         merge(&mut config["network"], &json!({"websocket_url": websocket, "media_base_url": media}));
+        config["media"] = json!({"folder": folder.join("files")});
         merge(&mut config["logging"], &json!({"level": "debug"}));
         let path = folder.join("config.yaml");
         std::fs::write(&path, serde_yaml::to_string(&config)?)?;

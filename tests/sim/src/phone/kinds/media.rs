@@ -122,7 +122,10 @@ pub fn content(kind: &Kind, files: &[Uploaded]) -> Result<Value> {
             ("stickerMessage", media, "image/webp", more)
         }
         Kind::LottieSticker(media) => {
-            let more = json!({ "width": 512, "height": 512, "isAnimated": true, "isLottie": true });
+            let preview = base64(&samples::preview()?);
+            let more = json!({
+                "width": 512, "height": 512, "isAnimated": true, "isLottie": true, "pngThumbnail": preview,
+            });
             ("stickerMessage", media, "application/was", more)
         }
         other => bail!("{other:?} has no file"),

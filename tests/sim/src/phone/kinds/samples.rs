@@ -23,15 +23,24 @@ pub fn picture() -> Result<Vec<u8>> {
     jpeg(WIDTH, HEIGHT)
 }
 
+/// What a phone shows of a vector sticker before it is played: a PNG.
+pub fn preview() -> Result<Vec<u8>> {
+    draw(64, 64, ImageFormat::Png)
+}
+
 /// A JPEG small enough to be inside a message.
 pub fn thumbnail() -> Result<Vec<u8>> {
     jpeg(24, 16)
 }
 
 fn jpeg(width: u32, height: u32) -> Result<Vec<u8>> {
+    draw(width, height, ImageFormat::Jpeg)
+}
+
+fn draw(width: u32, height: u32, format: ImageFormat) -> Result<Vec<u8>> {
     let image = RgbImage::from_fn(width, height, |x, y| Rgb([(x * 255 / width) as u8, (y * 255 / height) as u8, 128]));
     let mut file = Cursor::new(Vec::new());
-    image.write_to(&mut file, ImageFormat::Jpeg)?;
+    image.write_to(&mut file, format)?;
     Ok(file.into_inner())
 }
 

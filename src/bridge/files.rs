@@ -1,0 +1,320 @@
+//! Files of WhatsApp messages on their way into a room: fetched, looked into, put on the homeserver.
+//!
+//! The names they get there are kept in the database before anything is put under them, so that a try that was
+//! interrupted fills the same names. A file that can not be had becomes a notice with its caption: the message is never
+//! lost with its file.
+
+mod content;
+
+use super::Bridge;
+use super::effects::Scene;
+use super::people::Halt;
+use crate::convert::incoming::{GoneMedia, media_gone};
+use crate::convert::{MediaKind, MxPart, WaMedia, WaReference, WaSource};
+use crate::ids::{LoginId, WaMessageId};
+use crate::matrix::error::MatrixError;
+use crate::media::spool::{SpoolError, SpoolFile};
+use crate::media::{Claims, Facts, Kind, Side};
+use crate::store::files::FileSlot;
+use crate::store::logins::LoginState;
+use crate::store::messages::{MessageState, PartKey};
+use crate::verdict::{Gate, Verdict};
+use crate::whatsapp::media::{AskFailure, Holder, MediaFailure, shelf_of};
+use content::{Shown, Small, complete, complete_preview};
+use ruma::{MxcUri, OwnedMxcUri};
+
+/// Bytes of a link's picture; larger ones are not worth their way.
+const MAX_PREVIEW: u64 = 5 << 20;
+
+/// Why there is no file: another verdict for the row, or a word in its place.
+enum NoFile {
+    /// The row has to wait, or fails.
+    Halt(Halt),
+    /// The message goes on without it.
+    Gone(GoneMedia),
+}
+
+impl<E: Into<Halt>> From<E> for NoFile {
+    fn from(error: E) -> Self {
+        Self::Halt(error.into())
+    }
+}
+
+impl Bridge {
+    /// A part with its files on the homeserver and in its content; with a word instead where a file can not be had.
+    ///
+    /// # Errors
+    /// [`Halt`] when it may work later, and when it hangs on the person (a logged-out account, a silent phone).
+    pub(super) async fn with_files(&self, scene: &Scene<'_>, at: usize, mut part: MxPart) -> Result<MxPart, Halt> {
+        let (media, preview) = (part.media.take(), part.preview.take());
+        if media.is_none() && preview.is_none() {
+            return Ok(part);
+        }
+        let key = scene.key(at);
+        // On a second try most parts may be there already.
+        let before = self.store().find_message(&key).await?;
+        if before.is_some_and(|before| before.state == MessageState::Sent) {
+            return Ok(part);
+        }
+        if let Some(preview) = preview {
+            self.add_preview(scene, &key, &preview, &mut part).await?;
+        }
+        let Some(media) = media else { return Ok(part) };
+        match self.add_file(scene, &key, &media, &mut part).await {
+            Ok(()) => Ok(part),
+            Err(NoFile::Halt(halt)) => Err(halt),
+            Err(NoFile::Gone(why)) => {
+                let placeholder = media_gone(media.kind, why, &part.content);
+                Ok(MxPart { event_type: placeholder.event_type, content: placeholder.content, thumbnail: None, ..part })
+            }
+        }
+    }
+
+    async fn add_file(
+        &self,
+        scene: &Scene<'_>,
+        key: &PartKey,
+        media: &WaMedia,
+        part: &mut MxPart,
+    ) -> Result<(), NoFile> {
+        let limit = self.matrix().upload_limit().await?;
+        if let WaSource::Server(WaReference { file_length: Some(bytes), .. }) = &media.source
+            && *bytes > limit
+        {
+            return Err(NoFile::Gone(GoneMedia::TooLarge { bytes: *bytes, limit }));
+        }
+        let file = self.fetch(scene, media).await?;
+        let claims = Claims {
+            mime: Some(media.mime.clone()),
+            duration_ms: part.content["info"]["duration"].as_u64(),
+            waveform: Vec::new(),
+            thumbnail: part.thumbnail.take(),
+        };
+        let facts = self.media().inspect(&file, kind_of(media.kind), &claims, Side::Matrix).await;
+        let mxc = self.put(key, FileSlot::File, &file, &facts.mime, &media.name, limit).await?;
+        let small = match &facts.thumbnail {
+            Some(thumbnail) => {
+                let put = self.put_bytes(key, FileSlot::Thumbnail, &thumbnail.jpeg, "image/jpeg").await?;
+                put.map(|mxc| Small {
+                    mxc,
+                    width: thumbnail.width,
+                    height: thumbnail.height,
+                    size: thumbnail.jpeg.len(),
+                })
+            }
+            None => None,
+        };
+        let note = if is_sticker(media.kind) { content::sticker_words(&file) } else { None };
+        let shown = Shown { kind: media.kind, mxc: &mxc, facts: &facts, small: small.as_ref(), words: note };
+        complete(part, &shown);
+        Ok(())
+    }
+
+    /// The picture of a link; one that can not be had is left out.
+    async fn add_preview(
+        &self,
+        scene: &Scene<'_>,
+        key: &PartKey,
+        preview: &WaMedia,
+        part: &mut MxPart,
+    ) -> Result<(), Halt> {
+        let file = match self.fetch(scene, preview).await {
+            Ok(file) if file.size() <= MAX_PREVIEW => file,
+            Ok(_) | Err(NoFile::Gone(_)) => return Ok(()),
+            Err(NoFile::Halt(halt)) => {
+                let Halt::Verdict(_) = halt else { return Err(halt) };
+                tracing::debug!(row = scene.row.seq, "a link goes without its picture");
+                return Ok(());
+            }
+        };
+        let facts: Facts = self.media().inspect(&file, Kind::Image, &Claims::default(), Side::Matrix).await;
+        // Not what is no picture, whatever it is called.
+        if facts.blurhash.is_none() {
+            return Ok(());
+        }
+        let limit = self.matrix().upload_limit().await?;
+        match self.put(key, FileSlot::Preview, &file, &facts.mime, &preview.name, limit).await {
+            Ok(mxc) => complete_preview(&mut part.content, &mxc, &facts),
+            Err(NoFile::Halt(halt)) => return Err(halt),
+            Err(NoFile::Gone(_)) => {}
+        }
+        Ok(())
+    }
+
+    /// The bytes of a file, in the spool.
+    async fn fetch(&self, scene: &Scene<'_>, media: &WaMedia) -> Result<SpoolFile, NoFile> {
+        let spool = self.media().spool();
+        let reference = match &media.source {
+            WaSource::Server(reference) => reference,
+            WaSource::Inline(bytes) => {
+                let size = bytes.len() as u64;
+                let mut writer = spool.begin(size, size).await.map_err(read_spool)?;
+                writer.add(bytes).map_err(read_spool)?;
+                return Ok(writer.finish().map_err(|error| read_spool(SpoolError::Disk(error)))?);
+            }
+        };
+        let shelf = shelf_of(media.kind);
+        let asked = match self.whatsapp().download_media(scene.login, spool, shelf, reference).await {
+            Err(MediaFailure::Gone) if media.kind == MediaKind::LinkPicture => {
+                return Err(NoFile::Gone(GoneMedia::Lost));
+            }
+            Err(MediaFailure::Gone) => self.ask_the_phone(scene, media.kind, reference).await?,
+            Ok(file) => return Ok(file),
+            Err(failure) => return Err(self.read_failure(scene.login, failure, reference).await),
+        };
+        let again = WaReference { direct_path: asked, ..reference.clone() };
+        match self.whatsapp().download_media(scene.login, spool, shelf, &again).await {
+            Ok(file) => Ok(file),
+            Err(MediaFailure::Gone) => Err(NoFile::Gone(GoneMedia::Lost)),
+            Err(failure) => Err(self.read_failure(scene.login, failure, reference).await),
+        }
+    }
+
+    /// Asks the phone to put a file on the servers again; gives its path there.
+    async fn ask_the_phone(
+        &self,
+        scene: &Scene<'_>,
+        kind: MediaKind,
+        reference: &WaReference,
+    ) -> Result<String, NoFile> {
+        let chat = self.store().load_portal(scene.portal).await?.chat;
+        let id = WaMessageId::new(scene.arrival.id.as_str());
+        let is_group = chat.as_str().ends_with("@g.us");
+        let author = is_group.then_some(scene.sender);
+        let holder = Holder { chat: &chat, id: &id, from_me: scene.arrival.from_me, author };
+        match self.whatsapp().ask_for_media(scene.login, holder, &reference.media_key).await {
+            Ok(path) => Ok(path),
+            Err(AskFailure::NotThere | AskFailure::Failed) => Err(NoFile::Gone(GoneMedia::Lost)),
+            Err(AskFailure::Offline) => Err(self.is_offline(scene.login).await),
+            Err(AskFailure::Silent) => Err(NoFile::Halt(Halt::Verdict(Verdict::Never {
+                tell: format!(
+                    "A {} is no longer on WhatsApp's servers, and your phone, which may have it, did not answer. Please \
+                     switch it on and say `{} retry` here.",
+                    content::name_of(kind),
+                    self.config().bridge.command_prefix
+                ),
+                why: "the file is gone and the phone did not answer".into(),
+            }))),
+        }
+    }
+
+    async fn read_failure(&self, login: &LoginId, failure: MediaFailure, reference: &WaReference) -> NoFile {
+        let later = |why: String| NoFile::Halt(Halt::Verdict(Verdict::Later { why }));
+        match failure {
+            MediaFailure::Offline => self.is_offline(login).await,
+            MediaFailure::Gone => NoFile::Gone(GoneMedia::Lost),
+            MediaFailure::Damaged | MediaFailure::Refused(_) => NoFile::Gone(GoneMedia::Damaged),
+            MediaFailure::Spool(SpoolError::TooLarge { limit }) => {
+                let bytes = reference.file_length.unwrap_or(limit).max(limit + 1);
+                NoFile::Gone(GoneMedia::TooLarge { bytes, limit })
+            }
+            MediaFailure::Spool(error) => later(format!("the folder of files: {error}")),
+            MediaFailure::Unreachable => later("the media servers can not be reached".into()),
+        }
+    }
+
+    /// The line is not there: the row waits for it, unless its account is logged out.
+    async fn is_offline(&self, login: &LoginId) -> NoFile {
+        let found = match self.store().find_login(login).await {
+            Ok(found) => found,
+            Err(error) => return error.into(),
+        };
+        let is_linked = found.is_some_and(|login| login.state == LoginState::Linked);
+        NoFile::Halt(Halt::Verdict(if is_linked {
+            Verdict::Blocked(Gate::Login(login.clone()))
+        } else {
+            Verdict::Never {
+                tell: "A file could not be fetched because this WhatsApp account is logged out. Say `login qr` to the \
+                       bridge bot, then `retry` here."
+                    .into(),
+                why: "the login is logged out".into(),
+            }
+        }))
+    }
+
+    /// Puts a file under its kept name, or under a new one where that has expired.
+    async fn put(
+        &self,
+        key: &PartKey,
+        slot: FileSlot,
+        file: &SpoolFile,
+        mime: &str,
+        name: &str,
+        limit: u64,
+    ) -> Result<OwnedMxcUri, NoFile> {
+        if let Some(kept) = self.kept_name(key, slot).await? {
+            match self.matrix().put_file(&kept, file, mime, Some(name)).await {
+                Ok(()) => return Ok(kept),
+                Err(MatrixError::NotFound) => {}
+                Err(error) => return Err(read_upload(error, file.size(), limit)),
+            }
+        }
+        let fresh = self.new_name(key, slot).await?;
+        fail::fail_point!("files.after_name", |_| std::process::abort());
+        let put = self.matrix().put_file(&fresh, file, mime, Some(name)).await;
+        put.map_err(|error| read_upload(error, file.size(), limit))?;
+        fail::fail_point!("files.after_put", |_| std::process::abort());
+        Ok(fresh)
+    }
+
+    /// Puts a small picture; `None` when the homeserver does not take it.
+    async fn put_bytes(
+        &self,
+        key: &PartKey,
+        slot: FileSlot,
+        bytes: &[u8],
+        mime: &str,
+    ) -> Result<Option<OwnedMxcUri>, Halt> {
+        let kept = self.kept_name(key, slot).await?;
+        let put = async |mxc: &MxcUri| match self.matrix().put_media(mxc, bytes.to_vec().into(), mime, None).await {
+            Ok(()) => Ok(true),
+            Err(MatrixError::NotFound | MatrixError::TooLarge) => Ok(false),
+            Err(error) => Err(Halt::from(error)),
+        };
+        if let Some(kept) = kept
+            && put(&kept).await?
+        {
+            return Ok(Some(kept));
+        }
+        let fresh = self.new_name(key, slot).await?;
+        Ok(if put(&fresh).await? { Some(fresh) } else { None })
+    }
+
+    async fn kept_name(&self, key: &PartKey, slot: FileSlot) -> Result<Option<OwnedMxcUri>, Halt> {
+        Ok(self.store().find_file_name(key, slot).await?.map(OwnedMxcUri::from))
+    }
+
+    async fn new_name(&self, key: &PartKey, slot: FileSlot) -> Result<OwnedMxcUri, Halt> {
+        let mxc = self.matrix().reserve_media().await?;
+        self.store().keep_file_name(key, slot, mxc.as_str()).await?;
+        Ok(mxc)
+    }
+}
+
+fn read_spool(error: SpoolError) -> Halt {
+    Halt::Verdict(Verdict::Later { why: format!("the folder of files: {error}") })
+}
+
+fn read_upload(error: MatrixError, bytes: u64, limit: u64) -> NoFile {
+    match error {
+        MatrixError::TooLarge => NoFile::Gone(GoneMedia::TooLarge { bytes, limit }),
+        other => NoFile::Halt(other.into()),
+    }
+}
+
+fn is_sticker(kind: MediaKind) -> bool {
+    matches!(kind, MediaKind::Sticker | MediaKind::AnimatedSticker | MediaKind::LottieSticker)
+}
+
+fn kind_of(kind: MediaKind) -> Kind {
+    match kind {
+        MediaKind::Image | MediaKind::LinkPicture => Kind::Image,
+        MediaKind::Video => Kind::Video,
+        MediaKind::Gif => Kind::Gif,
+        MediaKind::Ptv => Kind::RoundVideo,
+        MediaKind::Audio => Kind::Audio,
+        MediaKind::Voice => Kind::Voice,
+        MediaKind::Sticker | MediaKind::AnimatedSticker | MediaKind::LottieSticker => Kind::Sticker,
+        MediaKind::Document | MediaKind::Contacts => Kind::Document,
+    }
+}
