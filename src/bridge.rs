@@ -4,9 +4,10 @@
 //! it is tried and settled after, together with the row; running the three again is harmless.
 //!
 //! Parts: [`lanes`] (who works on what, parking), [`from_whatsapp`] and [`from_matrix`] (one row each way),
-//! [`deliver`] (reserve, send, settle into Matrix), `files` and `uploads` (what hangs on messages), [`rooms`], [`people`], [`receipts`], [`report`] (what people
+//! [`deliver`] (reserve, send, settle into Matrix), `files`, `uploads` and `albums` (what hangs on messages), [`rooms`], [`people`], [`receipts`], [`report`] (what people
 //! are told), [`upkeep`] (sweeps).
 
+mod albums;
 pub mod deliver;
 pub mod effects;
 mod files;

@@ -8,6 +8,7 @@ use super::people::Halt;
 use super::rooms::room_id;
 use super::{Bridge, CommandCall};
 use crate::config::Level;
+use crate::convert::outgoing::Plan;
 use crate::ids::{LoginId, WaMessageId};
 use crate::store::StoreError;
 use crate::store::inbox::InboxRow;
@@ -70,6 +71,15 @@ struct ReadMark {
 }
 
 /// A row that can not work; `tell` is for the person.
+/// Whether a message left now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Handed {
+    /// It has just been sent.
+    Now,
+    /// It was there already.
+    Before,
+}
+
 pub(super) fn never(tell: impl Into<String>, why: impl Into<String>) -> Halt {
     Halt::Verdict(Verdict::Never { tell: tell.into(), why: why.into() })
 }
@@ -242,7 +252,18 @@ impl Bridge {
         if more && self.is_taken_back(&saying).await? {
             return self.forget_unsent(&saying, wa_id).await;
         }
-        match self.outgoing_of(&saying).await? {
+        let plan = outgoing::plan_of(event)?;
+        match &plan {
+            Plan::Album(drafts) => return self.send_album(&saying, drafts).await,
+            Plan::Redact { target } => {
+                let parts = self.store().parts_of_event(portal.id, target).await?;
+                if parts.len() > 1 {
+                    return self.delete_album(&saying, &parts).await;
+                }
+            }
+            _ => {}
+        }
+        match self.outgoing_of(&saying, &plan).await? {
             Some(outgoing) => self.send_to_whatsapp(&saying, wa_id, outgoing).await,
             None => Ok(self.store().settle_row(row.seq).await?),
         }
@@ -282,33 +303,10 @@ impl Bridge {
 
     async fn send_to_whatsapp(&self, saying: &Saying<'_>, wa_id: WaMessageId, outgoing: Outgoing) -> Result<(), Halt> {
         let Saying { row, event, portal, login, .. } = *saying;
-        let key = PartKey { portal: portal.id, sender: login.own.clone(), wa_id: wa_id.clone(), part: 0 };
-        let mut message = outgoing.message.clone();
-        let built = message_to_vec(&message);
-        let is_new = self.store().reserve(&reservation(saying, &key, &outgoing, Some(&built))).await?;
-        fail::fail_point!("from_mx.after_reserve", |_| std::process::abort());
-        if !is_new && let Some(before) = self.store().find_message(&key).await? {
-            if before.state == MessageState::Sent {
-                return Ok(self.store().settle_row(row.seq).await?);
-            }
-            if let Some(body) = before.body {
-                message = message_decode(&body).map_err(|_| never("", "a stored message of ours can not be read"))?;
-            }
+        let key = PartKey { portal: portal.id, sender: login.own.clone(), wa_id, part: 0 };
+        if self.hand_over(saying, &key, &outgoing).await? == Handed::Before {
+            return Ok(self.store().settle_row(row.seq).await?);
         }
-        if let Err(failure) = self.whatsapp().send(&login.id, &portal.chat, &wa_id, message).await {
-            let mut halt = read_failure(failure, &login.id);
-            // The connection went away under the send: that says nothing against the row.
-            if matches!(halt, Halt::Verdict(Verdict::Later { .. }))
-                && self.whatsapp().state(&login.id) != Some(LineState::Connected)
-            {
-                halt = Halt::Verdict(Verdict::Blocked(Gate::Login(login.id.clone())));
-            }
-            if let Halt::Verdict(Verdict::Never { .. }) = &halt {
-                self.store().message_has_failed(&key).await?;
-            }
-            return Err(halt);
-        }
-        fail::fail_point!("from_mx.after_send", |_| std::process::abort());
         if let Some((replaced, sent_by)) = &outgoing.replaces {
             self.redact_once(&room_id(&event.room_id)?, replaced, sent_by, &row.dedup, "replaced").await?;
         }
@@ -321,6 +319,47 @@ impl Bridge {
         tx.commit().await?;
         fail::fail_point!("from_mx.after_settle", |_| std::process::abort());
         Ok(())
+    }
+
+    /// Reserves a message and sends it; the caller settles it. One that was built on an earlier try is sent as it was
+    /// then.
+    ///
+    /// # Errors
+    /// [`Halt`]; a message that never can arrive is recorded as failed.
+    pub(super) async fn hand_over(
+        &self,
+        saying: &Saying<'_>,
+        key: &PartKey,
+        outgoing: &Outgoing,
+    ) -> Result<Handed, Halt> {
+        let Saying { portal, login, .. } = *saying;
+        let mut message = outgoing.message.clone();
+        let built = message_to_vec(&message);
+        let is_new = self.store().reserve(&reservation(saying, key, outgoing, Some(&built))).await?;
+        fail::fail_point!("from_mx.after_reserve", |_| std::process::abort());
+        if !is_new && let Some(before) = self.store().find_message(key).await? {
+            if before.state == MessageState::Sent {
+                return Ok(Handed::Before);
+            }
+            if let Some(body) = before.body {
+                message = message_decode(&body).map_err(|_| never("", "a stored message of ours can not be read"))?;
+            }
+        }
+        if let Err(failure) = self.whatsapp().send(&login.id, &portal.chat, &key.wa_id, message).await {
+            let mut halt = read_failure(failure, &login.id);
+            // The connection went away under the send: that says nothing against the row.
+            if matches!(halt, Halt::Verdict(Verdict::Later { .. }))
+                && self.whatsapp().state(&login.id) != Some(LineState::Connected)
+            {
+                halt = Halt::Verdict(Verdict::Blocked(Gate::Login(login.id.clone())));
+            }
+            if let Halt::Verdict(Verdict::Never { .. }) = &halt {
+                self.store().message_has_failed(key).await?;
+            }
+            return Err(halt);
+        }
+        fail::fail_point!("from_mx.after_send", |_| std::process::abort());
+        Ok(Handed::Now)
     }
 
     async fn read_mark(&self, row: &InboxRow) -> Result<(), Halt> {

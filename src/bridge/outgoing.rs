@@ -8,16 +8,15 @@ use super::people::Halt;
 use super::uploads::Carried;
 use crate::convert::outgoing::{Draft, DraftContent, Plan, Quoted, Resolved, build, plan};
 use crate::convert::quote;
-use crate::ids::{GhostId, WaMessageId};
+use crate::ids::GhostId;
 use crate::store::inbox::InboxRow;
 use crate::store::logins::Login;
-use crate::store::messages::{Message, MessageState, PartKey};
+use crate::store::messages::{Message, MessageState};
 use crate::store::portals::Portal;
 use crate::store::reactions::{Reaction, ReactionKey};
 use ruma::UserId;
 use std::collections::HashMap;
 use whatsapp_rust::prelude::{Jid, wa};
-use whatsapp_rust::waproto::codec::message_decode;
 
 /// How long WhatsApp lets a message be edited, milliseconds (its clients' limit).
 const EDIT_WINDOW: i64 = 15 * 60 * 1000;
@@ -52,24 +51,31 @@ pub struct Saying<'a> {
     pub secret: [u8; 32],
 }
 
+/// What an event wants done.
+///
+/// # Errors
+/// With words for the sender when WhatsApp has nothing like it.
+pub(super) fn plan_of(event: &Event) -> Result<Plan, Halt> {
+    plan(&event.kind, &event.content_with_redacts())
+        .map_err(|refusal| never(refusal.tell, "the event can not become a WhatsApp message"))
+}
+
 impl Bridge {
     /// Makes the WhatsApp message of an event; none when there is nothing to send.
     ///
     /// # Errors
     /// [`Halt`] when the database fails, or with words for the sender.
-    pub async fn outgoing_of(&self, saying: &Saying<'_>) -> Result<Option<Outgoing>, Halt> {
-        let event = saying.event;
-        let plan = plan(&event.kind, &event.content_with_redacts())
-            .map_err(|refusal| never(refusal.tell, "the event can not become a WhatsApp message"))?;
-        match &plan {
-            Plan::Message(draft) => self.new_message(saying, &plan, draft).await.map(Some),
-            Plan::Edit { target, draft } => self.edit_of(saying, &plan, target, draft).await.map(Some),
-            Plan::React { target, emoji } => self.reaction_to(saying, &plan, target, emoji).await,
-            Plan::Redact { target } => self.deletion_of(saying, &plan, target).await,
+    pub async fn outgoing_of(&self, saying: &Saying<'_>, plan: &Plan) -> Result<Option<Outgoing>, Halt> {
+        match plan {
+            Plan::Message(draft) => self.new_message(saying, plan, draft).await.map(Some),
+            Plan::Edit { target, draft } => self.edit_of(saying, plan, target, draft).await.map(Some),
+            Plan::React { target, emoji } => self.reaction_to(saying, plan, target, emoji).await,
+            Plan::Redact { target } => self.deletion_of(saying, plan, target).await,
             Plan::Poll(_) | Plan::Vote { .. } | Plan::PollEnd { .. } => {
                 Err(never("Polls can't be sent to WhatsApp yet.", "polls are not bridged yet"))
             }
-            Plan::Album(_) => Err(never("Files and media can't be sent to WhatsApp yet.", "media is not bridged yet")),
+            // Several messages: see `albums`.
+            Plan::Album(_) => Ok(None),
             Plan::Pins { .. } | Plan::Pin { .. } => Ok(None),
             Plan::LiveStart { .. } | Plan::LiveMove { .. } | Plan::LiveStop => {
                 Err(never("Live locations can't be sent to WhatsApp yet.", "live locations are not bridged yet"))
@@ -81,7 +87,7 @@ impl Bridge {
         let wa_id = self.store().derive().wa_message(&saying.login.id, &saying.event.event_id, 0);
         // What was tried before is sent as it was built then: its file is there already.
         if matches!(draft.content, DraftContent::File { .. })
-            && let Some(message) = self.built_before(saying, &wa_id).await?
+            && let Some(message) = self.built_before(saying, &wa_id, 0).await?
         {
             let copy = quote::compact(&message);
             return Ok(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None });
@@ -110,16 +116,8 @@ impl Bridge {
         Ok(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None })
     }
 
-    /// The message an earlier try built and could not send.
-    async fn built_before(&self, saying: &Saying<'_>, wa_id: &WaMessageId) -> Result<Option<wa::Message>, Halt> {
-        let (portal, sender) = (saying.portal.id, saying.login.own.clone());
-        let key = PartKey { portal, sender, wa_id: wa_id.clone(), part: 0 };
-        let body = self.store().find_message(&key).await?.and_then(|before| before.body);
-        Ok(body.and_then(|body| message_decode(&body).ok()))
-    }
-
     /// WhatsApp ids of the people a draft may mention.
-    async fn people_named(&self, draft: &Draft) -> Result<HashMap<String, Jid>, Halt> {
+    pub(super) async fn people_named(&self, draft: &Draft) -> Result<HashMap<String, Jid>, Halt> {
         let mut people = HashMap::new();
         for mxid in draft.mentions.iter().take(256) {
             if let Some(id) = self.whatsapp_id_of(mxid).await?
@@ -154,7 +152,7 @@ impl Bridge {
         Ok(found.filter(|message| message.key.portal == saying.portal.id))
     }
 
-    fn key_of(saying: &Saying<'_>, target: &Message) -> wa::MessageKey {
+    pub(super) fn key_of(saying: &Saying<'_>, target: &Message) -> wa::MessageKey {
         wa::MessageKey {
             remote_jid: Some(saying.portal.chat.as_str().to_owned()),
             from_me: Some(target.key.sender == saying.login.own),
@@ -226,6 +224,22 @@ impl Bridge {
         Ok(Some(Outgoing { message, quote: None, kind: "reaction", reaction: Some(reaction), replaces }))
     }
 
+    /// Whether the sender may delete a message for everybody, still.
+    ///
+    /// # Errors
+    /// With words for them when they may not.
+    pub(super) fn may_delete(saying: &Saying<'_>, deleted: &Message) -> Result<(), Halt> {
+        if deleted.key.sender != saying.login.own {
+            let tell = "Only your own messages can be deleted on WhatsApp; this one is gone here and stays there.";
+            return Err(never(tell, "a deletion of somebody else's message"));
+        }
+        if saying.event.origin_server_ts - deleted.ts > DELETE_WINDOW {
+            let tell = "WhatsApp lets a message be deleted for everybody for 60 hours only; this one is gone here and stays there.";
+            return Err(never(tell, "a deletion after the window"));
+        }
+        Ok(())
+    }
+
     async fn deletion_of(&self, saying: &Saying<'_>, plan: &Plan, target: &str) -> Result<Option<Outgoing>, Halt> {
         let nobody = |_: &str| None;
         let resolved_for = |target: &Message| {
@@ -260,14 +274,7 @@ impl Bridge {
         if deleted.state == MessageState::Failed {
             return Ok(None);
         }
-        if deleted.key.sender != saying.login.own {
-            let tell = "Only your own messages can be deleted on WhatsApp; this one is gone here and stays there.";
-            return Err(never(tell, "a deletion of somebody else's message"));
-        }
-        if saying.event.origin_server_ts - deleted.ts > DELETE_WINDOW {
-            let tell = "WhatsApp lets a message be deleted for everybody for 60 hours only; this one is gone here and stays there.";
-            return Err(never(tell, "a deletion after the window"));
-        }
+        Self::may_delete(saying, &deleted)?;
         Ok(Some(Outgoing {
             message: made(plan, &resolved_for(&deleted))?,
             quote: None,
@@ -278,7 +285,8 @@ impl Bridge {
     }
 }
 
-fn made(plan: &Plan, resolved: &Resolved<'_>) -> Result<wa::Message, Halt> {
+/// The message of a plan.
+pub(super) fn made(plan: &Plan, resolved: &Resolved<'_>) -> Result<wa::Message, Halt> {
     build(plan, resolved)
         .map_err(|refusal| never(refusal.tell, "the event can not become a WhatsApp message"))?
         .ok_or_else(|| never("", "there is nothing to send"))

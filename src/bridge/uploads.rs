@@ -96,7 +96,8 @@ impl Bridge {
         let mxc: &MxcUri = source.mxc().into();
         let fetched = self.matrix().fetch_file(mxc, sealed, self.media().spool(), expected, limit).await;
         fetched.map_err(|failure| match failure {
-            FetchFailure::Matrix(MatrixError::NotFound) => never(
+            // Forbidden: a file of another homeserver that is not let out.
+            FetchFailure::Matrix(MatrixError::NotFound | MatrixError::Forbidden { .. }) => never(
                 "The file is not on the homeserver, so it was not sent to WhatsApp. Please send it again.",
                 "the homeserver does not have the file",
             ),

@@ -96,6 +96,9 @@ const COLUMNS: &str = "-- message.find
 const BY_EVENT: &str = "-- message.by_event
     SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote FROM message
     WHERE event_id = $1 ORDER BY part LIMIT 1";
+const OF_EVENT: &str = "-- message.of_event
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote FROM message
+    WHERE event_id = $1 AND portal_id = $2 ORDER BY part";
 const BY_WA_ID: &str = "-- message.by_wa_id
     SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote FROM message
     WHERE portal_id = $1 AND wa_id = $2 AND state <> 'failed' AND event_id IS NOT NULL ORDER BY part DESC LIMIT 1";
@@ -164,6 +167,15 @@ impl Store {
     pub async fn find_message_by_event(&self, event_id: &str) -> Result<Option<Message>> {
         let row = sqlx::query(BY_EVENT).bind(event_id).fetch_optional(self.pool()).await.named("message.by_event")?;
         row.as_ref().map(read_message).transpose()
+    }
+
+    /// All messages one Matrix event became, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn parts_of_event(&self, portal: PortalId, event_id: &str) -> Result<Vec<Message>> {
+        let rows = sqlx::query(OF_EVENT).bind(event_id).bind(portal.get()).fetch_all(self.pool()).await;
+        rows.named("message.of_event")?.iter().map(read_message).collect()
     }
 
     /// The last event of a message known by WhatsApp's id alone, as receipts name it.

@@ -15,6 +15,7 @@ matrix_bed::stories! {
     shared {
         every_kind_of_file_is_shown_in_the_room
         files_of_the_room_reach_the_phone
+        a_gallery_is_an_album
         a_link_has_its_picture
         a_file_that_is_gone_is_asked_of_the_phone
         a_file_waits_for_the_media_servers
@@ -146,6 +147,28 @@ async fn every_kind_of_file_is_shown_in_the_room(world: &mut World) -> Result<()
     send(world, &chat.login().number, &chat.contact().number, theirs).await?;
     let event = wait_event(&chat, "the own phone's picture", |event| event.body() == "from my phone").await?;
     ensure!(bytes_of(&chat, &event.content["url"]).await?.len() > 100, "it has a file");
+    // The same photo, larger, comes as a message of its own: it takes the place of the small one.
+    let small =
+        contact_sends(world, &chat, Kind::Image(Media { caption: Some("sharp?".into()), ..Media::default() })).await?;
+    let before = wait_event(&chat, "the small photo", |event| event.body() == "sharp?").await?;
+    let sent = contact_sends(world, &chat, Kind::Image(Media::with_data(&large))).await?;
+    let original = wait_event(&chat, "the large photo", |event| event.content["info"]["size"] == large.len()).await?;
+    let seen = world.phones.inbox(&chat.login().number);
+    let mut message = seen.into_iter().find(|item| item.id == sent).context("the own phone has it")?.message;
+    message["messageContextInfo"] = json!({ "messageAssociation": {
+        "associationType": "HD_IMAGE_DUAL_UPLOAD", "parentMessageKey": { "fromMe": true, "id": small },
+    } });
+    let wrapped = json!({
+        "associatedChildMessage": { "message": { "imageMessage": message["imageMessage"] } },
+        "messageContextInfo": message["messageContextInfo"],
+    });
+    contact_sends(world, &chat, Kind::Raw { message: Some(wrapped), protobuf: None }).await?;
+    let upgrade = wait_event(&chat, "the large photo in its place", |event| {
+        event.content["m.relates_to"]["event_id"] == before.id.as_str()
+    })
+    .await?;
+    ensure!(upgrade.newest_content()["info"]["size"] == large.len(), "{}", upgrade.content);
+    ensure!(original.content["url"] != upgrade.newest_content()["url"], "a file of its own");
     // New words for a file leave the file.
     let photo = Kind::Image(Media { caption: Some("befor".into()), ..Media::default() });
     let target = contact_sends(world, &chat, photo).await?;
@@ -250,6 +273,49 @@ async fn files_of_the_room_reach_the_phone(world: &mut World) -> Result<()> {
     let content = json!({ "msgtype": "m.file", "body": "forged.txt", "file": forged, "info": {} });
     chat.person().send(&chat.room()?, "m.room.message", &content).await?;
     wait_event(&chat, "the forged file's notice", |event| event.body().contains("is damaged")).await?;
+    Ok(())
+}
+
+async fn a_gallery_is_an_album(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let client = chat.person().client();
+    let mut items = Vec::new();
+    for (number, mime) in [(0, "image/jpeg"), (1, "image/jpeg"), (2, "video/mp4")] {
+        let (kind, bytes) = match number {
+            2 => ("m.video", include_bytes!("../../src/media/testdata/film.mp4").to_vec()),
+            _ => ("m.image", picture(300 + number, 200, image::ImageFormat::Jpeg)),
+        };
+        let mxc = client.upload(bytes, mime, "a").await?;
+        items.push(json!({ "itemtype": kind, "body": "a", "url": mxc, "info": { "mimetype": mime } }));
+    }
+    // One that is not there does not keep the others back.
+    let server = chat.person().id().split_once(':').context("a user id has a server")?.1;
+    items.push(json!({ "itemtype": "m.image", "body": "b", "url": format!("mxc://{server}/nothing"), "info": {} }));
+    let content = json!({ "msgtype": "dm.filament.gallery", "body": "our trip", "itemtypes": items });
+    let gallery = chat.person().send(&chat.room()?, "m.room.message", &content).await?;
+    let album = wait_item(world, &chat, "the album", |m| m["albumMessage"].is_object()).await?;
+    ensure!(album.message["albumMessage"]["expectedImageCount"] == 3, "{}", album.message);
+    ensure!(album.message["albumMessage"]["expectedVideoCount"] == 1, "{}", album.message);
+    let number = &chat.contact().number;
+    let files = wait::until("three files of the album", wait::STEP, || async {
+        let is_child = |item: &InboxItem| {
+            let of = &item.message["messageContextInfo"]["messageAssociation"]["parentMessageKey"]["id"];
+            *of == album.id.as_str()
+        };
+        let files: Vec<InboxItem> = world.phones.inbox(number).into_iter().filter(is_child).collect();
+        Ok((files.len() == 3).then_some(files))
+    })
+    .await?;
+    ensure!(files[0].message.to_string().contains("our trip"), "the words are with the first: {:?}", files[0]);
+    wait_event(&chat, "a word about the fourth", |event| event.body().contains("was not sent to WhatsApp")).await?;
+    chat.person().redact(&chat.room()?, &gallery).await?;
+    for id in files.iter().map(|file| &file.id).chain([&album.id]) {
+        wait_item(world, &chat, "a deletion of each", |message| {
+            let protocol = &message["protocolMessage"];
+            protocol["type"] == "REVOKE" && protocol["key"]["id"] == id.as_str()
+        })
+        .await?;
+    }
     Ok(())
 }
 
