@@ -7,6 +7,7 @@
 //! [`deliver`] (reserve, send, settle into Matrix), [`rooms`], [`people`], [`receipts`], [`report`] (what people
 //! are told), [`upkeep`] (sweeps).
 
+mod ballots;
 pub mod deliver;
 pub mod effects;
 pub mod from_matrix;
@@ -15,9 +16,11 @@ pub mod lanes;
 mod merge;
 pub mod outgoing;
 pub mod people;
+mod polls;
 pub mod receipts;
 pub mod report;
 pub mod rooms;
+mod sealed;
 pub mod upkeep;
 
 use crate::config::Config;
@@ -120,6 +123,11 @@ impl Bridge {
     /// The WhatsApp side.
     pub fn whatsapp(&self) -> &Whatsapp {
         &self.shared.whatsapp
+    }
+
+    /// What seals secrets in the database.
+    pub(crate) fn sealer(&self) -> &crate::store::seal::Sealer {
+        self.whatsapp().sealer()
     }
 
     /// Cancelled when the process is to stop.

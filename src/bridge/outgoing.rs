@@ -3,6 +3,7 @@
 //! Targets are looked up in the event's own portal; whether the sender may do that to them is decided here.
 
 use super::Bridge;
+use super::ballots::Ballot;
 use super::from_matrix::{Event, never};
 use super::people::Halt;
 use crate::convert::outgoing::{Draft, DraftContent, Plan, Quoted, Resolved, build, plan};
@@ -34,6 +35,8 @@ pub struct Outgoing {
     pub reaction: Option<Reaction>,
     /// An older reaction's event that it replaces, and who sent that.
     pub replaces: Option<(String, String)>,
+    /// What it changes about a poll.
+    pub ballot: Option<Ballot>,
 }
 
 /// An event in a portal's room, with the login that speaks for its sender.
@@ -64,9 +67,9 @@ impl Bridge {
             Plan::Edit { target, draft } => self.edit_of(saying, &plan, target, draft).await.map(Some),
             Plan::React { target, emoji } => self.reaction_to(saying, &plan, target, emoji).await,
             Plan::Redact { target } => self.deletion_of(saying, &plan, target).await,
-            Plan::Poll(_) | Plan::Vote { .. } | Plan::PollEnd { .. } => {
-                Err(never("Polls can't be sent to WhatsApp yet.", "polls are not bridged yet"))
-            }
+            Plan::Poll(draft) => self.new_poll(saying, &plan, draft).await.map(Some),
+            Plan::Vote { poll, answers } => self.vote_of(saying, &plan, poll, answers).await.map(Some),
+            Plan::PollEnd { poll, .. } => self.poll_end_of(saying, &plan, poll).await,
             Plan::Album(_) => Err(never("Files and media can't be sent to WhatsApp yet.", "media is not bridged yet")),
             Plan::Pins { .. } | Plan::Pin { .. } => Ok(None),
             Plan::LiveStart { .. } | Plan::LiveMove { .. } | Plan::LiveStop => {
@@ -90,8 +93,8 @@ impl Bridge {
         resolved.ts_ms = saying.event.origin_server_ts;
         resolved.quoted = quoted;
         let message = made(plan, &resolved)?;
-        let copy = quote::compact(&message);
-        Ok(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None })
+        let copy = quote::keep(&message);
+        Ok(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None, ballot: None })
     }
 
     /// WhatsApp ids of the people a draft may mention.
@@ -117,7 +120,7 @@ impl Bridge {
     }
 
     /// What a reply quotes; none where the answered event is not on WhatsApp.
-    async fn quoted(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Quoted>, Halt> {
+    pub(super) async fn quoted(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Quoted>, Halt> {
         let Some(answered) = self.in_this_chat(saying, event).await? else { return Ok(None) };
         let Ok(author) = answered.key.sender.as_str().parse() else { return Ok(None) };
         // A later part has no copy: the id is enough for who has the original.
@@ -125,12 +128,12 @@ impl Bridge {
         Ok(Some(Quoted { id: answered.key.wa_id.as_str().to_owned(), author, compact }))
     }
 
-    async fn in_this_chat(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Message>, Halt> {
+    pub(super) async fn in_this_chat(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Message>, Halt> {
         let found = self.store().find_message_by_event(event).await?;
         Ok(found.filter(|message| message.key.portal == saying.portal.id))
     }
 
-    fn key_of(saying: &Saying<'_>, target: &Message) -> wa::MessageKey {
+    pub(super) fn key_of(saying: &Saying<'_>, target: &Message) -> wa::MessageKey {
         wa::MessageKey {
             remote_jid: Some(saying.portal.chat.as_str().to_owned()),
             from_me: Some(target.key.sender == saying.login.own),
@@ -164,7 +167,14 @@ impl Bridge {
         resolved.target = Some(Self::key_of(saying, &target));
         resolved.original = target.quote.as_deref().and_then(quote::read);
         resolved.ts_ms = saying.event.origin_server_ts;
-        Ok(Outgoing { message: made(plan, &resolved)?, quote: None, kind: "edit", reaction: None, replaces: None })
+        Ok(Outgoing {
+            message: made(plan, &resolved)?,
+            quote: None,
+            kind: "edit",
+            reaction: None,
+            replaces: None,
+            ballot: None,
+        })
     }
 
     async fn reaction_to(
@@ -199,7 +209,7 @@ impl Bridge {
             mx_sender: saying.event.sender.clone(),
         };
         let message = made(plan, &resolved)?;
-        Ok(Some(Outgoing { message, quote: None, kind: "reaction", reaction: Some(reaction), replaces }))
+        Ok(Some(Outgoing { message, quote: None, kind: "reaction", reaction: Some(reaction), replaces, ballot: None }))
     }
 
     async fn deletion_of(&self, saying: &Saying<'_>, plan: &Plan, target: &str) -> Result<Option<Outgoing>, Halt> {
@@ -229,7 +239,11 @@ impl Bridge {
                 kind: "deletion",
                 reaction: Some(reaction),
                 replaces: None,
+                ballot: None,
             }));
+        }
+        if let Some(withdrawal) = self.withdrawal_of(saying, target).await? {
+            return Ok(Some(withdrawal));
         }
         // A notice, a command, or what never reached WhatsApp: nothing is there to delete.
         let Some(deleted) = self.in_this_chat(saying, target).await? else { return Ok(None) };
@@ -250,11 +264,12 @@ impl Bridge {
             kind: "deletion",
             reaction: None,
             replaces: None,
+            ballot: None,
         }))
     }
 }
 
-fn made(plan: &Plan, resolved: &Resolved<'_>) -> Result<wa::Message, Halt> {
+pub(super) fn made(plan: &Plan, resolved: &Resolved<'_>) -> Result<wa::Message, Halt> {
     build(plan, resolved)
         .map_err(|refusal| never(refusal.tell, "the event can not become a WhatsApp message"))?
         .ok_or_else(|| never("", "there is nothing to send"))
