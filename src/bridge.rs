@@ -8,6 +8,7 @@
 //! are told), [`upkeep`] (sweeps).
 
 mod albums;
+mod ballots;
 pub mod deliver;
 pub mod effects;
 mod files;
@@ -17,9 +18,11 @@ pub mod lanes;
 mod merge;
 pub mod outgoing;
 pub mod people;
+mod polls;
 pub mod receipts;
 pub mod report;
 pub mod rooms;
+mod sealed;
 pub mod upkeep;
 mod uploads;
 
@@ -138,6 +141,11 @@ impl Bridge {
     /// The workshop of files.
     pub fn media(&self) -> &Media {
         &self.shared.media
+    }
+
+    /// What seals secrets in the database.
+    pub(crate) fn sealer(&self) -> &crate::store::seal::Sealer {
+        self.whatsapp().sealer()
     }
 
     /// Cancelled when the process is to stop.

@@ -19,6 +19,7 @@ pub mod logins;
 pub mod messages;
 pub mod mx_intake;
 pub mod parking;
+pub mod polls;
 pub mod portals;
 pub mod reactions;
 pub mod seal;
@@ -357,6 +358,7 @@ fn migrations() -> Vec<Migration> {
     vec![
         step(1, "core", include_str!("../migrations/0001_core.sql")),
         step(2, "library", include_str!("../migrations/0002_library.sql")),
+        step(3, "polls", include_str!("../migrations/0003_polls.sql")),
         step(5, "files", include_str!("../migrations/0005_files.sql")),
     ]
 }

@@ -143,6 +143,11 @@ impl Whatsapp {
         Ok((Self { shared }, listen))
     }
 
+    /// What seals secrets in the database.
+    pub fn sealer(&self) -> &Sealer {
+        &self.shared.setup.sealer
+    }
+
     /// Starts the line of a linked login, unless it runs.
     pub fn start(&self, login: &LoginId, device: &DeviceKey) {
         let mut lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,6 @@
 //! or reacts to is the first picture. A file that can not go does not keep the others back.
 
 use super::Bridge;
-use super::from_matrix::Handed;
 use super::outgoing::{Outgoing, Saying, made};
 use super::people::Halt;
 use super::uploads::Carried;
@@ -85,9 +84,10 @@ impl Bridge {
     }
 
     async fn hand_over_part(&self, saying: &Saying<'_>, key: &PartKey, message: wa::Message) -> Result<(), Halt> {
-        let copy = quote::compact(&message);
-        let outgoing = Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None };
-        if self.hand_over(saying, key, &outgoing).await? == Handed::Now {
+        let copy = quote::keep(&message);
+        let outgoing =
+            Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None, ballot: None };
+        if self.hand_over(saying, key, &outgoing).await?.is_some() {
             let mut tx = self.store().begin("albums.part").await?;
             self.store().message_was_sent_in(&mut tx, key, None).await?;
             tx.commit().await?;
@@ -110,8 +110,9 @@ impl Bridge {
                 made(&Plan::Redact { target: String::new() }, &resolved)?
             };
             let (key, _) = self.album_part(saying, at);
-            let outgoing = Outgoing { message, quote: None, kind: "deletion", reaction: None, replaces: None };
-            if self.hand_over(saying, &key, &outgoing).await? == Handed::Now {
+            let outgoing =
+                Outgoing { message, quote: None, kind: "deletion", reaction: None, replaces: None, ballot: None };
+            if self.hand_over(saying, &key, &outgoing).await?.is_some() {
                 let mut tx = self.store().begin("albums.deletion").await?;
                 self.store().message_was_sent_in(&mut tx, &key, None).await?;
                 tx.commit().await?;

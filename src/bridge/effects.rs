@@ -119,13 +119,18 @@ impl Bridge {
             | Effect::LiveLocation { parts, .. }
                 if !parts.is_empty() =>
             {
+                self.keep_poll(scene, message).await?;
                 self.say_parts(scene, message, parts).await
             }
             Effect::Edit { target, parts } => self.edit_message(scene, &target, parts, Words::Alone).await,
             Effect::Upgrade { target, parts } => self.edit_message(scene, &target, parts, Words::WithFile).await,
             Effect::Redact { target } => self.take_back(scene, &target).await,
             Effect::React { target, emoji, ts_ms } => self.react(scene, &target, emoji, ts_ms).await,
-            // Votes, pins, keeping and what is sealed come with polls.
+            Effect::Vote { poll, sealed, ts_ms } => self.vote(scene, &poll, &sealed, ts_ms).await,
+            Effect::PollOption { poll, option } => self.add_answer(scene, &poll, &option).await,
+            Effect::Rsvp { event, sealed } => self.tell_rsvp(scene, &event, &sealed).await,
+            Effect::Sealed { kind, target, sealed } => self.unseal(scene, kind, &target, &sealed).await,
+            // Pins and keeping are not followed yet.
             _ => Ok(self.store().settle_row(scene.row.seq).await?),
         }
     }
@@ -135,7 +140,7 @@ impl Bridge {
             Facts { push_name: &scene.arrival.push_name, business_name: scene.arrival.business_name.as_deref() };
         let user = self.ready_ghost(scene.sender, facts).await?;
         let known = self.ready_room(scene.portal, scene.login).await?;
-        let copy = quote::compact(message);
+        let copy = quote::keep(message);
         let last = parts.len() - 1;
         for (at, part) in parts.into_iter().enumerate() {
             let part = self.with_files(scene, at, part).await?;
@@ -160,7 +165,7 @@ impl Bridge {
     }
 
     /// Names the event a part answers.
-    async fn with_relations(&self, scene: &Scene<'_>, mut part: MxPart) -> Result<MxPart, Halt> {
+    pub(super) async fn with_relations(&self, scene: &Scene<'_>, mut part: MxPart) -> Result<MxPart, Halt> {
         if let Some(name) = part.reply_to.take()
             && let Some(target) = self.find_target(scene, &name).await?
             && let Some(event) = target.event_id
@@ -175,7 +180,7 @@ impl Bridge {
     }
 
     /// The message a row is about; none when it is not here yet, and the row now waits for it.
-    async fn target_or_park(&self, scene: &Scene<'_>, name: &MessageName) -> Result<Option<Message>, Halt> {
+    pub(super) async fn target_or_park(&self, scene: &Scene<'_>, name: &MessageName) -> Result<Option<Message>, Halt> {
         if let Some(target) = self.find_target(scene, name).await? {
             return Ok(Some(target));
         }

@@ -3,6 +3,7 @@
 //! Who may do what is decided here and in the configuration's permission table, in one place: only the owner of a
 //! direct chat's login speaks through it; commands need the level they name.
 
+use super::ballots::{self, Ballot};
 use super::outgoing::{self, Outgoing, Saying};
 use super::people::Halt;
 use super::rooms::room_id;
@@ -71,15 +72,6 @@ struct ReadMark {
 }
 
 /// A row that can not work; `tell` is for the person.
-/// Whether a message left now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Handed {
-    /// It has just been sent.
-    Now,
-    /// It was there already.
-    Before,
-}
-
 pub(super) fn never(tell: impl Into<String>, why: impl Into<String>) -> Halt {
     Halt::Verdict(Verdict::Never { tell: tell.into(), why: why.into() })
 }
@@ -293,27 +285,52 @@ impl Bridge {
     async fn forget_unsent(&self, saying: &Saying<'_>, wa_id: WaMessageId) -> Result<(), Halt> {
         let key = PartKey { portal: saying.portal.id, sender: saying.login.own.clone(), wa_id, part: 0 };
         if self.store().find_message(&key).await?.is_none() {
-            let row =
-                Outgoing { message: wa::Message::default(), quote: None, kind: "new", reaction: None, replaces: None };
+            let row = Outgoing {
+                message: wa::Message::default(),
+                quote: None,
+                kind: "new",
+                reaction: None,
+                replaces: None,
+                ballot: None,
+            };
             self.store().reserve(&reservation(saying, &key, &row, None)).await?;
             self.store().message_has_failed(&key).await?;
         }
         Ok(self.store().settle_row(saying.row.seq).await?)
     }
 
-    async fn send_to_whatsapp(&self, saying: &Saying<'_>, wa_id: WaMessageId, outgoing: Outgoing) -> Result<(), Halt> {
+    async fn send_to_whatsapp(
+        &self,
+        saying: &Saying<'_>,
+        wa_id: WaMessageId,
+        mut outgoing: Outgoing,
+    ) -> Result<(), Halt> {
         let Saying { row, event, portal, login, .. } = *saying;
         let key = PartKey { portal: portal.id, sender: login.own.clone(), wa_id, part: 0 };
-        if self.hand_over(saying, &key, &outgoing).await? == Handed::Before {
-            return Ok(self.store().settle_row(row.seq).await?);
+        let Some(message) = self.hand_over(saying, &key, &outgoing).await? else {
+            let mut tx = self.store().begin("from_matrix.known").await?;
+            if let Some(ballot) = &outgoing.ballot {
+                ballots::record_in(self.store(), &mut tx, ballot, event.origin_server_ts).await?;
+            }
+            self.store().settle_row_in(&mut tx, row.seq).await?;
+            return Ok(tx.commit().await?);
+        };
+        if let (Some(Ballot::Cast { vote, .. }), Some(ts)) = (&mut outgoing.ballot, ballots::cast_at(&message)) {
+            vote.ts = ts;
         }
         if let Some((replaced, sent_by)) = &outgoing.replaces {
             self.redact_once(&room_id(&event.room_id)?, replaced, sent_by, &row.dedup, "replaced").await?;
+        }
+        if let Some(ballot) = &mut outgoing.ballot {
+            self.unshow(saying, ballot).await?;
         }
         let mut tx = self.store().begin("from_matrix.settle").await?;
         self.store().message_was_sent_in(&mut tx, &key, None).await?;
         if let Some(reaction) = &outgoing.reaction {
             self.store().put_reaction_in(&mut tx, reaction).await?;
+        }
+        if let Some(ballot) = &outgoing.ballot {
+            ballots::record_in(self.store(), &mut tx, ballot, event.origin_server_ts).await?;
         }
         self.store().settle_row_in(&mut tx, row.seq).await?;
         tx.commit().await?;
@@ -321,8 +338,8 @@ impl Bridge {
         Ok(())
     }
 
-    /// Reserves a message and sends it; the caller settles it. One that was built on an earlier try is sent as it was
-    /// then.
+    /// Reserves a message and sends it; the caller settles it. Gives what was sent (one that was built on an earlier try
+    /// goes as it was then), and none when it was there already.
     ///
     /// # Errors
     /// [`Halt`]; a message that never can arrive is recorded as failed.
@@ -331,7 +348,7 @@ impl Bridge {
         saying: &Saying<'_>,
         key: &PartKey,
         outgoing: &Outgoing,
-    ) -> Result<Handed, Halt> {
+    ) -> Result<Option<wa::Message>, Halt> {
         let Saying { portal, login, .. } = *saying;
         let mut message = outgoing.message.clone();
         let built = message_to_vec(&message);
@@ -339,13 +356,13 @@ impl Bridge {
         fail::fail_point!("from_mx.after_reserve", |_| std::process::abort());
         if !is_new && let Some(before) = self.store().find_message(key).await? {
             if before.state == MessageState::Sent {
-                return Ok(Handed::Before);
+                return Ok(None);
             }
             if let Some(body) = before.body {
                 message = message_decode(&body).map_err(|_| never("", "a stored message of ours can not be read"))?;
             }
         }
-        if let Err(failure) = self.whatsapp().send(&login.id, &portal.chat, &key.wa_id, message).await {
+        if let Err(failure) = self.whatsapp().send(&login.id, &portal.chat, &key.wa_id, message.clone()).await {
             let mut halt = read_failure(failure, &login.id);
             // The connection went away under the send: that says nothing against the row.
             if matches!(halt, Halt::Verdict(Verdict::Later { .. }))
@@ -359,7 +376,7 @@ impl Bridge {
             return Err(halt);
         }
         fail::fail_point!("from_mx.after_send", |_| std::process::abort());
-        Ok(Handed::Now)
+        Ok(Some(message))
     }
 
     async fn read_mark(&self, row: &InboxRow) -> Result<(), Halt> {

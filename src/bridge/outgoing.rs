@@ -3,6 +3,7 @@
 //! Targets are looked up in the event's own portal; whether the sender may do that to them is decided here.
 
 use super::Bridge;
+use super::ballots::Ballot;
 use super::from_matrix::{Event, never};
 use super::people::Halt;
 use super::uploads::Carried;
@@ -35,6 +36,8 @@ pub struct Outgoing {
     pub reaction: Option<Reaction>,
     /// An older reaction's event that it replaces, and who sent that.
     pub replaces: Option<(String, String)>,
+    /// What it changes about a poll.
+    pub ballot: Option<Ballot>,
 }
 
 /// An event in a portal's room, with the login that speaks for its sender.
@@ -71,9 +74,9 @@ impl Bridge {
             Plan::Edit { target, draft } => self.edit_of(saying, plan, target, draft).await.map(Some),
             Plan::React { target, emoji } => self.reaction_to(saying, plan, target, emoji).await,
             Plan::Redact { target } => self.deletion_of(saying, plan, target).await,
-            Plan::Poll(_) | Plan::Vote { .. } | Plan::PollEnd { .. } => {
-                Err(never("Polls can't be sent to WhatsApp yet.", "polls are not bridged yet"))
-            }
+            Plan::Poll(draft) => self.new_poll(saying, plan, draft).await.map(Some),
+            Plan::Vote { poll, answers } => self.vote_of(saying, plan, poll, answers).await.map(Some),
+            Plan::PollEnd { poll, .. } => self.poll_end_of(saying, plan, poll).await,
             // Several messages: see `albums`.
             Plan::Album(_) => Ok(None),
             Plan::Pins { .. } | Plan::Pin { .. } => Ok(None),
@@ -89,8 +92,15 @@ impl Bridge {
         if matches!(draft.content, DraftContent::File { .. })
             && let Some(message) = self.built_before(saying, &wa_id, 0).await?
         {
-            let copy = quote::compact(&message);
-            return Ok(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None });
+            let copy = quote::keep(&message);
+            return Ok(Outgoing {
+                message,
+                quote: Some(copy),
+                kind: "new",
+                reaction: None,
+                replaces: None,
+                ballot: None,
+            });
         }
         let people = self.people_named(draft).await?;
         let quoted = match &draft.reply_to {
@@ -112,8 +122,8 @@ impl Bridge {
             None => {}
         }
         let message = made(plan, &resolved)?;
-        let copy = quote::compact(&message);
-        Ok(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None })
+        let copy = quote::keep(&message);
+        Ok(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None, ballot: None })
     }
 
     /// WhatsApp ids of the people a draft may mention.
@@ -139,7 +149,7 @@ impl Bridge {
     }
 
     /// What a reply quotes; none where the answered event is not on WhatsApp.
-    async fn quoted(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Quoted>, Halt> {
+    pub(super) async fn quoted(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Quoted>, Halt> {
         let Some(answered) = self.in_this_chat(saying, event).await? else { return Ok(None) };
         let Ok(author) = answered.key.sender.as_str().parse() else { return Ok(None) };
         // A later part has no copy: the id is enough for who has the original.
@@ -147,7 +157,7 @@ impl Bridge {
         Ok(Some(Quoted { id: answered.key.wa_id.as_str().to_owned(), author, compact }))
     }
 
-    async fn in_this_chat(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Message>, Halt> {
+    pub(super) async fn in_this_chat(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Message>, Halt> {
         let found = self.store().find_message_by_event(event).await?;
         Ok(found.filter(|message| message.key.portal == saying.portal.id))
     }
@@ -186,7 +196,14 @@ impl Bridge {
         resolved.target = Some(Self::key_of(saying, &target));
         resolved.original = target.quote.as_deref().and_then(quote::read);
         resolved.ts_ms = saying.event.origin_server_ts;
-        Ok(Outgoing { message: made(plan, &resolved)?, quote: None, kind: "edit", reaction: None, replaces: None })
+        Ok(Outgoing {
+            message: made(plan, &resolved)?,
+            quote: None,
+            kind: "edit",
+            reaction: None,
+            replaces: None,
+            ballot: None,
+        })
     }
 
     async fn reaction_to(
@@ -221,7 +238,7 @@ impl Bridge {
             mx_sender: saying.event.sender.clone(),
         };
         let message = made(plan, &resolved)?;
-        Ok(Some(Outgoing { message, quote: None, kind: "reaction", reaction: Some(reaction), replaces }))
+        Ok(Some(Outgoing { message, quote: None, kind: "reaction", reaction: Some(reaction), replaces, ballot: None }))
     }
 
     /// Whether the sender may delete a message for everybody, still.
@@ -267,7 +284,11 @@ impl Bridge {
                 kind: "deletion",
                 reaction: Some(reaction),
                 replaces: None,
+                ballot: None,
             }));
+        }
+        if let Some(withdrawal) = self.withdrawal_of(saying, target).await? {
+            return Ok(Some(withdrawal));
         }
         // A notice, a command, or what never reached WhatsApp: nothing is there to delete.
         let Some(deleted) = self.in_this_chat(saying, target).await? else { return Ok(None) };
@@ -281,6 +302,7 @@ impl Bridge {
             kind: "deletion",
             reaction: None,
             replaces: None,
+            ballot: None,
         }))
     }
 }

@@ -7,8 +7,13 @@ const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
 impl Bridge {
-    /// Sweeps every hour until the process stops. Each sweep may be interrupted; the next one finishes it.
+    /// Sweeps every hour and ends polls whose time is over, until the process stops.
     pub async fn run_upkeep(&self) {
+        tokio::join!(self.run_sweeps(), self.run_poll_ends());
+    }
+
+    /// Sweeps every hour until the process stops. Each sweep may be interrupted; the next one finishes it.
+    async fn run_sweeps(&self) {
         loop {
             self.sweep().await;
             tokio::select! {

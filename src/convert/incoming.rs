@@ -32,7 +32,10 @@ pub use dispatch::is_silent;
 pub use event::rsvp;
 pub use notices::{CallFacts, CallState, GoneMedia, call, media_gone, waiting};
 pub use open::people_in;
-pub use poll::{PollFacts, PollOption, end as poll_end, facts as poll_facts, response as poll_response};
+pub use poll::{
+    PollFacts, PollOption, changed as poll_changed, end as poll_end, facts as poll_facts, grown as poll_grown,
+    response as poll_response, result as poll_result,
+};
 
 /// A WhatsApp person in the room.
 #[derive(Debug, Clone, PartialEq, Eq)]

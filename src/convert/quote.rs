@@ -7,13 +7,17 @@ mod said;
 
 use super::incoming;
 use super::words;
-use whatsapp_rust::prelude::wa;
+use whatsapp_rust::prelude::{MessageField, wa};
 use whatsapp_rust::waproto::codec::{message_decode, message_encoded_len, message_to_vec};
 
 pub use said::in_words;
 
 /// Bytes of a copy.
 pub const MAX_BYTES: usize = 8 * 1024;
+/// Bytes of a message's secret.
+const SECRET: usize = 32;
+/// Bytes of a secret as it stands behind a copy.
+const MAX_SECRET: usize = 64;
 /// Bytes of the words in a copy; the phone shows three lines.
 const MAX_WORDS: usize = 3_000;
 /// Bytes of a name in a copy.
@@ -37,9 +41,37 @@ pub fn compact(message: &wa::Message) -> Vec<u8> {
     message_to_vec(&copy)
 }
 
-/// A copy read again; `None` when it is none.
+/// A [`compact`] copy with the message's secret behind it, for what may be sealed with that one day. A poll's secret is left
+/// out: it is kept with the poll.
+pub fn keep(message: &wa::Message) -> Vec<u8> {
+    let mut kept = compact(message);
+    let base = incoming::opened(message);
+    let secret = [message, base].into_iter().find_map(|one| one.message_context_info.message_secret.clone());
+    if let Some(secret) = secret.filter(|secret| secret.len() == SECRET && incoming::poll_of(base).is_none()) {
+        let info = wa::MessageContextInfo { message_secret: Some(secret), ..Default::default() };
+        // Encoded messages behind each other read as one.
+        kept.extend(message_to_vec(&wa::Message {
+            message_context_info: MessageField::some(info),
+            ..Default::default()
+        }));
+    }
+    kept
+}
+
+/// A copy read again, without the secret; `None` when it is none.
 pub fn read(bytes: &[u8]) -> Option<wa::Message> {
-    if bytes.len() > MAX_BYTES {
+    let mut copy = read_whole(bytes)?;
+    copy.message_context_info = MessageField::none();
+    Some(copy)
+}
+
+/// The secret that [`keep`] kept.
+pub fn secret(bytes: &[u8]) -> Option<Vec<u8>> {
+    read_whole(bytes)?.message_context_info.message_secret.clone().filter(|secret| secret.len() == SECRET)
+}
+
+fn read_whole(bytes: &[u8]) -> Option<wa::Message> {
+    if bytes.len() > MAX_BYTES + MAX_SECRET {
         return None;
     }
     message_decode(bytes).ok()
@@ -227,4 +259,38 @@ fn drop_pictures(copy: &mut wa::Message) {
         location_message.jpeg_thumbnail,
         live_location_message.jpeg_thumbnail,
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_secret(mut message: wa::Message, secret: Vec<u8>) -> wa::Message {
+        message.message_context_info.get_or_insert_default().message_secret = Some(secret);
+        message
+    }
+
+    #[test]
+    fn a_kept_copy_gives_its_secret_to_nobody_but_us() {
+        let text = wa::Message { conversation: Some("hello".into()), ..Default::default() };
+        let kept = keep(&with_secret(text.clone(), vec![7; 32]));
+        assert_eq!(secret(&kept), Some(vec![7; 32]));
+        assert_eq!(read(&kept), read(&compact(&text)), "what is quoted carries no secret");
+        assert_eq!(keep(&text), compact(&text));
+        assert_eq!(secret(&keep(&with_secret(text, vec![7; 31]))), None);
+    }
+
+    #[test]
+    fn the_secret_of_a_poll_is_not_kept_with_its_copy() {
+        let poll = wa::message::PollCreationMessage { name: Some("Lunch?".into()), ..Default::default() };
+        let poll = wa::Message { poll_creation_message_v3: MessageField::some(poll), ..Default::default() };
+        assert_eq!(secret(&keep(&with_secret(poll, vec![7; 32]))), None);
+    }
+
+    #[test]
+    fn the_largest_copy_is_read_again_with_its_secret() {
+        let long = wa::Message { conversation: Some("x".repeat(100_000)), ..Default::default() };
+        let kept = keep(&with_secret(long, vec![7; 32]));
+        assert!(kept.len() <= MAX_BYTES + MAX_SECRET && read(&kept).is_some() && secret(&kept).is_some());
+    }
 }

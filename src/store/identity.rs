@@ -55,6 +55,7 @@ impl Store {
     pub async fn merge_portals_in(&self, tx: &mut Tx, old: PortalId, new: PortalId) -> Result<()> {
         let moved = sqlx::query(MOVE_MESSAGES).bind(old.get()).bind(new.get()).execute(tx.connection()).await;
         moved.named("identity.move_messages")?;
+        super::polls::move_in(tx, old, new).await?;
         let closed = sqlx::query(CLOSE_PORTAL)
             .bind(old.get())
             .bind(new.get())
@@ -97,6 +98,7 @@ impl Store {
         for (name, text) in STEPS {
             sqlx::query(text).bind(pn.as_str()).bind(lid.as_str()).execute(tx.connection()).await.named(name)?;
         }
+        super::polls::join_ids_in(tx, pn, lid).await?;
         self.put_merges_in(tx, pn, lid).await
     }
 }

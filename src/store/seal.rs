@@ -31,6 +31,8 @@ pub enum Purpose {
     SenderKey,
     /// A key of WhatsApp's app state.
     SyncKey,
+    /// The secret of a poll, on which its votes hang.
+    PollSecret,
     /// The value that proves at start-up that the key is still the same.
     Proof,
 }
@@ -44,6 +46,7 @@ impl Purpose {
             Self::SignedPrekey => "wa-signed-prekey",
             Self::SenderKey => "wa-sender-key",
             Self::SyncKey => "wa-sync-key",
+            Self::PollSecret => "poll-secret",
             Self::Proof => "proof",
         }
     }

@@ -28,7 +28,7 @@ use whatsapp_rust::pair_code::PairCodeOptions;
 use whatsapp_rust::prelude::{Client, Event, EventInterest, TokioRuntime};
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::wacore::store::DevicePropsOverride;
-use whatsapp_rust::{CacheConfig, waproto};
+use whatsapp_rust::{CacheConfig, MsgSecretPolicy, waproto};
 
 /// First pause between two tries; doubled for each client that ends soon.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -299,6 +299,9 @@ impl Line {
             .with_cache_config(CacheConfig {
                 chat_lanes_capacity: 256,
                 sent_message_ttl_secs: 172_800,
+                // The bridge keeps secrets with its messages, for good, and opens what is sealed with them itself: the
+                // library would forget what it is about (`bridge/sealed.rs`).
+                msg_secret_policy: MsgSecretPolicy::BotOnly,
                 ..CacheConfig::default()
             })
             .with_inbound_durability_hook_arc(intake)

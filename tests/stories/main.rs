@@ -15,6 +15,8 @@ mod login;
 mod outage;
 mod people;
 mod poison;
+mod polls;
 mod relations;
 mod release;
+mod sealed;
 mod text;

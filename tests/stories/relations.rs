@@ -25,19 +25,19 @@ matrix_bed::stories! {
 }
 
 /// Something of the contact's phone for the person.
-async fn contact_sends(world: &World, chat: &Chat, kind: Kind, options: Options) -> Result<String> {
+pub(crate) async fn contact_sends(world: &World, chat: &Chat, kind: Kind, options: Options) -> Result<String> {
     let (from, to) = (&chat.contact().number, &chat.login().number);
     let ids = world.phones.simulator().send_kind_with(from, to, kind, options).await?;
     ids.into_iter().next().context("nothing was sent")
 }
 
-async fn wait_event(chat: &Chat, what: &str, wanted: impl Fn(&Event) -> bool) -> Result<Event> {
+pub(crate) async fn wait_event(chat: &Chat, what: &str, wanted: impl Fn(&Event) -> bool) -> Result<Event> {
     let room = chat.room()?;
     chat.person().wait_event(what, wait::STEP, |event| event.room == room && wanted(event)).await
 }
 
 /// Waits until the contact's phone shows a message that fits.
-async fn wait_item(world: &World, chat: &Chat, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<InboxItem> {
+pub(crate) async fn wait_item(world: &World, chat: &Chat, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<InboxItem> {
     let number = chat.contact().number.clone();
     wait::until(what, wait::STEP, || async {
         Ok(world.phones.inbox(&number).into_iter().find(|item| wanted(&item.message)))

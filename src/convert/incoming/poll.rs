@@ -27,6 +27,8 @@ pub struct PollFacts {
     pub secret: Option<Vec<u8>>,
     /// When it ends by itself, seconds since 1970.
     pub ends_at: Option<i64>,
+    /// Whether anybody may add answers.
+    pub may_grow: bool,
 }
 
 impl std::fmt::Debug for PollFacts {
@@ -80,7 +82,9 @@ pub fn facts(message: &wa::Message) -> Option<PollFacts> {
     // 0 means as many as there are.
     let max_selections = if count == 0 { options.len().max(1) } else { count.min(options.len()).max(1) };
     let ends_at = poll.end_time.filter(|time| *time > 0).map(in_seconds);
-    Some(PollFacts { question: poll.name.clone().unwrap_or_default(), options, max_selections, secret, ends_at })
+    let may_grow = poll.allow_add_option == Some(true);
+    let question = poll.name.clone().unwrap_or_default();
+    Some(PollFacts { question, options, max_selections, secret, ends_at, may_grow })
 }
 
 /// Some versions write seconds, some milliseconds.
@@ -104,22 +108,12 @@ pub(super) fn poll(frame: &Frame<'_>, message: &wa::Message, poll: &wa::message:
     if poll.hide_participant_name == Some(true) {
         notes.push("Votes are anonymous".to_owned());
     }
-    let mut text = question.clone();
-    for (number, option) in (1..).zip(&facts.options) {
-        text.push_str(&format!("\n{number}. {}", words::line(&option.name, MAX_SHOWN)));
-    }
+    let mut text = in_words(&question, facts.options.iter().map(|option| option.name.as_str()));
     for note in &notes {
         text.push_str(&format!("\n({note})"));
     }
     let asked = if notes.is_empty() { question } else { format!("{question} ({})", notes.join(", ")) };
-    let answers: Vec<Value> = facts
-        .options
-        .iter()
-        .map(|option| {
-            let shown = words::line(&option.name, MAX_SHOWN);
-            json!({ "id": option.id, "org.matrix.msc1767.text": if shown.is_empty() { "(empty)".to_owned() } else { shown } })
-        })
-        .collect();
+    let answers: Vec<Value> = facts.options.iter().map(|option| answer(&option.id, &option.name)).collect();
     let mut extra = Map::new();
     extra.insert("org.matrix.msc1767.text".into(), text.as_str().into());
     extra.insert(
@@ -134,6 +128,61 @@ pub(super) fn poll(frame: &Frame<'_>, message: &wa::Message, poll: &wa::message:
     let mut part = frame.part(&Body { plain: text, html: None, people: Vec::new() }, extra);
     part.event_type = "org.matrix.msc3381.poll.start";
     vec![part]
+}
+
+/// Question and answers for clients without polls.
+fn in_words<'a>(question: &str, answers: impl Iterator<Item = &'a str>) -> String {
+    let mut text = question.to_owned();
+    for (number, answer) in (1..).zip(answers) {
+        text.push_str(&format!("\n{number}. {}", words::line(answer, MAX_SHOWN)));
+    }
+    text
+}
+
+fn answer(id: &str, text: &str) -> Value {
+    json!({ "id": id, "org.matrix.msc1767.text": shown(text) })
+}
+
+fn shown(text: &str) -> String {
+    let line = words::line(text, MAX_SHOWN);
+    if line.is_empty() { "(empty)".to_owned() } else { line }
+}
+
+/// The content of a poll's event once it asks something else; `answers` are ids and texts. What stood behind the question
+/// (when it ends, who sees the votes) stays while the question does.
+pub fn changed(content: &Value, question: &str, answers: &[(String, String)], max_selections: usize) -> Value {
+    let mut content = content.clone();
+    let question = match words::line(question, MAX_SHOWN) {
+        empty if empty.is_empty() => "Poll".to_owned(),
+        line => line,
+    };
+    let text = in_words(&question, answers.iter().map(|(_, text)| text.as_str()));
+    if let Some(fields) = content.as_object_mut() {
+        fields.remove("m.relates_to");
+        // The mark of the first event is not that of another.
+        fields.remove("org.matrix-whatsapp.part");
+    }
+    content["body"] = text.as_str().into();
+    content["org.matrix.msc1767.text"] = text.into();
+    let start = &mut content["org.matrix.msc3381.poll.start"];
+    let is_asked_still = start["question"]["body"].as_str().is_some_and(|asked| asked.starts_with(&question));
+    if !is_asked_still {
+        start["question"] = json!({ "org.matrix.msc1767.text": question, "body": question, "msgtype": "m.text" });
+    }
+    start["answers"] = answers.iter().map(|(id, text)| answer(id, text)).collect();
+    start["max_selections"] = max_selections.into();
+    content
+}
+
+/// That a poll got another answer, in words: for a poll whose event is not the bridge's to edit.
+pub fn grown(option: &PollOption) -> String {
+    format!("Added an answer to the poll: {}", shown(&option.name))
+}
+
+/// A poll's result in words: each answer and how often it was chosen.
+pub fn result(counts: &[(String, u64)]) -> String {
+    let line = |(text, count): &(String, u64)| format!("\n- {}: {}", shown(text), words::count_of(*count, "vote"));
+    format!("The poll has ended.{}", counts.iter().map(line).collect::<String>())
 }
 
 pub(super) fn vote(update: &wa::message::PollUpdateMessage) -> Effect {
@@ -188,4 +237,40 @@ pub fn end(poll_event: &str, text: &str) -> MxPart {
             "m.mentions": {},
         }),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_poll_keeps_its_notes_and_loses_its_mark() {
+        let first = json!({
+            "msgtype": "m.text",
+            "org.matrix-whatsapp.part": "mark",
+            "org.matrix.msc3381.poll.start": {
+                "kind": "org.matrix.msc3381.poll.disclosed",
+                "question": { "body": "Lunch? (Quiz)" },
+            },
+        });
+        let answers = [("1".to_owned(), "soup".to_owned()), ("2".to_owned(), " \n".to_owned())];
+        let grown = changed(&first, "Lunch?", &answers, 2);
+        assert_eq!(grown["body"], "Lunch?\n1. soup\n2. ");
+        assert!(grown.get("org.matrix-whatsapp.part").is_none());
+        let start = &grown["org.matrix.msc3381.poll.start"];
+        assert_eq!(start["question"]["body"], "Lunch? (Quiz)");
+        assert_eq!(start["answers"][1], json!({ "id": "2", "org.matrix.msc1767.text": "(empty)" }));
+        assert_eq!(
+            (&start["max_selections"], &start["kind"]),
+            (&json!(2), &json!("org.matrix.msc3381.poll.disclosed"))
+        );
+        let other = changed(&first, "Dinner?", &answers, 1);
+        assert_eq!(other["org.matrix.msc3381.poll.start"]["question"]["body"], "Dinner?");
+    }
+
+    #[test]
+    fn a_result_counts_in_words() {
+        let counts = [("soup".to_owned(), 1), ("a\nb".to_owned(), 2)];
+        assert_eq!(result(&counts), "The poll has ended.\n- soup: 1 vote\n- a b: 2 votes");
+    }
 }

@@ -86,6 +86,9 @@ pub enum Kind {
     PollResult { name: String, votes: Vec<(String, i64)> },
     /// An option added to a poll by somebody.
     PollAddOption { poll: String, option: String },
+    /// An own poll ends now: an edit of it with its time over, encrypted with its
+    /// secret.
+    PollEnd { poll: String },
     /// A reaction; an empty one takes it back.
     Reaction { target: String, emoji: String },
     /// New content for an own message: a text, or any message as JSON. A
@@ -252,9 +255,11 @@ fn content(draft: &Draft<'_>, kind: &Kind, files: &[Uploaded]) -> Result<Value> 
             "groupJid": group, "inviteCode": code, "groupName": name, "caption": caption,
             "inviteExpiration": expiration.unwrap_or(unix_now() as i64 + 3 * 86_400),
         } })),
-        Kind::Poll { .. } | Kind::Vote { .. } | Kind::PollResult { .. } | Kind::PollAddOption { .. } => {
-            polls::content(draft, kind)?
-        }
+        Kind::Poll { .. }
+        | Kind::Vote { .. }
+        | Kind::PollResult { .. }
+        | Kind::PollAddOption { .. }
+        | Kind::PollEnd { .. } => polls::content(draft, kind)?,
         Kind::Event { .. } | Kind::EventEdit { .. } | Kind::Rsvp { .. } => event::content(draft, kind)?,
         Kind::Buttons { .. }
         | Kind::List { .. }

@@ -160,3 +160,21 @@ async fn secret_edits_and_comments_are_opened_by_those_they_are_for() {
     bob.stop().await;
     assert_understood(&sim);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_is_ended_by_who_asked() {
+    let (sim, mut bob) = start(Addressing::Lid).await;
+    let poll = json!({ "kind": "poll", "name": "Lunch?", "options": ["soup", "bread"] });
+    let id = sim.send_kind(ALICE, BOB, kind(poll)).await.unwrap();
+    message_of(&mut bob, &id).await;
+    let end = json!({ "kind": "poll_end", "poll": id });
+    assert!(sim.send_kind(BOB, ALICE, kind(end.clone())).await.is_err(), "it is not Bob's");
+    let ended = sim.send_kind(ALICE, BOB, kind(end)).await.unwrap();
+    let item = sim.wait_inbox(BOB, |m| m.id == ended, STEP).await.unwrap();
+    assert_eq!(item.message["secretEncryptedMessage"]["secretEncType"], "POLL_EDIT");
+    let edit = &item.opened.unwrap()["edit"]["pollCreationMessageV3"];
+    assert_eq!(edit["name"], "Lunch?");
+    assert!(!edit["endTime"].is_null(), "{edit}");
+    bob.stop().await;
+    assert_understood(&sim);
+}

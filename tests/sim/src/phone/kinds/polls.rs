@@ -56,6 +56,17 @@ pub fn content(draft: &Draft<'_>, kind: &Kind) -> Result<Value> {
             } }))?;
             secrets::envelope(draft, &poll, ModificationType::PollAddOption, "POLL_ADD_OPTION", &inner.encode_to_vec())
         }
+        Kind::PollEnd { poll } => {
+            let poll = draft.target(poll)?;
+            ensure!(poll.from == draft.from, "only own polls can be ended");
+            let mut inner = proto_json::show(&poll.message);
+            let fields = inner.as_object_mut().context("a message is an object")?;
+            fields.retain(|name, _| name.starts_with("pollCreationMessage"));
+            let creation = fields.values_mut().next().context("only polls that are in no wrapper can be ended")?;
+            creation["endTime"] = json!(unix_now());
+            let inner = proto_json::parse(&inner)?.encode_to_vec();
+            secrets::envelope(draft, &poll, ModificationType::PollEdit, "POLL_EDIT", &inner)
+        }
         other => bail!("{other:?} is no poll"),
     }
 }

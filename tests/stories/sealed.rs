@@ -1,0 +1,110 @@
+//! What is sealed with another message's secret: edits, reactions, comments, events and the answers to them.
+
+use anyhow::{Result, ensure};
+use matrix_bed::wait;
+use matrix_bed::world::World;
+use serde_json::json;
+use whatsapp_sim::{Kind, Options};
+
+use crate::relations::{contact_sends, wait_event, wait_item};
+
+matrix_bed::stories! {
+    shared {
+        sealed_edits_reactions_and_comments_are_opened
+        events_are_changed_and_answered
+        a_sealed_edit_of_somebody_else_is_dropped
+    }
+    own {}
+}
+
+async fn sealed_edits_reactions_and_comments_are_opened(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let theirs = contact_sends(world, &chat, Kind::Text { text: "meet at nein".into() }, Options::default()).await?;
+    let text = wait_event(&chat, "the text", |event| event.body() == "meet at nein").await?;
+    // Killed at once: the secret is with the message, not in the library's memory.
+    world.bridge.kill9()?;
+    world.bridge.start().await?;
+    let edit = |target: &str, text: &str| Kind::Edit {
+        target: target.to_owned(),
+        text: Some(text.to_owned()),
+        message: None,
+        secret: true,
+    };
+    contact_sends(world, &chat, edit(&theirs, "meet at nine"), Options::default()).await?;
+    let edited = wait_event(&chat, "the edit", |event| event.newest_content()["body"] == "meet at nine").await?;
+    ensure!(edited.content["m.relates_to"]["event_id"] == text.id.as_str(), "{}", edited.content);
+    let react = Kind::SecretReaction { target: theirs.clone(), emoji: "👍".into() };
+    contact_sends(world, &chat, react, Options::default()).await?;
+    wait_event(&chat, "the reaction", |event| {
+        event.kind == "m.reaction" && event.content["m.relates_to"]["event_id"] == text.id.as_str()
+    })
+    .await?;
+    // To what the person wrote.
+    let mine = chat.person().send_text(&chat.room()?, "a question").await?;
+    let item = wait_item(world, &chat, "the question", |message| message.to_string().contains("a question")).await?;
+    let react = Kind::SecretReaction { target: item.id.clone(), emoji: "🎉".into() };
+    contact_sends(world, &chat, react, Options::default()).await?;
+    wait_event(&chat, "the reaction to it", |event| {
+        event.kind == "m.reaction" && event.content["m.relates_to"]["event_id"] == mine.as_str()
+    })
+    .await?;
+    let comment = Kind::Comment { target: item.id, text: "a comment on it".into() };
+    contact_sends(world, &chat, comment, Options::default()).await?;
+    wait_event(&chat, "the comment", |event| event.body() == "a comment on it").await?;
+    Ok(())
+}
+
+async fn events_are_changed_and_answered(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let party = Kind::Event {
+        name: "Party".into(),
+        description: None,
+        start: 1_900_000_000,
+        end: None,
+        place: None,
+        join_link: None,
+        canceled: false,
+    };
+    let id = contact_sends(world, &chat, party, Options::default()).await?;
+    let event = wait_event(&chat, "the event", |event| event.body().contains("Party")).await?;
+    world.bridge.restart().await?;
+    let rsvp = Kind::Rsvp { event: id.clone(), response: "maybe".into(), guests: Some(2) };
+    contact_sends(world, &chat, rsvp, Options::default()).await?;
+    let answer = wait_event(&chat, "the answer", |event| event.body().contains("Maybe going, with 2 guests")).await?;
+    let answered = &answer.content["m.relates_to"]["m.in_reply_to"]["event_id"];
+    ensure!(*answered == event.id.as_str(), "{}", answer.content);
+    ensure!(answer.sender == event.sender, "{} answers", answer.sender);
+    let edit = Kind::EventEdit { event: id, name: "Feast".into(), start: 1_900_000_000 };
+    contact_sends(world, &chat, edit, Options::default()).await?;
+    let edited = wait_event(&chat, "the changed event", |event| event.newest_content().to_string().contains("Feast"));
+    let edited = edited.await?;
+    ensure!(edited.content["m.relates_to"]["event_id"] == event.id.as_str(), "{}", edited.content);
+    ensure!(edited.content["m.relates_to"]["rel_type"] == "m.replace", "{}", edited.content);
+    Ok(())
+}
+
+async fn a_sealed_edit_of_somebody_else_is_dropped(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let mine = chat.person().send_text(&chat.room()?, "what I said").await?;
+    let item = wait_item(world, &chat, "the text", |message| message.to_string().contains("what I said")).await?;
+    let theirs = contact_sends(world, &chat, Kind::Text { text: "what they said".into() }, Options::default()).await?;
+    wait_event(&chat, "their text", |event| event.body() == "what they said").await?;
+    let edit = Kind::Edit { target: theirs, text: Some("what they say now".into()), message: None, secret: true };
+    let sealed = contact_sends(world, &chat, edit, Options::default()).await?;
+    wait_event(&chat, "their edit", |event| event.newest_content()["body"] == "what they say now").await?;
+    // Their seal, put upon the person's message.
+    let number = chat.login().number.clone();
+    let mut forged = wait::until("the own phone has the edit", wait::STEP, || async {
+        Ok(world.phones.inbox(&number).into_iter().find(|item| item.id == sealed).map(|item| item.message))
+    })
+    .await?;
+    forged["secretEncryptedMessage"]["targetMessageKey"] =
+        json!({ "remoteJid": item.chat, "fromMe": true, "id": item.id });
+    contact_sends(world, &chat, Kind::Raw { message: Some(forged), protobuf: None }, Options::default()).await?;
+    chat.begin("and an honest word").await?;
+    world.bridge.wait_idle().await?;
+    let history = chat.person().history(&chat.room()?).await?;
+    let edits = history.iter().filter(|event| event.content["m.relates_to"]["event_id"] == mine.as_str()).count();
+    ensure!(edits == 0, "the person's message was edited by the contact");
+    Ok(())
+}
