@@ -7,18 +7,24 @@
 //! [`deliver`] (reserve, send, settle into Matrix), [`rooms`], [`people`], [`receipts`], [`report`] (what people
 //! are told), [`upkeep`] (sweeps).
 
+mod calls;
 pub mod deliver;
 pub mod effects;
 pub mod from_matrix;
 pub mod from_whatsapp;
 pub mod lanes;
+mod live;
 mod merge;
 pub mod outgoing;
 pub mod people;
+mod pins;
+mod pressing;
 pub mod receipts;
 pub mod report;
 pub mod rooms;
+mod states;
 pub mod upkeep;
+mod waiting;
 
 use crate::config::Config;
 use crate::matrix::Matrix;

@@ -10,17 +10,24 @@
 //! [`bell::Bell`].
 
 pub mod bell;
+pub mod calls;
+pub mod disappearing;
 pub mod ghosts;
 pub mod identity;
 pub mod inbox;
+pub mod live;
 pub mod lock;
 pub mod logins;
 pub mod messages;
 pub mod mx_intake;
 pub mod parking;
+pub mod pins;
+pub mod places;
 pub mod portals;
+pub mod pressing;
 pub mod reactions;
 pub mod seal;
+mod states;
 mod wa_appstate;
 pub mod wa_backend;
 pub mod wa_device;
@@ -109,6 +116,7 @@ struct Shared {
     derive: Derive,
     bell: bell::Bell,
     parking: parking::Parking,
+    places: places::Places,
 }
 
 /// A write transaction: rolled back when dropped. Never ask for another write while holding one. On SQLite it may read
@@ -182,6 +190,7 @@ impl Store {
                 derive,
                 bell: bell::Bell::default(),
                 parking: parking::Parking::default(),
+                places: places::Places::default(),
             }),
         };
         store.shared.clock.raise_to(store.largest_ordered_id().await?);
@@ -206,6 +215,11 @@ impl Store {
     /// What parked rows wait for.
     pub(crate) fn parking(&self) -> &parking::Parking {
         &self.shared.parking
+    }
+
+    /// Where a notice keeps the place of a message.
+    pub(crate) fn places(&self) -> &places::Places {
+        &self.shared.places
     }
 
     /// Rung for every lane that got rows.
@@ -356,6 +370,7 @@ fn migrations() -> Vec<Migration> {
     vec![
         step(1, "core", include_str!("../migrations/0001_core.sql")),
         step(2, "library", include_str!("../migrations/0002_library.sql")),
+        step(4, "states", include_str!("../migrations/0004_states.sql")),
     ]
 }
 

@@ -4,10 +4,13 @@
 //! direct chat's login speaks through it; commands need the level they name.
 
 use super::outgoing::{self, Outgoing, Saying};
+use super::pins::PINNED;
 use super::people::Halt;
 use super::rooms::room_id;
 use super::{Bridge, CommandCall};
 use crate::config::Level;
+use crate::convert::incoming::expires_s;
+use crate::convert::outgoing::{Plan, plan};
 use crate::ids::{LoginId, WaMessageId};
 use crate::store::StoreError;
 use crate::store::inbox::InboxRow;
@@ -242,6 +245,12 @@ impl Bridge {
         if more && self.is_taken_back(&saying).await? {
             return self.forget_unsent(&saying, wa_id).await;
         }
+        if let Some(plan) = states_of(event)? {
+            return match &plan {
+                Plan::Pins { pinned } => self.pins_into_whatsapp(&saying, pinned).await,
+                live => self.live_into_whatsapp(&saying, live).await,
+            };
+        }
         match self.outgoing_of(&saying).await? {
             Some(outgoing) => self.send_to_whatsapp(&saying, wa_id, outgoing).await,
             None => Ok(self.store().settle_row(row.seq).await?),
@@ -281,34 +290,11 @@ impl Bridge {
     }
 
     async fn send_to_whatsapp(&self, saying: &Saying<'_>, wa_id: WaMessageId, outgoing: Outgoing) -> Result<(), Halt> {
-        let Saying { row, event, portal, login, .. } = *saying;
-        let key = PartKey { portal: portal.id, sender: login.own.clone(), wa_id: wa_id.clone(), part: 0 };
-        let mut message = outgoing.message.clone();
-        let built = message_to_vec(&message);
-        let is_new = self.store().reserve(&reservation(saying, &key, &outgoing, Some(&built))).await?;
-        fail::fail_point!("from_mx.after_reserve", |_| std::process::abort());
-        if !is_new && let Some(before) = self.store().find_message(&key).await? {
-            if before.state == MessageState::Sent {
-                return Ok(self.store().settle_row(row.seq).await?);
-            }
-            if let Some(body) = before.body {
-                message = message_decode(&body).map_err(|_| never("", "a stored message of ours can not be read"))?;
-            }
+        let Saying { row, event, portal, .. } = *saying;
+        let key = key_of_ours(saying, wa_id, 0);
+        if self.carry(saying, &key, &outgoing).await? == Carried::Before {
+            return Ok(self.store().settle_row(row.seq).await?);
         }
-        if let Err(failure) = self.whatsapp().send(&login.id, &portal.chat, &wa_id, message).await {
-            let mut halt = read_failure(failure, &login.id);
-            // The connection went away under the send: that says nothing against the row.
-            if matches!(halt, Halt::Verdict(Verdict::Later { .. }))
-                && self.whatsapp().state(&login.id) != Some(LineState::Connected)
-            {
-                halt = Halt::Verdict(Verdict::Blocked(Gate::Login(login.id.clone())));
-            }
-            if let Halt::Verdict(Verdict::Never { .. }) = &halt {
-                self.store().message_has_failed(&key).await?;
-            }
-            return Err(halt);
-        }
-        fail::fail_point!("from_mx.after_send", |_| std::process::abort());
         if let Some((replaced, sent_by)) = &outgoing.replaces {
             self.redact_once(&room_id(&event.room_id)?, replaced, sent_by, &row.dedup, "replaced").await?;
         }
@@ -317,10 +303,55 @@ impl Bridge {
         if let Some(reaction) = &outgoing.reaction {
             self.store().put_reaction_in(&mut tx, reaction).await?;
         }
+        if let Some(seconds) = expires_s(&outgoing.message) {
+            let expires_at = event.origin_server_ts.saturating_add(i64::from(seconds) * 1000);
+            self.store().put_expiry_in(&mut tx, portal.id, &key.wa_id, expires_at).await?;
+        }
         self.store().settle_row_in(&mut tx, row.seq).await?;
         tx.commit().await?;
         fail::fail_point!("from_mx.after_settle", |_| std::process::abort());
         Ok(())
+    }
+
+    /// Sends a message to WhatsApp under a reserved name; what it changes besides, and the row, are the caller's to
+    /// settle. Again it sends the same.
+    ///
+    /// # Errors
+    /// [`Halt`] when the database fails or the outcome is no good one.
+    pub(super) async fn carry(
+        &self,
+        saying: &Saying<'_>,
+        key: &PartKey,
+        outgoing: &Outgoing,
+    ) -> Result<Carried, Halt> {
+        let Saying { portal, login, .. } = *saying;
+        let mut message = outgoing.message.clone();
+        let built = message_to_vec(&message);
+        let is_new = self.store().reserve(&reservation(saying, key, outgoing, Some(&built))).await?;
+        fail::fail_point!("from_mx.after_reserve", |_| std::process::abort());
+        if !is_new && let Some(before) = self.store().find_message(key).await? {
+            if before.state == MessageState::Sent {
+                return Ok(Carried::Before);
+            }
+            if let Some(body) = before.body {
+                message = message_decode(&body).map_err(|_| never("", "a stored message of ours can not be read"))?;
+            }
+        }
+        if let Err(failure) = self.whatsapp().send(&login.id, &portal.chat, &key.wa_id, message).await {
+            let mut halt = read_failure(failure, &login.id);
+            // The connection went away under the send: that says nothing against the row.
+            if matches!(halt, Halt::Verdict(Verdict::Later { .. }))
+                && self.whatsapp().state(&login.id) != Some(LineState::Connected)
+            {
+                halt = Halt::Verdict(Verdict::Blocked(Gate::Login(login.id.clone())));
+            }
+            if let Halt::Verdict(Verdict::Never { .. }) = &halt {
+                self.store().message_has_failed(key).await?;
+            }
+            return Err(halt);
+        }
+        fail::fail_point!("from_mx.after_send", |_| std::process::abort());
+        Ok(Carried::Now)
     }
 
     async fn read_mark(&self, row: &InboxRow) -> Result<(), Halt> {
@@ -335,6 +366,34 @@ impl Bridge {
         }
         Ok(self.store().settle_row(row.seq).await?)
     }
+}
+
+/// Whether a message has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carried {
+    /// Just now, and nothing records it yet.
+    Now,
+    /// In an earlier try that recorded it.
+    Before,
+}
+
+/// The name of a message we send.
+pub(super) fn key_of_ours(saying: &Saying<'_>, wa_id: WaMessageId, part: i64) -> PartKey {
+    PartKey { portal: saying.portal.id, sender: saying.login.own.clone(), wa_id, part }
+}
+
+/// What a piece of room state wants: pins, or a live location. A state event of another key than its own is none.
+fn states_of(event: &Event) -> Result<Option<Plan>, Halt> {
+    let is_state = match event.kind.as_str() {
+        PINNED => event.state_key.as_deref() == Some(""),
+        "m.beacon_info" | "org.matrix.msc3672.beacon_info" => event.state_key.as_deref() == Some(&event.sender),
+        "m.beacon" | "org.matrix.msc3672.beacon" => true,
+        _ => return Ok(None),
+    };
+    if !is_state {
+        return Err(never("", "a state event under another key than its own"));
+    }
+    plan(&event.kind, &event.content).map(Some).map_err(|refusal| never(refusal.tell, "a live location can not be read"))
 }
 
 fn reservation<'a>(

@@ -68,9 +68,9 @@ impl Bridge {
                 Err(never("Polls can't be sent to WhatsApp yet.", "polls are not bridged yet"))
             }
             Plan::Album(_) => Err(never("Files and media can't be sent to WhatsApp yet.", "media is not bridged yet")),
-            Plan::Pins { .. } | Plan::Pin { .. } => Ok(None),
-            Plan::LiveStart { .. } | Plan::LiveMove { .. } | Plan::LiveStop => {
-                Err(never("Live locations can't be sent to WhatsApp yet.", "live locations are not bridged yet"))
+            // Taken apart before: one event is no one message.
+            Plan::Pins { .. } | Plan::Pin { .. } | Plan::LiveStart { .. } | Plan::LiveMove { .. } | Plan::LiveStop => {
+                Ok(None)
             }
         }
     }
@@ -79,16 +79,27 @@ impl Bridge {
         if matches!(draft.content, DraftContent::File { .. }) {
             return Err(never("Files and media can't be sent to WhatsApp yet.", "media is not bridged yet"));
         }
+        if let Some(press) = self.press_of(saying, draft).await? {
+            return Ok(press);
+        }
         let people = self.people_named(draft).await?;
-        let quoted = match &draft.reply_to {
+        let mut quoted = match &draft.reply_to {
             Some(answered) => self.quoted(saying, answered).await?,
             None => None,
         };
+        let thread = self.thread_of(saying, draft).await?;
+        if let (None, None, Some(root)) = (&thread, &quoted, &draft.thread_of) {
+            // Most chats have no threads: then it answers the first message.
+            quoted = self.quoted(saying, root).await?;
+        }
+        let timer = self.timer_of(saying).await?;
         let find = |mxid: &str| people.get(mxid).cloned();
         let mut resolved = Resolved::new(&find);
         resolved.secret = Some(saying.secret);
         resolved.ts_ms = saying.event.origin_server_ts;
         resolved.quoted = quoted;
+        resolved.thread = thread;
+        resolved.timer = timer;
         let message = made(plan, &resolved)?;
         let copy = quote::compact(&message);
         Ok(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None })
@@ -117,7 +128,10 @@ impl Bridge {
     }
 
     /// What a reply quotes; none where the answered event is not on WhatsApp.
-    async fn quoted(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Quoted>, Halt> {
+    ///
+    /// # Errors
+    /// [`Halt`] when the database fails.
+    pub(super) async fn quoted(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Quoted>, Halt> {
         let Some(answered) = self.in_this_chat(saying, event).await? else { return Ok(None) };
         let Ok(author) = answered.key.sender.as_str().parse() else { return Ok(None) };
         // A later part has no copy: the id is enough for who has the original.
@@ -125,12 +139,17 @@ impl Bridge {
         Ok(Some(Quoted { id: answered.key.wa_id.as_str().to_owned(), author, compact }))
     }
 
-    async fn in_this_chat(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Message>, Halt> {
+    /// The message behind an event, when it is of this chat.
+    ///
+    /// # Errors
+    /// [`Halt`] when the database fails.
+    pub(super) async fn in_this_chat(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Message>, Halt> {
         let found = self.store().find_message_by_event(event).await?;
         Ok(found.filter(|message| message.key.portal == saying.portal.id))
     }
 
-    fn key_of(saying: &Saying<'_>, target: &Message) -> wa::MessageKey {
+    /// A message's name as WhatsApp writes it.
+    pub(super) fn key_of(saying: &Saying<'_>, target: &Message) -> wa::MessageKey {
         wa::MessageKey {
             remote_jid: Some(saying.portal.chat.as_str().to_owned()),
             from_me: Some(target.key.sender == saying.login.own),
@@ -254,7 +273,11 @@ impl Bridge {
     }
 }
 
-fn made(plan: &Plan, resolved: &Resolved<'_>) -> Result<wa::Message, Halt> {
+/// The message of a plan.
+///
+/// # Errors
+/// A final verdict with words for the person when there can be none.
+pub(super) fn made(plan: &Plan, resolved: &Resolved<'_>) -> Result<wa::Message, Halt> {
     build(plan, resolved)
         .map_err(|refusal| never(refusal.tell, "the event can not become a WhatsApp message"))?
         .ok_or_else(|| never("", "there is nothing to send"))

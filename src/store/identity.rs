@@ -55,6 +55,7 @@ impl Store {
     pub async fn merge_portals_in(&self, tx: &mut Tx, old: PortalId, new: PortalId) -> Result<()> {
         let moved = sqlx::query(MOVE_MESSAGES).bind(old.get()).bind(new.get()).execute(tx.connection()).await;
         moved.named("identity.move_messages")?;
+        self.move_states_in(tx, old, new).await?;
         let closed = sqlx::query(CLOSE_PORTAL)
             .bind(old.get())
             .bind(new.get())
