@@ -9,22 +9,28 @@
 
 mod albums;
 mod ballots;
+mod calls;
 pub mod deliver;
 pub mod effects;
 mod files;
 pub mod from_matrix;
 pub mod from_whatsapp;
 pub mod lanes;
+mod live;
 mod merge;
 pub mod outgoing;
 pub mod people;
+mod pins;
 mod polls;
+mod pressing;
 pub mod receipts;
 pub mod report;
 pub mod rooms;
 mod sealed;
+mod states;
 pub mod upkeep;
 mod uploads;
+mod waiting;
 
 use crate::config::Config;
 use crate::matrix::Matrix;

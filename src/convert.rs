@@ -11,6 +11,7 @@
 //! Deterministic on purpose: a retry after a kill converts again and must come to the same parts, or the fixed
 //! names of [`crate::derive`] would name something else.
 
+pub mod absent;
 pub mod arrival;
 pub mod choices;
 pub mod edit;

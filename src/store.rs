@@ -10,19 +10,26 @@
 //! [`bell::Bell`].
 
 pub mod bell;
+pub mod calls;
+pub mod disappearing;
 pub mod files;
 pub mod ghosts;
 pub mod identity;
 pub mod inbox;
+pub mod live;
 pub mod lock;
 pub mod logins;
 pub mod messages;
 pub mod mx_intake;
 pub mod parking;
+pub mod pins;
+pub mod places;
 pub mod polls;
 pub mod portals;
+pub mod pressing;
 pub mod reactions;
 pub mod seal;
+mod states;
 mod wa_appstate;
 pub mod wa_backend;
 pub mod wa_device;
@@ -111,6 +118,7 @@ struct Shared {
     derive: Derive,
     bell: bell::Bell,
     parking: parking::Parking,
+    places: places::Places,
 }
 
 /// A write transaction: rolled back when dropped. Never ask for another write while holding one. On SQLite it may read
@@ -184,6 +192,7 @@ impl Store {
                 derive,
                 bell: bell::Bell::default(),
                 parking: parking::Parking::default(),
+                places: places::Places::default(),
             }),
         };
         store.shared.clock.raise_to(store.largest_ordered_id().await?);
@@ -208,6 +217,11 @@ impl Store {
     /// What parked rows wait for.
     pub(crate) fn parking(&self) -> &parking::Parking {
         &self.shared.parking
+    }
+
+    /// Where a notice keeps the place of a message.
+    pub(crate) fn places(&self) -> &places::Places {
+        &self.shared.places
     }
 
     /// Rung for every lane that got rows.
@@ -359,6 +373,7 @@ fn migrations() -> Vec<Migration> {
         step(1, "core", include_str!("../migrations/0001_core.sql")),
         step(2, "library", include_str!("../migrations/0002_library.sql")),
         step(3, "polls", include_str!("../migrations/0003_polls.sql")),
+        step(4, "states", include_str!("../migrations/0004_states.sql")),
         step(5, "files", include_str!("../migrations/0005_files.sql")),
     ]
 }

@@ -6,6 +6,7 @@
 
 mod barrier;
 mod binding;
+pub mod calls;
 mod dial;
 pub mod http;
 pub mod intake;

@@ -22,9 +22,11 @@ impl Bridge {
     pub(super) async fn send_album(&self, saying: &Saying<'_>, drafts: &[Draft]) -> Result<(), Halt> {
         let nobody = |_: &str| None::<Jid>;
         let (key, secret) = self.album_part(saying, drafts.len());
+        let timer = self.timer_of(saying).await?;
         let message = {
             let mut resolved = Resolved::new(&nobody);
             (resolved.secret, resolved.ts_ms) = (Some(secret), saying.event.origin_server_ts);
+            resolved.timer = timer;
             made(&Plan::Album(drafts.to_vec()), &resolved)?
         };
         self.hand_over_part(saying, &key, message).await?;
@@ -60,11 +62,11 @@ impl Bridge {
             None => {
                 let DraftContent::File { media, .. } = &draft.content else { return Ok(()) };
                 let carried = self.carry_file(saying, &key.wa_id, media).await?;
-                let people = self.people_named(draft).await?;
+                let (people, timer) = (self.people_named(draft).await?, self.timer_of(saying).await?);
                 let find = |mxid: &str| people.get(mxid).cloned();
                 let mut resolved = Resolved::new(&find);
                 (resolved.secret, resolved.ts_ms) = (Some(secret), saying.event.origin_server_ts);
-                resolved.album = Some(album.clone());
+                (resolved.album, resolved.timer) = (Some(album.clone()), timer);
                 match carried {
                     Carried::Cards(text) => resolved.cards = Some(text),
                     Carried::File(uploaded) => resolved.uploaded = Some(*uploaded),

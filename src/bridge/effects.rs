@@ -113,13 +113,9 @@ impl Bridge {
     /// [`Halt`] when database or homeserver fail.
     pub async fn apply(&self, scene: &Scene<'_>, message: &wa::Message, effect: Effect) -> Result<(), Halt> {
         match effect {
-            Effect::Say(parts)
-            | Effect::Album { parts, .. }
-            | Effect::Timer { parts, .. }
-            | Effect::LiveLocation { parts, .. }
-                if !parts.is_empty() =>
-            {
+            Effect::Say(parts) | Effect::Album { parts, .. } if !parts.is_empty() => {
                 self.keep_poll(scene, message).await?;
+                self.note_states(scene, message, &parts).await?;
                 self.say_parts(scene, message, parts).await
             }
             Effect::Edit { target, parts } => self.edit_message(scene, &target, parts, Words::Alone).await,
@@ -130,12 +126,24 @@ impl Bridge {
             Effect::PollOption { poll, option } => self.add_answer(scene, &poll, &option).await,
             Effect::Rsvp { event, sealed } => self.tell_rsvp(scene, &event, &sealed).await,
             Effect::Sealed { kind, target, sealed } => self.unseal(scene, kind, &target, &sealed).await,
-            // Pins and keeping are not followed yet.
+            Effect::Pin { target, pinned, ts_ms } => self.pin_in_room(scene, &target, pinned, ts_ms).await,
+            Effect::Keep { target, kept } => self.keep_message(scene, &target, kept).await,
+            Effect::LiveLocation { sequence, parts } => self.show_live(scene, sequence, &parts).await,
+            Effect::Timer { seconds, ts_ms, parts } => self.set_timer(scene, seconds, ts_ms, &parts).await,
             _ => Ok(self.store().settle_row(scene.row.seq).await?),
         }
     }
 
-    async fn say_parts(&self, scene: &Scene<'_>, message: &wa::Message, parts: Vec<MxPart>) -> Result<(), Halt> {
+    /// Puts a message's parts into its room and settles its row with the last.
+    ///
+    /// # Errors
+    /// [`Halt`] when database or homeserver fail.
+    pub(super) async fn say_parts(
+        &self,
+        scene: &Scene<'_>,
+        message: &wa::Message,
+        parts: Vec<MxPart>,
+    ) -> Result<(), Halt> {
         let facts =
             Facts { push_name: &scene.arrival.push_name, business_name: scene.arrival.business_name.as_deref() };
         let user = self.ready_ghost(scene.sender, facts).await?;
@@ -172,14 +180,21 @@ impl Bridge {
         {
             part.content["m.relates_to"] = json!({ "m.in_reply_to": { "event_id": event } });
         }
-        Ok(part)
+        self.with_groups(scene, part).await
     }
 
-    async fn find_target(&self, scene: &Scene<'_>, name: &MessageName) -> Result<Option<Message>, Halt> {
+    /// A message of this chat by the name somebody gave it.
+    ///
+    /// # Errors
+    /// [`Halt`] when the database fails.
+    pub(super) async fn find_target(&self, scene: &Scene<'_>, name: &MessageName) -> Result<Option<Message>, Halt> {
         Ok(self.store().find_message_by_wa_id(scene.portal, &WaMessageId::new(name.id.as_str())).await?)
     }
 
     /// The message a row is about; none when it is not here yet, and the row now waits for it.
+    ///
+    /// # Errors
+    /// [`Halt`] when the database fails.
     pub(super) async fn target_or_park(&self, scene: &Scene<'_>, name: &MessageName) -> Result<Option<Message>, Halt> {
         if let Some(target) = self.find_target(scene, name).await? {
             return Ok(Some(target));

@@ -6,10 +6,12 @@
 use super::ballots::{self, Ballot};
 use super::outgoing::{self, Outgoing, Saying};
 use super::people::Halt;
+use super::pins::PINNED;
 use super::rooms::room_id;
 use super::{Bridge, CommandCall};
 use crate::config::Level;
-use crate::convert::outgoing::Plan;
+use crate::convert::incoming::expires_s;
+use crate::convert::outgoing::{Plan, plan};
 use crate::ids::{LoginId, WaMessageId};
 use crate::store::StoreError;
 use crate::store::inbox::InboxRow;
@@ -244,6 +246,12 @@ impl Bridge {
         if more && self.is_taken_back(&saying).await? {
             return self.forget_unsent(&saying, wa_id).await;
         }
+        if let Some(plan) = states_of(event)? {
+            return match &plan {
+                Plan::Pins { pinned } => self.pins_into_whatsapp(&saying, pinned).await,
+                live => self.live_into_whatsapp(&saying, live).await,
+            };
+        }
         let plan = outgoing::plan_of(event)?;
         match &plan {
             Plan::Album(drafts) => return self.send_album(&saying, drafts).await,
@@ -332,6 +340,10 @@ impl Bridge {
         if let Some(ballot) = &outgoing.ballot {
             ballots::record_in(self.store(), &mut tx, ballot, event.origin_server_ts).await?;
         }
+        if let Some(seconds) = expires_s(&message) {
+            let expires_at = event.origin_server_ts.saturating_add(i64::from(seconds) * 1000);
+            self.store().put_expiry_in(&mut tx, portal.id, &key.wa_id, expires_at).await?;
+        }
         self.store().settle_row_in(&mut tx, row.seq).await?;
         tx.commit().await?;
         fail::fail_point!("from_mx.after_settle", |_| std::process::abort());
@@ -391,6 +403,27 @@ impl Bridge {
         }
         Ok(self.store().settle_row(row.seq).await?)
     }
+}
+
+/// The name of a message we send.
+pub(super) fn key_of_ours(saying: &Saying<'_>, wa_id: WaMessageId, part: i64) -> PartKey {
+    PartKey { portal: saying.portal.id, sender: saying.login.own.clone(), wa_id, part }
+}
+
+/// What a piece of room state wants: pins, or a live location. A state event of another key than its own is none.
+fn states_of(event: &Event) -> Result<Option<Plan>, Halt> {
+    let is_state = match event.kind.as_str() {
+        PINNED => event.state_key.as_deref() == Some(""),
+        "m.beacon_info" | "org.matrix.msc3672.beacon_info" => event.state_key.as_deref() == Some(&event.sender),
+        "m.beacon" | "org.matrix.msc3672.beacon" => true,
+        _ => return Ok(None),
+    };
+    if !is_state {
+        return Err(never("", "a state event under another key than its own"));
+    }
+    plan(&event.kind, &event.content)
+        .map(Some)
+        .map_err(|refusal| never(refusal.tell, "a live location can not be read"))
 }
 
 fn reservation<'a>(

@@ -10,6 +10,7 @@ use crate::store::identity::MERGE;
 use crate::store::inbox::{InboxRow, MISSING};
 use crate::store::messages::PartKey;
 use crate::verdict::Verdict;
+use crate::whatsapp::calls::CALL;
 use crate::whatsapp::intake::{MESSAGE, RECEIPT};
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ impl Bridge {
     /// # Errors
     /// When the database fails.
     pub async fn must_wait(&self, row: &InboxRow) -> Result<Option<Duration>, StoreError> {
-        if row.kind == MISSING && self.store().clock().now_ms() - row.received_at < MISSING_WAIT {
+        let is_young = || self.store().clock().now_ms() - row.received_at < MISSING_WAIT;
+        if row.kind == MISSING && is_young() && self.may_come_soon(row) {
             return Ok(Some(MISSING_PAUSE));
         }
         if row.kind == MERGE {
@@ -53,13 +55,9 @@ impl Bridge {
         let worked = match row.kind.as_str() {
             MESSAGE => self.message_into_room(row, portal, login).await,
             RECEIPT => self.receipt_into_room(row, portal, login).await,
+            CALL => self.call_into_room(row, portal, login).await,
             MERGE => self.merge_rooms(row, portal, login).await,
-            MISSING => Err(Halt::Verdict(Verdict::Never {
-                tell: "A message from WhatsApp could not be read; its sender was asked for it again. It appears here when it \
-                       comes. Until then, please look at your phone."
-                    .into(),
-                why: "a message could not be decrypted, and did not come again in time".into(),
-            })),
+            MISSING => self.placeholder_into_room(row, portal, login).await,
             other => {
                 Err(Halt::Verdict(Verdict::Never { tell: String::new(), why: format!("unknown kind of row {other}") }))
             }
@@ -91,6 +89,9 @@ impl Bridge {
             return Ok(tx.commit().await?);
         }
         let scene = Scene { row, portal, login, arrival: &arrival, sender: &sender };
+        if self.store().has_place(portal, &key.wa_id) {
+            return self.fill_place(&scene, &message).await;
+        }
         let effect = self.read_message(&scene, &message).await?;
         self.apply(&scene, &message, effect).await
     }

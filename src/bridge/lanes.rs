@@ -104,6 +104,7 @@ impl Bridge {
     /// When the database fails at the start.
     pub async fn run_lanes(&self) -> crate::store::Result<()> {
         self.store().load_parking().await?;
+        self.store().load_places().await?;
         for lane in self.store().waiting_lanes().await? {
             self.wake(lane);
         }

@@ -77,12 +77,13 @@ impl Bridge {
             Plan::Poll(draft) => self.new_poll(saying, plan, draft).await.map(Some),
             Plan::Vote { poll, answers } => self.vote_of(saying, plan, poll, answers).await.map(Some),
             Plan::PollEnd { poll, .. } => self.poll_end_of(saying, plan, poll).await,
-            // Several messages: see `albums`.
-            Plan::Album(_) => Ok(None),
-            Plan::Pins { .. } | Plan::Pin { .. } => Ok(None),
-            Plan::LiveStart { .. } | Plan::LiveMove { .. } | Plan::LiveStop => {
-                Err(never("Live locations can't be sent to WhatsApp yet.", "live locations are not bridged yet"))
-            }
+            // Taken apart before: one event is several messages, or none.
+            Plan::Album(_)
+            | Plan::Pins { .. }
+            | Plan::Pin { .. }
+            | Plan::LiveStart { .. }
+            | Plan::LiveMove { .. }
+            | Plan::LiveStop => Ok(None),
         }
     }
 
@@ -102,11 +103,20 @@ impl Bridge {
                 ballot: None,
             });
         }
+        if let Some(press) = self.press_of(saying, draft).await? {
+            return Ok(press);
+        }
         let people = self.people_named(draft).await?;
-        let quoted = match &draft.reply_to {
+        let mut quoted = match &draft.reply_to {
             Some(answered) => self.quoted(saying, answered).await?,
             None => None,
         };
+        let thread = self.thread_of(saying, draft).await?;
+        if let (None, None, Some(root)) = (&thread, &quoted, &draft.thread_of) {
+            // Most chats have no threads: then it answers the first message.
+            quoted = self.quoted(saying, root).await?;
+        }
+        let timer = self.timer_of(saying).await?;
         let carried = match &draft.content {
             DraftContent::File { media, .. } => Some(self.carry_file(saying, &wa_id, media).await?),
             _ => None,
@@ -121,6 +131,8 @@ impl Bridge {
             Some(Carried::File(uploaded)) => resolved.uploaded = Some(*uploaded),
             None => {}
         }
+        resolved.thread = thread;
+        resolved.timer = timer;
         let message = made(plan, &resolved)?;
         let copy = quote::keep(&message);
         Ok(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None, ballot: None })
@@ -149,6 +161,9 @@ impl Bridge {
     }
 
     /// What a reply quotes; none where the answered event is not on WhatsApp.
+    ///
+    /// # Errors
+    /// [`Halt`] when the database fails.
     pub(super) async fn quoted(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Quoted>, Halt> {
         let Some(answered) = self.in_this_chat(saying, event).await? else { return Ok(None) };
         let Ok(author) = answered.key.sender.as_str().parse() else { return Ok(None) };
@@ -157,11 +172,16 @@ impl Bridge {
         Ok(Some(Quoted { id: answered.key.wa_id.as_str().to_owned(), author, compact }))
     }
 
+    /// The message behind an event, when it is of this chat.
+    ///
+    /// # Errors
+    /// [`Halt`] when the database fails.
     pub(super) async fn in_this_chat(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Message>, Halt> {
         let found = self.store().find_message_by_event(event).await?;
         Ok(found.filter(|message| message.key.portal == saying.portal.id))
     }
 
+    /// A message's name as WhatsApp writes it.
     pub(super) fn key_of(saying: &Saying<'_>, target: &Message) -> wa::MessageKey {
         wa::MessageKey {
             remote_jid: Some(saying.portal.chat.as_str().to_owned()),
@@ -308,6 +328,9 @@ impl Bridge {
 }
 
 /// The message of a plan.
+///
+/// # Errors
+/// A final verdict with words for the person when there can be none.
 pub(super) fn made(plan: &Plan, resolved: &Resolved<'_>) -> Result<wa::Message, Halt> {
     build(plan, resolved)
         .map_err(|refusal| never(refusal.tell, "the event can not become a WhatsApp message"))?

@@ -2,6 +2,7 @@
 //!
 //! The stored form is JSON with a version; reading takes every version ever written.
 
+use super::absent::Absent;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct WaArrival {
     /// The sender's verified business name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub business_name: Option<String>,
+    /// Why the message is not there, where this only keeps its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<Absent>,
     /// The message itself, encoded.
     proto: String,
 }
@@ -46,6 +50,7 @@ impl WaArrival {
             from_me: about.from_me,
             push_name: about.push_name,
             business_name: about.business_name,
+            absent: None,
             proto: STANDARD.encode(message_to_vec(message)),
         }
     }

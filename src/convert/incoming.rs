@@ -206,6 +206,11 @@ pub fn read(message: &wa::Message, context: &Context<'_>) -> Effect {
     dispatch::read(message, context, frame::Purpose::New, 0)
 }
 
+/// After how many seconds a message disappears; none when it stays.
+pub fn expires_s(message: &wa::Message) -> Option<u32> {
+    open::context_of(opened(message))?.expiration.filter(|seconds| *seconds > 0)
+}
+
 /// A message without its wrappers.
 pub(super) fn opened(message: &wa::Message) -> &wa::Message {
     open::open(message).base

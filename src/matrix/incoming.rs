@@ -1,6 +1,6 @@
 //! What an event from the homeserver means to the bridge, told from its head alone. Pure.
 //!
-//! Taken are things people do: messages of every kind, reactions, redactions, votes, what happens to the
+//! Taken are things people do: messages of every kind, reactions, redactions, votes, pins, positions, what happens to the
 //! membership of our users, a person going away, a room replaced. Dropped are echoes of the bot and the ghosts,
 //! and everything else. An event whose head can not be read is kept as failed, so that the rest of its
 //! transaction crosses. The content is not looked into (but for membership); it goes into the inbox as it came.
@@ -20,7 +20,7 @@ pub const EVENT: &str = "event";
 pub const RECEIPT: &str = "receipt";
 
 /// Event types that are taken. The `/sync` filter names the same ones.
-pub const TAKEN: [&str; 13] = [
+pub const TAKEN: [&str; 18] = [
     "m.room.message",
     "m.room.encrypted",
     "m.room.redaction",
@@ -34,6 +34,11 @@ pub const TAKEN: [&str; 13] = [
     "org.matrix.msc3381.poll.start",
     "org.matrix.msc3381.poll.response",
     "org.matrix.msc3381.poll.end",
+    "m.room.pinned_events",
+    "m.beacon_info",
+    "m.beacon",
+    "org.matrix.msc3672.beacon_info",
+    "org.matrix.msc3672.beacon",
 ];
 
 /// Room and user ids have at most 255 bytes (specification, appendix "Common identifier format"); what is longer

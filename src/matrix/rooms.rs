@@ -38,6 +38,9 @@ const PROTECTED: [&str; 14] = [
     "io.element.functional_members",
 ];
 
+/// State that everybody in a room may set: what WhatsApp lets everybody do too.
+const SHARED: [&str; 3] = ["m.room.pinned_events", "m.beacon_info", "org.matrix.msc3672.beacon_info"];
+
 /// One piece of room state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateEvent {
@@ -182,8 +185,10 @@ impl Matrix {
         }
         // Version 11 refuses an override of `users` without the creator.
         users.insert(self.bot().to_string(), 100.into());
+        let protected = PROTECTED.iter().map(|kind| (*kind, 100));
+        let shared = SHARED.iter().map(|kind| (*kind, 0));
         let events: serde_json::Map<String, Value> =
-            PROTECTED.iter().map(|kind| ((*kind).to_owned(), 100.into())).collect();
+            protected.chain(shared).map(|(kind, power)| (kind.to_owned(), power.into())).collect();
         json!({
             "users": users,
             "users_default": 0,

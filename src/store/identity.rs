@@ -56,6 +56,7 @@ impl Store {
         let moved = sqlx::query(MOVE_MESSAGES).bind(old.get()).bind(new.get()).execute(tx.connection()).await;
         moved.named("identity.move_messages")?;
         super::polls::move_in(tx, old, new).await?;
+        self.move_states_in(tx, old, new).await?;
         let closed = sqlx::query(CLOSE_PORTAL)
             .bind(old.get())
             .bind(new.get())

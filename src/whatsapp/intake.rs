@@ -7,7 +7,9 @@
 //! Who calls it: the library, on its receive path. A kill between commit and acknowledgement means a second
 //! delivery, which `seen` drops.
 
+use super::calls::{CALL, CallRow, HeardCall};
 use super::order::Order;
+use crate::convert::absent::Absent;
 use crate::convert::arrival::{About, WaArrival};
 use crate::convert::incoming::is_silent;
 use crate::ids::{ChatId, GhostId, Lane, LoginId, PortalId, WaMessageId};
@@ -21,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use whatsapp_rust::prelude::{Client, InboundMessage, Jid, MessageInfo, Server, wa};
+use whatsapp_rust::prelude::{Client, InboundMessage, Jid, MessageField, MessageInfo, Server, wa};
 use whatsapp_rust::wacore::types::events::Receipt;
 use whatsapp_rust::wacore::types::presence::ReceiptType;
 use whatsapp_rust::wacore_binary::NodeRef;
@@ -151,7 +153,7 @@ impl Intake {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn keep_place(&self, info: &Arc<MessageInfo>) -> Result<()> {
+    pub async fn keep_place(&self, info: &Arc<MessageInfo>, absent: Absent) -> Result<()> {
         {
             let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
             if asked.len() >= MEMORY {
@@ -162,7 +164,11 @@ impl Intake {
         let Some(login) = self.login.borrow().clone() else { return Ok(()) };
         if is_bridged(&info.source.chat) {
             let mut batch = self.begin("intake.keep_place").await?;
-            let arrival = self.arrival_of(&mut batch, &login, info, &wa::Message::default()).await?;
+            let mut arrival = self.arrival_of(&mut batch, &login, info, &wa::Message::default()).await?;
+            if let Ok(mut place) = WaArrival::from_bytes(&arrival.body) {
+                place.absent = Some(absent);
+                arrival.body = place.to_bytes();
+            }
             let new = self.store.put_missing(&mut batch.tx, &arrival).await?;
             self.commit(batch).await?;
             self.store.bell().shuffle();
@@ -226,10 +232,14 @@ impl Intake {
         let mut lanes = Vec::new();
         let mut shuffled = false;
         for inbound in messages {
-            if is_silent(&inbound.message) || !is_bridged(&inbound.info.source.chat) {
+            let passed = is_silent(&inbound.message) && !self.is_waited_for(&inbound.info.id);
+            if passed || !is_bridged(&inbound.info.source.chat) {
                 continue;
             }
-            let arrival = self.arrival_of(&mut batch, login, &inbound.info, &inbound.message).await?;
+            let arrival = match comment_of(inbound) {
+                Some(comment) => self.arrival_of(&mut batch, login, &inbound.info, &comment).await?,
+                None => self.arrival_of(&mut batch, login, &inbound.info, &inbound.message).await?,
+            };
             if let Some(number) = arrival.seq {
                 shuffled |= self.newest.fetch_max(number, Ordering::SeqCst) > number;
             }
@@ -247,6 +257,11 @@ impl Intake {
         fail::fail_point!("from_wa.after_store", |_| std::process::abort());
         ring_all(&self.store, lanes);
         Ok(())
+    }
+
+    /// Whether something keeps the place of a message of this id, so that it has to be filled even with nothing.
+    fn is_waited_for(&self, id: &str) -> bool {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).contains_key(id) || self.store.waits_for(id)
     }
 
     async fn arrival_of(
@@ -285,6 +300,53 @@ impl Intake {
             body: WaArrival::new(message, about).to_bytes(),
             seq: self.order.number_of(info),
         })
+    }
+
+    /// Stores news of a call.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn store_call(&self, heard: &HeardCall) -> Result<()> {
+        let Some(login) = self.login.borrow().clone() else { return Ok(()) };
+        let mut batch = self.begin("intake.call").await?;
+        let (creator, other) = &heard.creator;
+        let caller = self.canonical(&mut batch, creator, other.as_ref()).await?;
+        let from = self.canonical(&mut batch, &heard.from, None).await?;
+        let own = self.store.find_login_in(&mut batch.tx, &login).await?.map(|login| login.own);
+        let from_me = own.as_ref() == Some(&caller);
+        let peer = if from_me { from } else { caller.clone() };
+        if own.as_ref() == Some(&peer) || !peer.as_str().parse().is_ok_and(|peer: Jid| is_bridged(&peer)) {
+            return self.commit(batch).await;
+        }
+        let chat = ChatId::new(peer.as_str());
+        let portal = self.portal_of(&mut batch, &login, &chat, &caller).await?;
+        let about = About {
+            sender: caller.as_str().into(),
+            id: heard.call_id.clone(),
+            ts_ms: heard.ts_ms,
+            from_me,
+            // Who tells may be another than who calls.
+            push_name: if peer == caller { heard.push_name.clone() } else { String::new() },
+            business_name: None,
+        };
+        let row = CallRow { arrival: WaArrival::new(&wa::Message::default(), about), news: heard.news.clone() };
+        let id = WaMessageId::new(heard.call_id.as_str());
+        let arrival = Arrival {
+            dedup: self.store.derive().wa_dedup(&login, &chat, &caller, &id, &heard.news.name()),
+            lane: Lane::into_matrix(portal),
+            source: Source::Whatsapp,
+            login: Some(login),
+            portal: Some(portal),
+            kind: CALL,
+            body: serde_json::to_vec(&row).unwrap_or_default(),
+            seq: None,
+        };
+        let new = self.store.put_arrival(&mut batch.tx, &arrival).await?;
+        self.commit(batch).await?;
+        if new {
+            self.store.bell().ring(arrival.lane);
+        }
+        Ok(())
     }
 
     /// Stores a receipt that somebody else read our messages. Droppable: a failure is only logged by the caller.
@@ -425,6 +487,16 @@ impl InboundDurabilityHook for Intake {
         }
         stored
     }
+}
+
+/// A comment the library has opened, whole again: it gives the words and says beside them what they are about.
+fn comment_of(inbound: &InboundMessage) -> Option<wa::Message> {
+    let target = inbound.info.comment_target.clone().filter(|_| !inbound.message.comment_message.is_set())?;
+    let comment = wa::message::CommentMessage {
+        message: MessageField::some((*inbound.message).clone()),
+        target_message_key: MessageField::some(target),
+    };
+    Some(wa::Message { comment_message: MessageField::some(comment), ..Default::default() })
 }
 
 /// Whether this kind of chat has rooms: direct chats and own notes.

@@ -14,7 +14,7 @@ use super::intake::Intake;
 use super::linking::{LinkMethod, LinkStep};
 use super::outgoing::Acks;
 use super::sink::Sink;
-use super::{LineNews, LineSetup};
+use super::{LineNews, LineSetup, lost};
 use crate::ids::{DeviceKey, LoginId};
 use crate::masked::Masked;
 use crate::store::logins::Owner;
@@ -370,16 +370,19 @@ impl Line {
                 self.store_recovered(&batch.messages, intake).await;
             }
             Event::UndecryptableMessage(lost) => {
-                if let Err(error) = intake.keep_place(&lost.info).await {
+                let absent = lost::absent_of(lost);
+                if let Err(error) = intake.keep_place(&lost.info, absent).await {
                     tracing::warn!(login = %self.masked(), %error, "the place of an unreadable message was not kept");
                 }
                 // The library asks the sender of others' messages again, and nobody for our own other devices'.
                 if lost.info.source.is_from_me
+                    && absent.may_come_soon()
                     && let Err(error) = client.send_pdo_placeholder_resend_request(&lost.info).await
                 {
                     tracing::warn!(login = %self.masked(), %error, "the phone could not be asked for a message");
                 }
             }
+            Event::IncomingCall(_) | Event::MissedCall(_) => self.store_call(event, intake).await,
             Event::PairSuccess(success) => return self.bind(success, setup, client, link).await,
             Event::PairError(_) => {
                 return self

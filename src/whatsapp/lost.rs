@@ -6,10 +6,12 @@
 
 use super::intake::Intake;
 use super::line::Line;
+use crate::convert::absent::Absent;
 use crate::store::wa_backend::{LineBackend, UnknownDuplicate};
 use std::sync::Arc;
 use std::time::Duration;
 use whatsapp_rust::prelude::{Client, InboundMessage, Jid, MessageInfo};
+use whatsapp_rust::wacore::types::events::{DecryptFailMode, UnavailableType, UndecryptableMessage};
 
 /// Pauses before the next tries to store what the phone sent.
 const TRIES: [Duration; 4] =
@@ -45,7 +47,7 @@ impl Line {
     async fn ask_phone(&self, duplicate: &UnknownDuplicate, intake: &Intake, client: &Arc<Client>) {
         tracing::warn!(login = %self.masked(), "a message was lost by a kill; asking the phone for it");
         let Some(info) = info_of(duplicate, client) else { return };
-        if let Err(error) = intake.keep_place(&info).await {
+        if let Err(error) = intake.keep_place(&info, Absent::Unreadable).await {
             tracing::warn!(%error, "the place of a lost message was not kept");
         }
         if let Err(error) = client.send_pdo_placeholder_resend_request(&info).await {
@@ -63,6 +65,17 @@ impl Line {
             }
         }
         tracing::error!(login = %self.masked(), "messages recovered through the phone could not be stored");
+    }
+}
+
+/// Why a message that came can not be shown.
+pub(super) fn absent_of(lost: &UndecryptableMessage) -> Absent {
+    match (lost.unavailable_type, lost.decrypt_fail_mode) {
+        (UnavailableType::ViewOnce, _) if lost.is_unavailable => Absent::ViewOnce,
+        (UnavailableType::Hosted, _) if lost.is_unavailable => Absent::Hosted,
+        (UnavailableType::Bot, _) if lost.is_unavailable => Absent::Bot,
+        (_, DecryptFailMode::Hide) => Absent::Hidden,
+        _ => Absent::Unreadable,
     }
 }
 

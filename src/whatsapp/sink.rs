@@ -73,6 +73,8 @@ impl EventHandler for Sink {
             | Event::ConnectFailure(_)
             | Event::SelfPushNameUpdated(_)
             | Event::UndecryptableMessage(_)
+            | Event::IncomingCall(_)
+            | Event::MissedCall(_)
             | Event::Messages(_) => {
                 let dropped =
                     |_| tracing::error!("an event of the WhatsApp connection was dropped: its buffer is full");

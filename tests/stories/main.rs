@@ -6,6 +6,7 @@
 #![recursion_limit = "512"]
 #![allow(clippy::unwrap_used, missing_docs)] // Tests: a panic is a failed test, and says where.
 
+mod acts;
 mod bed;
 mod faults;
 mod files;
@@ -14,9 +15,11 @@ mod kill;
 mod login;
 mod outage;
 mod people;
+mod pins;
 mod poison;
 mod polls;
 mod relations;
 mod release;
 mod sealed;
 mod text;
+mod waiting;

@@ -219,6 +219,10 @@ impl State {
                     corrupt(&mut node);
                     out.push(node);
                 }
+                Delivery::Withheld => {
+                    withhold(&mut node);
+                    out.push(node);
+                }
             }
         }
         if let Link::Draining { credit: left, sent, .. } = &mut companion.link {
@@ -239,6 +243,12 @@ impl State {
 /// `<ib from=S>` around one child: the server's notes to a client.
 pub fn ib(child: Node) -> Node {
     NodeBuilder::new("ib").attr("from", server_jid()).children([child]).build()
+}
+
+/// Takes the content out, as of a message that only phones may open.
+fn withhold(node: &mut Node) {
+    let unavailable = NodeBuilder::new("unavailable").attr("type", "view_once").build();
+    node.content = Some(NodeContent::Nodes(vec![unavailable]));
 }
 
 /// Breaks the first ciphertext so that its authentication fails but its envelope

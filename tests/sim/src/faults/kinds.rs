@@ -33,6 +33,9 @@ pub enum FaultKind {
     /// The ciphertext of the next messages to companions is broken by one
     /// byte, such that its authentication fails.
     CorruptCiphertext,
+    /// The next messages to companions come without their content, as view-once
+    /// ones do: `<unavailable type="view_once"/>`.
+    WithholdViewOnce,
     /// As [`FaultKind::CorruptCiphertext`], for the next messages of others to
     /// this account's phone.
     CorruptToPhone,
@@ -66,6 +69,7 @@ impl FromStr for FaultKind {
             "drop_ack" => Self::DropAck,
             "drop" => Self::Drop,
             "corrupt" => Self::CorruptCiphertext,
+            "withhold_view_once" => Self::WithholdViewOnce,
             "corrupt_to_phone" => Self::CorruptToPhone,
             "drop_retry" => Self::DropRetry,
             "unknown" => Self::UnknownStanza,
@@ -83,6 +87,7 @@ pub enum Delivery {
     Twice,
     Lost,
     Corrupted,
+    Withheld,
 }
 
 /// What happens to one message of a companion.
@@ -151,6 +156,8 @@ impl Faults {
             Delivery::Lost
         } else if self.take(FaultKind::CorruptCiphertext) {
             Delivery::Corrupted
+        } else if self.take(FaultKind::WithholdViewOnce) {
+            Delivery::Withheld
         } else if self.take(FaultKind::Double) {
             Delivery::Twice
         } else {

@@ -1,0 +1,158 @@
+//! Calls: one notice each that follows the call's life.
+
+use super::Bridge;
+use super::effects::Scene;
+use super::people::Halt;
+use super::states::die_here;
+use crate::convert::edit;
+use crate::convert::incoming::{CallFacts, CallState, call};
+use crate::ids::{LoginId, PortalId};
+use crate::store::calls::{Call, CallStage};
+use crate::store::inbox::InboxRow;
+use crate::verdict::Verdict;
+use crate::whatsapp::calls::{CallNews, CallRow};
+
+impl Bridge {
+    /// Shows what was heard of a call: a notice, or the new content of the one that stands.
+    ///
+    /// # Errors
+    /// [`Halt`] when database or homeserver fail.
+    pub(super) async fn call_into_room(&self, row: &InboxRow, portal: PortalId, login: &LoginId) -> Result<(), Halt> {
+        let CallRow { arrival, news } = serde_json::from_slice(&row.body).map_err(|_| {
+            Halt::Verdict(Verdict::Never { tell: String::new(), why: "a stored call can not be read".into() })
+        })?;
+        let caller = self.canonical(&arrival.sender).await?;
+        let before = self.store().find_call(portal, &arrival.id).await?;
+        let Some((stage, seconds)) = advance(before.as_ref(), &news, arrival.ts_ms) else {
+            return Ok(self.store().settle_row(row.seq).await?);
+        };
+        let (video, group) = match (&before, &news) {
+            (Some(before), _) => (before.video, before.group),
+            (None, CallNews::Offered { video, group }) => (*video, *group),
+            (None, _) => (false, false),
+        };
+        let now = Call {
+            portal,
+            call_id: arrival.id.clone(),
+            caller: caller.clone(),
+            video,
+            group,
+            stage,
+            since: arrival.ts_ms,
+            seconds,
+        };
+        let facts = CallFacts { video, group, outgoing: arrival.from_me, state: state_of(&now) };
+        let part = call(facts);
+        let scene = Scene { row, portal, login, arrival: &arrival, sender: &caller };
+        let shown = match before {
+            Some(_) => self.store().find_message(&scene.key(0)).await?,
+            None => None,
+        };
+        match shown.as_ref().and_then(|shown| shown.event_id.as_deref().map(|event| (shown, event))) {
+            Some((shown, event)) => {
+                let known = self.ready_room(portal, login).await?;
+                self.revise(&known, &scene, &shown.mx_sender, "call", &edit::replacement(&part.content, event)).await?;
+            }
+            None => {
+                self.say_unsettled(&scene, &[part]).await?;
+            }
+        }
+        fail::fail_point!("states.call", |_| die_here());
+        let mut tx = self.store().begin("calls.settle").await?;
+        self.store().put_call_in(&mut tx, &now).await?;
+        self.store().settle_row_in(&mut tx, row.seq).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+/// How far a call is after some news, and how long it was; nothing when the news changes nothing. Reasons of an end: as
+/// the web client reads them.
+fn advance(before: Option<&Call>, news: &CallNews, ts_ms: i64) -> Option<(CallStage, Option<u64>)> {
+    use CallStage::{Answered, Elsewhere, Ended, Missed, Rejected, Ringing};
+    let Some(before) = before else {
+        return match news {
+            CallNews::Offered { .. } => Some((Ringing, None)),
+            CallNews::MissedWhileAway => Some((Missed, None)),
+            // Of a call that was never shown nothing is told.
+            _ => None,
+        };
+    };
+    let open = matches!(before.stage, Ringing | Missed);
+    match news {
+        CallNews::Offered { .. } => None,
+        CallNews::MissedWhileAway => (before.stage == Ringing).then_some((Missed, None)),
+        CallNews::Answered => open.then_some((Answered, None)),
+        CallNews::Rejected => open.then_some((Rejected, None)),
+        CallNews::Ended { reason, seconds } => match (reason.as_deref(), before.stage) {
+            (Some("accepted_elsewhere"), Ringing | Missed) => Some((Elsewhere, None)),
+            (Some("rejected_elsewhere"), Ringing | Missed) => Some((Rejected, None)),
+            (_, Answered | Elsewhere) => {
+                let since = u64::try_from(ts_ms - before.since).ok().map(|ms| ms / 1000);
+                let talked = since.filter(|_| before.stage == Answered);
+                Some((Ended, seconds.filter(|seconds| *seconds > 0).or(talked)))
+            }
+            (_, Ringing) => match seconds {
+                Some(seconds) if *seconds > 0 => Some((Ended, Some(*seconds))),
+                _ => Some((Missed, None)),
+            },
+            _ => None,
+        },
+    }
+}
+
+fn state_of(call: &Call) -> CallState {
+    match call.stage {
+        CallStage::Ringing => CallState::Ringing,
+        CallStage::Answered => CallState::Answered,
+        CallStage::Elsewhere => CallState::AnsweredElsewhere,
+        CallStage::Missed => CallState::Missed,
+        CallStage::Rejected => CallState::Rejected,
+        CallStage::Ended => CallState::Ended { seconds: call.seconds },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::GhostId;
+
+    fn after(stage: CallStage, news: &CallNews) -> Option<(CallStage, Option<u64>)> {
+        let call = Call {
+            portal: PortalId::new(1),
+            call_id: "C".into(),
+            caller: GhostId::new("1@lid"),
+            video: false,
+            group: false,
+            stage,
+            since: 1000,
+            seconds: None,
+        };
+        advance(Some(&call), news, 63_000)
+    }
+
+    fn ended(reason: Option<&str>, seconds: Option<u64>) -> CallNews {
+        CallNews::Ended { reason: reason.map(str::to_owned), seconds }
+    }
+
+    #[test]
+    fn a_call_has_one_life() {
+        use CallStage::{Answered, Elsewhere, Ended, Missed, Rejected, Ringing};
+        let offer = CallNews::Offered { video: false, group: false };
+        assert_eq!(advance(None, &offer, 0), Some((Ringing, None)));
+        assert_eq!(advance(None, &CallNews::MissedWhileAway, 0), Some((Missed, None)));
+        assert_eq!(advance(None, &ended(None, None), 0), None, "its ring was never heard");
+        assert_eq!(after(Ringing, &offer), None);
+        assert_eq!(after(Ringing, &ended(Some("timeout"), None)), Some((Missed, None)));
+        assert_eq!(after(Ringing, &ended(Some("accepted_elsewhere"), None)), Some((Elsewhere, None)));
+        assert_eq!(after(Missed, &ended(Some("accepted_elsewhere"), None)), Some((Elsewhere, None)), "while away");
+        assert_eq!(after(Ringing, &ended(Some("rejected_elsewhere"), None)), Some((Rejected, None)));
+        assert_eq!(after(Ringing, &CallNews::Answered), Some((Answered, None)));
+        assert_eq!(after(Answered, &ended(None, None)), Some((Ended, Some(62))));
+        assert_eq!(after(Answered, &ended(None, Some(7))), Some((Ended, Some(7))));
+        assert_eq!(after(Elsewhere, &ended(None, None)), Some((Ended, None)));
+        for over in [Ended, Rejected] {
+            assert_eq!(after(over, &ended(Some("timeout"), None)), None);
+            assert_eq!(after(over, &CallNews::MissedWhileAway), None);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Calls on their way into the inbox.
+//!
+//! The library acknowledges them by itself, so what happens in the moment of a kill is lost; all else is kept like a
+//! message. Calls of groups are told where the group is.
+
+use super::intake::Intake;
+use super::line::Line;
+use crate::convert::arrival::WaArrival;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use whatsapp_rust::prelude::{Event, Jid};
+use whatsapp_rust::wacore::types::call::CallAction;
+
+/// Inbox kind of news of a call: the body is a [`CallRow`].
+pub const CALL: &str = "wa.call";
+
+/// Pauses before the next tries to store what was heard of a call: nothing brings it again.
+const TRIES: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(2), Duration::from_secs(10)];
+
+/// What was heard of a call, as the inbox keeps it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CallRow {
+    /// The caller, the call's id in place of a message's, and when it was heard.
+    pub arrival: WaArrival,
+    /// What was heard.
+    pub news: CallNews,
+}
+
+/// What can be heard of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum CallNews {
+    /// It rings.
+    Offered {
+        /// With pictures.
+        video: bool,
+        /// Of more than two.
+        group: bool,
+    },
+    /// It rang while the login was not connected.
+    MissedWhileAway,
+    /// Who was called has answered.
+    Answered,
+    /// Who was called has refused.
+    Rejected,
+    /// It is over for this device.
+    Ended {
+        /// WhatsApp's word for why; none when somebody hung up.
+        reason: Option<String>,
+        /// How long it was, seconds, when told.
+        seconds: Option<u64>,
+    },
+}
+
+impl CallNews {
+    /// What tells it from other news of the same call.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Offered { .. } => "call-offered".into(),
+            Self::MissedWhileAway => "call-missed".into(),
+            Self::Answered => "call-answered".into(),
+            Self::Rejected => "call-rejected".into(),
+            Self::Ended { reason, .. } => format!("call-ended-{}", reason.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+/// News of a call with those it is about.
+pub struct HeardCall {
+    /// The call.
+    pub call_id: String,
+    /// Who called, and their other id when told.
+    pub creator: (Jid, Option<Jid>),
+    /// Who tells.
+    pub from: Jid,
+    /// When, milliseconds since 1970.
+    pub ts_ms: i64,
+    /// The name who tells has given themselves.
+    pub push_name: String,
+    /// What.
+    pub news: CallNews,
+}
+
+/// The news in an event; none in what is no business of a person's, and in calls of groups.
+pub fn heard(event: &Event) -> Option<HeardCall> {
+    if let Event::MissedCall(missed) = event {
+        return Some(HeardCall {
+            call_id: missed.call_id.clone(),
+            creator: (missed.from.clone(), None),
+            from: missed.from.clone(),
+            ts_ms: missed.timestamp.timestamp_millis(),
+            push_name: String::new(),
+            news: CallNews::MissedWhileAway,
+        });
+    }
+    let Event::IncomingCall(call) = event else { return None };
+    let mut other = None;
+    let news = match &call.action {
+        CallAction::Offer { group_jid: None, is_video, caller_pn, .. } => {
+            other.clone_from(caller_pn);
+            CallNews::Offered { video: *is_video, group: false }
+        }
+        CallAction::Accept { .. } => CallNews::Answered,
+        // A device that is busy is not a person who declines.
+        CallAction::Reject { reason, .. } if reason.as_deref() != Some("busy") => CallNews::Rejected,
+        CallAction::Terminate { reason, duration, .. } => CallNews::Ended {
+            reason: reason.as_deref().map(|reason| reason.chars().take(40).collect()),
+            seconds: duration.map(u64::from),
+        },
+        _ => return None,
+    };
+    Some(HeardCall {
+        call_id: call.action.call_id().to_owned(),
+        creator: (call.action.call_creator().clone(), other),
+        from: call.from.clone(),
+        ts_ms: call.timestamp.timestamp_millis(),
+        push_name: call.notify.clone().unwrap_or_default(),
+        news,
+    })
+}
+
+impl Line {
+    /// Stores news of a call; tried for some seconds where the database does not answer.
+    pub(super) async fn store_call(&self, event: &Event, intake: &Intake) {
+        let Some(heard) = heard(event) else { return };
+        for pause in TRIES {
+            tokio::time::sleep(pause).await;
+            match intake.store_call(&heard).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(login = %self.masked(), %error, "news of a call were not stored yet"),
+            }
+        }
+        tracing::error!(login = %self.masked(), "news of a call could not be stored");
+    }
+}
