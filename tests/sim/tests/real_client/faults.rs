@@ -2,20 +2,12 @@ use whatsapp_rust::{
     prelude::{Event, SendOptions},
     waproto::whatsapp::Message,
 };
-use whatsapp_sim::{ArrivalOutcome, FaultKind, Simulator};
+use whatsapp_sim::{ArrivalOutcome, FaultKind};
 
-use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator, text};
-
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
-
-async fn alice_online() -> (Simulator, TestClient, u16) {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
-    let (client, device) = TestClient::pair(&sim, ALICE).await;
-    (sim, client, device)
-}
+use crate::{
+    client::{STEP, TestClient, assert_understood, pn, text},
+    people::{ALICE, BOB, alice_online, two},
+};
 
 async fn send_as(client: &TestClient, id: &str, text: &str) {
     let message = Message { conversation: Some(text.into()), ..Default::default() };
@@ -262,9 +254,7 @@ async fn a_stanza_the_simulator_does_not_know_is_recorded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_devices_only_the_one_that_could_not_read_asks_again() {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (bob, _) = TestClient::pair(&sim, BOB).await;
     let (bob_two, _) = TestClient::pair(&sim, BOB).await;
     let mut both = [bob, bob_two];

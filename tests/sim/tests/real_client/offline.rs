@@ -1,16 +1,14 @@
 use whatsapp_rust::prelude::{BatchOrigin, Event};
 use whatsapp_sim::FaultKind;
 
-use crate::client::{STEP, TestClient, assert_understood, start_simulator, text};
-
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
+use crate::{
+    client::{STEP, TestClient, assert_understood, text},
+    people::{ALICE, BOB, two},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_of_hundreds_arrives_in_order_and_is_settled() {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (client, device) = TestClient::pair(&sim, ALICE).await;
     let backend = client.stop().await;
     sim.wait_disconnected(ALICE, STEP).await.unwrap();
@@ -43,9 +41,7 @@ async fn a_backlog_of_hundreds_arrives_in_order_and_is_settled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_got_lost_on_the_way_comes_again_at_the_next_login() {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (mut client, device) = TestClient::pair(&sim, ALICE).await;
     sim.fault(ALICE, FaultKind::Drop, 1).unwrap();
     sim.send_text(BOB, ALICE, "lost").await.unwrap();
@@ -62,9 +58,7 @@ async fn what_got_lost_on_the_way_comes_again_at_the_next_login() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_for_an_offline_companion_waits_for_it() {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (mut client, device) = TestClient::pair(&sim, ALICE).await;
     let id = client.send(&crate::client::pn(BOB), "read me later").await;
     client.ack(&id).await;

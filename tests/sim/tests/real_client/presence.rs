@@ -6,15 +6,13 @@ use whatsapp_rust::{
 };
 use whatsapp_sim::{PresenceItem, Simulator};
 
-use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator};
-
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
+use crate::{
+    client::{STEP, TestClient, assert_understood, pn},
+    people::{ALICE, BOB, two},
+};
 
 async fn alice_and_bob() -> (Simulator, TestClient, TestClient, u16) {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (alice, _) = TestClient::pair(&sim, ALICE).await;
     let (bob, device) = TestClient::pair(&sim, BOB).await;
     available(&bob).await;

@@ -6,15 +6,13 @@ use whatsapp_rust::{
 };
 use whatsapp_sim::Simulator;
 
-use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator, text};
-
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
+use crate::{
+    client::{STEP, TestClient, assert_understood, pn, text},
+    people::{ALICE, BOB, two},
+};
 
 async fn alice_and_bob() -> (Simulator, TestClient, TestClient) {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (alice, _) = TestClient::pair(&sim, ALICE).await;
     let (bob, _) = TestClient::pair(&sim, BOB).await;
     // Who has asked for somebody's devices hears of them from then on.
@@ -147,13 +145,12 @@ async fn a_restricted_account_takes_strangers_by_token_only() {
     alice.message().await;
     let lid = alice.client.get_lid_pn_entry(&pn(BOB)).await.unwrap().unwrap().lid.to_string();
     // The token comes in a notification of its own, after the message.
-    for _ in 0.. {
-        let token = alice.client.tc_token().get(&lid).await.unwrap();
-        if token.is_some_and(|token| !token.token.is_empty()) {
-            break;
+    let token = async {
+        while alice.client.tc_token().get(&lid).await.unwrap().is_none_or(|token| token.token.is_empty()) {
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    tokio::time::timeout(STEP, token).await.expect("a token comes");
     let id = alice.send(&pn(BOB), "thank you").await;
     assert_eq!(alice.ack(&id).await, None);
     sim.wait_inbox(BOB, |m| m.id == id, STEP).await.unwrap();

@@ -4,20 +4,12 @@ use std::sync::Arc;
 
 use wacore::store::InMemoryBackend;
 use whatsapp_rust::{passkey::Assertion, prelude::Event};
-use whatsapp_sim::{Refusal, Simulator};
+use whatsapp_sim::Refusal;
 
-use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator, text};
-
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
-
-async fn alice_online() -> (Simulator, TestClient, u16) {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
-    let (client, device) = TestClient::pair(&sim, ALICE).await;
-    (sim, client, device)
-}
+use crate::{
+    client::{STEP, TestClient, assert_understood, pn, start_simulator, text},
+    people::{ALICE, BOB, alice_online},
+};
 
 fn logged_out(event: &Event) -> Option<bool> {
     match event {

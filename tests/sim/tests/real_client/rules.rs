@@ -1,20 +1,12 @@
 //! Faults by rule: any stanza, either way, by chance.
 
 use whatsapp_rust::prelude::Event;
-use whatsapp_sim::{Direction, Effect, Rule, Simulator};
+use whatsapp_sim::{Direction, Effect, Rule};
 
-use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator, text};
-
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
-
-async fn alice_online() -> (Simulator, TestClient, u16) {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
-    let (client, device) = TestClient::pair(&sim, ALICE).await;
-    (sim, client, device)
-}
+use crate::{
+    client::{STEP, assert_understood, pn, text},
+    people::{ALICE, BOB, alice_online},
+};
 
 fn rule(effect: Effect, direction: Direction, stanza: &str, count: u32) -> Rule {
     Rule::new(effect, direction, stanza, count).unwrap()
