@@ -6,6 +6,7 @@
 #![recursion_limit = "512"]
 #![allow(clippy::unwrap_used, missing_docs)] // Tests: a panic is a failed test, and says where.
 
+mod baileys;
 mod bed;
 mod faults;
 mod identity;

@@ -1,8 +1,8 @@
 use whatsapp_rust::prelude::{BatchOrigin, Event};
-use whatsapp_sim::FaultKind;
+use whatsapp_sim::{Direction, Effect, FaultKind, Rule};
 
 use crate::{
-    client::{STEP, TestClient, assert_understood, text},
+    client::{STEP, TestClient, assert_understood, message_stanza, text},
     people::{ALICE, BOB, two},
 };
 
@@ -80,6 +80,31 @@ async fn a_receipt_for_an_offline_companion_waits_for_it() {
         })
         .await;
     sim.wait_settled(ALICE, device, STEP).await.unwrap();
+    client.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_backlog_no_more_comes_than_the_client_asked_for() {
+    let sim = two().await;
+    let (client, device) = TestClient::pair(&sim, ALICE).await;
+    let backend = client.stop().await;
+    sim.wait_disconnected(ALICE, STEP).await.unwrap();
+    for n in 0..20 {
+        sim.send_text(BOB, ALICE, &n.to_string()).await.unwrap();
+    }
+    // Its requests for more get lost.
+    sim.add_rule(ALICE, Rule::new(Effect::Drop, Direction::FromClient, "ib", u32::MAX).unwrap()).unwrap();
+    let mut client = TestClient::start(&sim, backend).await;
+    let _stanzas = client.show_stanzas();
+    for _ in 0..5 {
+        client.message_stanza().await;
+    }
+    client.round_trip().await;
+    while let Some(event) = client.take_seen() {
+        assert_eq!(message_stanza(&event), None);
+    }
+    assert!(sim.queued(ALICE, device) >= 15);
     client.stop().await;
     assert_understood(&sim);
 }

@@ -7,7 +7,7 @@ use whatsapp_rust::{
 use whatsapp_sim::Simulator;
 
 use crate::{
-    client::{STEP, TestClient, assert_understood, pn, text},
+    client::{STEP, TestClient, assert_understood, eventually, pn, text},
     people::{ALICE, BOB, two},
 };
 
@@ -66,6 +66,7 @@ async fn a_picture_is_set_hidden_and_removed() {
     assert!(contacts.get_profile_picture(&pn(BOB), false).await.unwrap().is_some());
     bob.client.profile().remove_profile_picture().await.unwrap();
     alice.find("its removal", update(true)).await;
+    assert!(alice.client.contacts().get_profile_picture(&pn(BOB), false).await.ok().flatten().is_none());
     end(&sim, alice, bob).await;
 }
 
@@ -145,12 +146,11 @@ async fn a_restricted_account_takes_strangers_by_token_only() {
     alice.message().await;
     let lid = alice.client.get_lid_pn_entry(&pn(BOB)).await.unwrap().unwrap().lid.to_string();
     // The token comes in a notification of its own, after the message.
-    let token = async {
-        while alice.client.tc_token().get(&lid).await.unwrap().is_none_or(|token| token.token.is_empty()) {
-            tokio::task::yield_now().await;
-        }
+    let has_token = async || {
+        let token = alice.client.tc_token().get(&lid).await.unwrap();
+        token.is_some_and(|token| !token.token.is_empty())
     };
-    tokio::time::timeout(STEP, token).await.expect("a token comes");
+    eventually("the token is there", has_token).await;
     let id = alice.send(&pn(BOB), "thank you").await;
     assert_eq!(alice.ack(&id).await, None);
     sim.wait_inbox(BOB, |m| m.id == id, STEP).await.unwrap();
