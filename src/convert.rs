@@ -29,6 +29,8 @@ pub mod waveform;
 mod words;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod security;

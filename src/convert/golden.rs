@@ -7,6 +7,7 @@
 
 pub mod cases;
 pub mod events;
+mod features;
 pub mod proto;
 mod show;
 

@@ -24,7 +24,7 @@ static EVENTS: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
     events.filter(|(_, content)| content.to_string().len() < 20_000).collect()
 });
 
-fn look_at(message: &wa::Message, known: bool) {
+pub fn look_at(message: &wa::Message, known: bool) {
     let people = |jid: &Jid| {
         Some(Person { mxid: format!("@wa_{}:example.org", jid.user.to_ascii_lowercase()), name: "N<&\n".repeat(50) })
     };

@@ -1,9 +1,14 @@
 //! The bed itself: a homeserver of each kind, a person, a picture.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use matrix_bed::baileys::Baileys;
 use matrix_bed::database::{Database, Db};
+use matrix_bed::phones::Phones;
 use matrix_bed::synapse::Synapse;
 use matrix_bed::wait;
+use serde_json::json;
+use whatsapp_sim::{Kind, Media};
 
 async fn people_talk(db: Db) -> Result<()> {
     let synapse = Synapse::start(0, db).await?;
@@ -33,6 +38,53 @@ async fn people_talk(db: Db) -> Result<()> {
     synapse.stop().await
 }
 
+/// What stories ask of a contact who uses Baileys, against nothing but phones.
+async fn baileys_does_what_it_is_told() -> Result<()> {
+    let phones = Phones::start().await?;
+    let (alice, bob) = (phones.create_account("alice")?, phones.create_account("bob")?);
+    let mut baileys = Baileys::link(&phones, &bob).await?;
+    let simulator = phones.simulator();
+    let to = format!("{}@s.whatsapp.net", alice.number);
+    let shown = async |id: &str| simulator.wait_inbox(&alice.number, |item| item.id == id, wait::STEP).await;
+
+    let file = b"what a picture holds".to_vec();
+    let data = BASE64_STANDARD.encode(&file);
+    let id = baileys.send("image", json!({ "to": to, "data": data, "caption": "look" })).await?;
+    let item = shown(&id).await?;
+    ensure!(item.message["imageMessage"]["caption"] == "look", "{}", item.message);
+    ensure!(simulator.received_media(&alice.number, &id).await? == file);
+    let id = baileys.send("voice", json!({ "to": to, "data": data, "seconds": 2 })).await?;
+    let item = shown(&id).await?;
+    ensure!(item.message["audioMessage"]["ptt"] == true, "{}", item.message);
+
+    let id = simulator.send_kind(&alice.number, &bob.number, Kind::Image(Media::with_data(&file))).await?;
+    let (seen, _) = baileys.wait_message("a picture", |message| message["imageMessage"].is_object()).await?;
+    ensure!(seen == id);
+    ensure!(baileys.call("fetch", json!({ "id": id })).await?["data"] == data);
+    baileys.call("read", json!({ "id": id })).await?;
+    simulator.wait_receipt(&alice.number, |r| r.kind == "read" && r.ids.contains(&id), wait::STEP).await?;
+
+    let options = json!(["tea", "soup"]);
+    let poll = json!({ "to": to, "name": "Lunch?", "options": options, "selectable": 1 });
+    let poll = baileys.send("poll", poll).await?;
+    shown(&poll).await?;
+    let choice = Kind::Vote { poll: poll.clone(), options: vec!["soup".into()] };
+    let vote = simulator.send_kind(&alice.number, &bob.number, choice).await?;
+    baileys.wait("the vote", |line| line["event"] == "message" && line["id"] == vote.as_str()).await?;
+    let voted = baileys.call("voted", json!({ "poll": poll, "id": vote, "options": options })).await?;
+    ensure!(voted["options"] == json!(["soup"]), "{voted}");
+    let poll: Kind = serde_json::from_value(json!({ "kind": "poll", "name": "Tea?", "options": ["yes", "no"] }))?;
+    let poll = simulator.send_kind(&alice.number, &bob.number, poll).await?;
+    baileys.wait("the poll", |line| line["event"] == "message" && line["id"] == poll.as_str()).await?;
+    let vote = baileys.send("vote", json!({ "to": to, "id": poll, "options": ["yes"] })).await?;
+    let opened = shown(&vote).await?.opened.context("a vote")?;
+    ensure!(opened["vote"] == json!(["yes"]), "{opened}");
+
+    ensure!(baileys.call("dance", json!({})).await.is_err());
+    ensure!(phones.unknown_stanzas().is_empty(), "{:?}", phones.unknown_stanzas());
+    Ok(())
+}
+
 fn run(story: impl Future<Output = Result<()>>) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
@@ -47,6 +99,11 @@ fn people_talk_over_a_homeserver_on_sqlite() {
 #[test]
 fn people_talk_over_a_homeserver_on_postgres() {
     run(people_talk(Db::Postgres));
+}
+
+#[test]
+fn a_contact_with_baileys_does_what_stories_ask() {
+    run(baileys_does_what_it_is_told());
 }
 
 #[test]

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, missing_docs)] // Tests: a panic is a failed test, and says where.
 
 mod acts;
+mod baileys;
 mod bed;
 mod faults;
 mod files;

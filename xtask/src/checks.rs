@@ -21,6 +21,9 @@ use tally::Tally;
 /// again.
 pub const SELECTION: [&str; 2] = ["--features", "matrix-whatsapp/simulator"];
 
+/// How long each fuzz function runs; whoever has the time sets it higher.
+const FUZZ_SECONDS: &str = "MATRIX_WHATSAPP_TEST_FUZZ_SECONDS";
+
 /// Returns a `cargo` to be run in the workspace's root: the one that runs us.
 #[must_use]
 pub fn cargo() -> Command {
@@ -128,6 +131,7 @@ fn run_tests(tally: &mut Tally) -> Result<()> {
         .args(["test", "--workspace", "--no-fail-fast"])
         .args(SELECTION)
         .env("MATRIX_WHATSAPP_TEST_POSTGRES", cluster.url())
+        .env(FUZZ_SECONDS, std::env::var_os(FUZZ_SECONDS).unwrap_or_else(|| "5".into()))
         .stdout(Stdio::piped())
         .spawn()
         .context("running cargo test")?;

@@ -43,7 +43,11 @@ fn check_part(part: &MxPart) {
     assert!(!format!("{read:?}").contains("_Custom"), "of no type clients know: {event:#}");
     if let Some(html) = part.content["formatted_body"].as_str() {
         let kept = sanitize_html(html, HtmlSanitizerMode::Strict, RemoveReplyFallback::No);
-        let plain = |html: &str| html.replace("&quot;", "\"").replace("&nbsp;", "\u{a0}").replace("&apos;", "'");
+        // A mark of byte order at the very start is none of the text's letters; parsers drop it.
+        let plain = |html: &str| {
+            let html = html.trim_start_matches('\u{feff}');
+            html.replace("&quot;", "\"").replace("&nbsp;", "\u{a0}").replace("&apos;", "'")
+        };
         assert_eq!(plain(&kept), plain(html), "a client throws something away");
     }
 }

@@ -11,6 +11,7 @@
 #![recursion_limit = "512"]
 #![allow(clippy::unwrap_used)] // A harness: a panic is a failed test, and says where.
 
+pub mod baileys;
 pub mod bench;
 pub mod bridge;
 pub mod chance;

@@ -67,7 +67,10 @@ fn row(name: &str, value: f64, unit: &str, budget: Option<(bool, &str)>) -> Valu
         None => String::new(),
     };
     println!("{name:<48} {value:>10.1} {unit:<3} {verdict}");
-    json!({ "name": name, "value": value, "unit": unit, "within": budget.map(|(within, _)| within) })
+    json!({
+        "name": name, "value": value, "unit": unit,
+        "budget": budget.map(|(_, budget)| budget), "within": budget.map(|(within, _)| within),
+    })
 }
 
 /// The resident memory of this process, which is the simulator's but for some

@@ -17,6 +17,9 @@ function toSimulator (address) {
   })
 }
 
+// For scripts of other folders, which cannot name the package.
+export * as baileys from 'baileys'
+
 export class Companion {
   messages = []
   updates = []
@@ -27,6 +30,7 @@ export class Companion {
   history = []
   closed = []
   opened = 0
+  options = {}
 
   constructor (sim, folder, number) {
     this.sim = sim
@@ -34,9 +38,10 @@ export class Companion {
     this.folder = join(folder, number)
   }
 
-  /** Links by QR; the phone of `number` scans it. */
-  static async byQr (sim, folder, number) {
+  /** Links by QR; the phone of `number` scans it. `options` are Baileys' own. */
+  static async byQr (sim, folder, number, options = {}) {
     const companion = new Companion(sim, folder, number)
+    companion.options = options
     await companion.start(async ({ qr }) => {
       if (!qr || companion.scanned) return
       companion.scanned = true
@@ -79,7 +84,8 @@ export class Companion {
       version: VERSION,
       options: { dispatcher: toSimulator(this.sim.address) },
       // What every user of Baileys has to give it for resends.
-      getMessage: async key => this.messages.find(m => m.key.id === key.id)?.message
+      getMessage: async key => this.messages.find(m => m.key.id === key.id)?.message,
+      ...this.options
     })
     this.socket = socket
     socket.ev.on('creds.update', saveCreds)

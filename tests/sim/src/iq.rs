@@ -55,7 +55,7 @@ pub fn handle(state: &mut State, conn: ConnId, address: &Address, node: &Node) {
             Some(reply) => reply,
             None => return not_understood(state, conn, node, &kind),
         },
-        ("w:m", _, "media_conn") => media_conn(state, node),
+        ("w:m", _, "media_conn") => media_conn(state, address, node),
         ("w:g2", ..) => match groups::answer(state, address, node) {
             Some(reply) => reply,
             None => return not_understood(state, conn, node, &kind),
@@ -98,10 +98,10 @@ fn props(node: &Node) -> Node {
     iq_result(node, [body])
 }
 
-fn media_conn(state: &State, node: &Node) -> Node {
+fn media_conn(state: &State, address: &Address, node: &Node) -> Node {
     let host = NodeBuilder::new("host").attr("hostname", state.listen.to_string()).attr("type", "primary").build();
     let body = NodeBuilder::new("media_conn")
-        .attr("auth", state.media.auth())
+        .attr("auth", state.media.auth(&address.number))
         .attr("ttl", "3600")
         .attr("auth_ttl", "3600")
         .attr("max_buckets", "12")

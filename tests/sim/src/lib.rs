@@ -58,7 +58,7 @@ mod unlink;
 pub use account::{AccountInfo, AccountOptions, Addressing};
 pub use appstate::{Action, AppStateItem};
 pub use calls::{CallEvent, CallInfo};
-pub use faults::{Direction, Effect, FaultKind, Rule};
+pub use faults::{Direction, Effect, FaultKind, MediaEffect, MediaRule, Rule};
 pub use history::{Arrival, ArrivalOutcome, PresenceItem, ReceiptItem};
 pub use history_sync::HistorySeed;
 pub use media::MediaFaults;

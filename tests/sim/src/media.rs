@@ -21,7 +21,10 @@ pub use blob::{Blob, BlobWriter};
 pub use retry::{answer_retry, located};
 pub use seal::{Content, Located, Sealed, find, open, seal, url};
 
-use crate::simulator::Shared;
+use crate::{ids::Number, simulator::Shared};
+
+/// How credentials begin: then when they were handed out, and to whom.
+const AUTH: &str = "sim-auth-";
 
 /// The HTTP routes: uploads by kind, and the paths files are fetched from.
 pub fn routes() -> Router<Arc<Shared>> {
@@ -48,8 +51,6 @@ pub struct MediaFaults {
     pub bytes_per_second: Option<u64>,
     /// Downloads end after so many bytes, as if that were all.
     pub truncate_at: Option<u64>,
-    /// The two above end after so many downloads; never when absent.
-    pub downloads: Option<u32>,
     /// All downloads and uploads get this status.
     pub refuse: Option<u16>,
     /// The next uploads are broken off with a 503 after so many bytes, one
@@ -119,9 +120,9 @@ impl MediaStore {
         self.files.get(path).map(|entry| entry.blob.clone())
     }
 
-    /// The credentials `media_conn` hands out.
-    pub fn auth(&self) -> String {
-        format!("sim-auth-{}", self.auth_round)
+    /// The credentials `media_conn` hands out to an account.
+    pub fn auth(&self, number: &Number) -> String {
+        format!("{AUTH}{}-{number}", self.auth_round)
     }
 
     /// Withdraws the credentials handed out so far: requests with them get
@@ -131,21 +132,9 @@ impl MediaStore {
         self.auth_refusal = status;
     }
 
-    /// What goes wrong with a download now; counts it.
-    fn take_download_faults(&mut self) -> MediaFaults {
-        let now = self.faults.clone();
-        if let Some(left) = &mut self.faults.downloads {
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                (self.faults.bytes_per_second, self.faults.truncate_at, self.faults.downloads) = (None, None, None);
-            }
-        }
-        now
-    }
-
     /// The status for a request with this query, if it is to be refused.
     fn refusal(&self, query: &Query) -> Option<u16> {
-        let stale = query.get("auth").is_some_and(|auth| auth.starts_with("sim-auth-") && auth != self.auth());
+        let stale = query.credentials().is_some_and(|(round, _)| round != self.auth_round);
         if stale { Some(self.auth_refusal) } else { self.faults.refuse }
     }
 }
@@ -162,5 +151,11 @@ impl Query {
 
     fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
+    }
+
+    /// When the credentials were handed out, and to whom; nothing when there are none of ours.
+    fn credentials(&self) -> Option<(u64, Number)> {
+        let (round, number) = self.get("auth")?.strip_prefix(AUTH)?.split_once('-')?;
+        Some((round.parse().ok()?, Number::parse(number).ok()?))
     }
 }

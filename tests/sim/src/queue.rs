@@ -4,7 +4,10 @@
 //! it; what was sent on a connection that died is sent again on the next, with
 //! the same id.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use wacore_binary::{Node, NodeContent, builder::NodeBuilder};
 use wacore_libsignal::protocol::PreKeySignalMessage;
@@ -48,7 +51,8 @@ pub struct Queued {
     id: String,
     /// The account it comes from; nobody for the server.
     peer: Option<Number>,
-    node: Node,
+    /// Shared with the connection it is sent on.
+    node: Arc<Node>,
     sent: bool,
 }
 
@@ -56,6 +60,8 @@ pub struct Queued {
 #[derive(Default)]
 pub struct Queue {
     items: VecDeque<Queued>,
+    /// All before this one were sent, so that sending does not look at what only waits for its receipt.
+    first_unsent: usize,
     /// How many messages wait under an id, so that settling a long backlog
     /// stops looking where nothing is left.
     messages: HashMap<String, usize>,
@@ -69,6 +75,7 @@ impl Queue {
 
     /// Forgets what was sent: the connection is gone.
     pub fn unsend(&mut self) {
+        self.first_unsent = 0;
         for item in &mut self.items {
             item.sent = false;
         }
@@ -83,11 +90,11 @@ impl Queue {
 
     /// Settles every sent message with this id from `peer` (any when absent).
     pub fn settle_messages(&mut self, id: &str, peer: Option<&Number>) {
-        let Some(waiting) = self.messages.get_mut(id) else {
+        let Some(mut waiting) = self.messages.remove(id) else {
             return;
         };
         let mut from = 0;
-        while *waiting > 0 {
+        while waiting > 0 {
             let fits = |item: &Queued| {
                 item.sent
                     && item.class == Class::Message
@@ -98,11 +105,11 @@ impl Queue {
                 break;
             };
             from += found;
-            self.items.remove(from);
-            *waiting -= 1;
+            self.remove(from);
+            waiting -= 1;
         }
-        if *waiting == 0 {
-            self.messages.remove(id);
+        if waiting > 0 {
+            self.messages.insert(id.to_owned(), waiting);
         }
     }
 
@@ -115,8 +122,21 @@ impl Queue {
                 && kind.is_none_or(|kind| attr(&item.node, "type").as_deref() == Some(kind))
         });
         if let Some(index) = found {
-            self.items.remove(index);
+            self.remove(index);
         }
+    }
+
+    fn remove(&mut self, index: usize) {
+        self.items.remove(index);
+        if index < self.first_unsent {
+            self.first_unsent -= 1;
+        }
+    }
+
+    /// Notes what was sent meanwhile.
+    fn skip_sent(&mut self) {
+        let sent = self.items.range(self.first_unsent..).take_while(|item| item.sent).count();
+        self.first_unsent += sent;
     }
 
     fn unsent(&self, class: Class) -> usize {
@@ -130,7 +150,13 @@ impl State {
         let Some(companion) = self.companion_mut(to) else {
             return;
         };
-        companion.queue.push(Queued { class, id: attr_or_empty(&node, "id"), peer: peer.cloned(), node, sent: false });
+        companion.queue.push(Queued {
+            class,
+            id: attr_or_empty(&node, "id"),
+            peer: peer.cloned(),
+            node: Arc::new(node),
+            sent: false,
+        });
         self.pump(to);
     }
 
@@ -186,7 +212,8 @@ impl State {
         };
         let mut out = Vec::new();
         let mut waiting = false;
-        for item in companion.queue.items.iter_mut().filter(|i| !i.sent) {
+        let first = companion.queue.first_unsent;
+        for item in companion.queue.items.range_mut(first..).filter(|i| !i.sent) {
             if item.class == Class::Message && faults.is_holding() {
                 continue;
             }
@@ -198,7 +225,7 @@ impl State {
             item.sent = true;
             let mut node = item.node.clone();
             if offline {
-                node.attrs.insert("offline", "0");
+                Arc::make_mut(&mut node).attrs.insert("offline", "0");
             }
             if item.class != Class::Message {
                 out.push(node);
@@ -216,21 +243,22 @@ impl State {
                 }
                 Delivery::Lost => {}
                 Delivery::Corrupted => {
-                    corrupt(&mut node);
+                    corrupt(Arc::make_mut(&mut node));
                     out.push(node);
                 }
                 Delivery::Withheld => {
-                    withhold(&mut node);
+                    withhold(Arc::make_mut(&mut node));
                     out.push(node);
                 }
             }
         }
+        companion.queue.skip_sent();
         if let Link::Draining { credit: left, sent, .. } = &mut companion.link {
             *left = credit;
             *sent += out.len();
             if !waiting {
                 let end = NodeBuilder::new("offline").attr("count", *sent).build();
-                out.push(ib(end));
+                out.push(Arc::new(ib(end)));
                 companion.link = Link::Live(conn);
             }
         }

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -36,8 +37,8 @@ use crate::{
 
 /// What a connection's writer is told.
 pub enum Outgoing {
-    /// Send this stanza.
-    Stanza(Node),
+    /// Send this stanza; shared with the queue that keeps it until it is settled.
+    Stanza(Arc<Node>),
     /// Send nothing for so long; what comes after waits as well.
     Pause(Duration),
     /// Close the socket properly after what was queued before.
@@ -64,7 +65,7 @@ pub struct Connection {
     /// Message acks kept back while the account holds.
     pub held_acks: Vec<Node>,
     /// A stanza that changes places with the next of its kind.
-    pub overtaken: Option<Node>,
+    pub overtaken: Option<Arc<Node>>,
 }
 
 /// The whole server.
@@ -216,7 +217,8 @@ impl State {
 
     /// Sends a stanza on a connection, as far as the faults of its account
     /// allow; nothing happens when it is gone.
-    pub fn send(&mut self, conn: ConnId, mut node: Node) {
+    pub fn send(&mut self, conn: ConnId, node: impl Into<Arc<Node>>) {
+        let mut node = node.into();
         let account = match self.connections.get(&conn).map(|c| &c.peer) {
             Some(Peer::Device(address)) => self.accounts.get_mut(&address.number),
             _ => None,
@@ -231,7 +233,7 @@ impl State {
             Some(Effect::Cut) => return self.end(conn, Outgoing::Abort),
             Some(Effect::Delay(wait)) => self.pause(conn, wait),
             Some(Effect::Double) => self.put(conn, node.clone()),
-            Some(Effect::Corrupt) => corrupt(&mut node),
+            Some(Effect::Corrupt) => corrupt(Arc::make_mut(&mut node)),
             Some(Effect::Reorder) => {
                 let before = self.connections.get_mut(&conn).and_then(|c| c.overtaken.replace(node));
                 return before.into_iter().for_each(|before| self.put(conn, before));
@@ -245,7 +247,7 @@ impl State {
         }
     }
 
-    fn put(&mut self, conn: ConnId, node: Node) {
+    fn put(&mut self, conn: ConnId, node: Arc<Node>) {
         tracing::debug!(conn = conn.0, "-> {}", Xml(&node));
         if let Some(connection) = self.connections.get(&conn) {
             // A closed channel means that the socket died; its reader says so.
@@ -328,11 +330,11 @@ impl State {
 }
 
 /// Sets a stanza's time off by so many seconds.
-fn skew(node: &mut Node, seconds: i64) {
+fn skew(node: &mut Arc<Node>, seconds: i64) {
     if seconds == 0 {
         return;
     }
     if let Some(time) = attr(node, "t").and_then(|t| t.parse::<i64>().ok()) {
-        node.attrs.insert("t", (time + seconds).to_string());
+        Arc::make_mut(node).attrs.insert("t", (time + seconds).to_string());
     }
 }

@@ -78,3 +78,32 @@ pub fn accepts(state: &State, sender: &Number, to: &Jid, node: &Node) -> bool {
     let shown = child_bytes(node, "tctoken");
     shown.is_some() && shown.as_ref() == receiver.tokens.get(sender)
 }
+
+#[cfg(test)]
+mod tests {
+    use wacore_binary::builder::NodeBuilder;
+
+    use super::accepts;
+    use crate::{
+        account::AccountOptions,
+        ids::Number,
+        stanza::{empty, leaf},
+        state::State,
+    };
+
+    #[test]
+    fn only_the_token_that_was_given_is_taken() {
+        let mut state = State::new("127.0.0.1:1".parse().unwrap()).unwrap();
+        let [alice, bob] = ["15550001", "15550002"].map(|number| {
+            state.create_account(number, &AccountOptions::default()).unwrap();
+            Number::parse(number).unwrap()
+        });
+        let message = |token: &[u8]| NodeBuilder::new("message").children([leaf("tctoken", token)]).build();
+        let account = state.account_mut(&bob).unwrap();
+        account.restricted = true;
+        account.tokens.insert(alice.clone(), vec![1; 16]);
+        assert!(accepts(&state, &alice, &bob.jid(), &message(&[1; 16])));
+        assert!(!accepts(&state, &alice, &bob.jid(), &message(&[2; 16])));
+        assert!(!accepts(&state, &alice, &bob.jid(), &empty("message")));
+    }
+}

@@ -1,13 +1,13 @@
 //! What goes wrong, on demand.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail, ensure};
 use axum::{Router, extract::State as Extract, routing::post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Answer, answer, parse};
 use crate::{
-    faults::{Direction, Effect, Rule},
+    faults::{Direction, Effect, MediaEffect, MediaRule, Rule},
     registration::Refusal,
     simulator::Simulator,
 };
@@ -40,8 +40,8 @@ async fn fault(Extract(sim): Extract<Simulator>, body: String) -> Answer {
 }
 
 fn arm(sim: &Simulator, fault: &Fault) -> Result<Value> {
-    if let Some(done) = arm_media(sim, fault) {
-        return done.map(|()| json!({}));
+    if let Some(effect) = MediaEffect::parse(&fault.kind) {
+        return add_media_rule(sim, fault, effect);
     }
     if let Some((name, number)) = fault.kind.split_once(':')
         && let Some(done) = arm_with_number(sim, fault, name, number)
@@ -54,23 +54,6 @@ fn arm(sim: &Simulator, fault: &Fault) -> Result<Value> {
         _ if rule => bail!("no rule does {:?}", fault.kind),
         _ => sim.fault(&fault.number, fault.kind.parse()?, fault.count).map(|()| json!({})),
     }
-}
-
-/// `slow_media[:BYTES_PER_SECOND]`, `truncate_media[:BYTES]`: the next downloads
-/// of anybody, as a download does not say whose it is. Nothing for other names.
-fn arm_media(sim: &Simulator, fault: &Fault) -> Option<Result<()>> {
-    let (name, number) = fault.kind.split_once(':').unwrap_or((&fault.kind, "1000"));
-    if !matches!(name, "slow_media" | "truncate_media") {
-        return None;
-    }
-    let limit = number.parse::<u64>().with_context(|| format!("{number:?} after {name}"));
-    Some(sim.account_exists(&fault.number).and(limit).map(|limit| {
-        sim.change_media_faults(|faults| {
-            let what = if name == "slow_media" { &mut faults.bytes_per_second } else { &mut faults.truncate_at };
-            *what = Some(limit);
-            faults.downloads = Some(fault.count.max(1));
-        });
-    }))
 }
 
 /// `clock_skew:SECONDS`, `refuse_login:REASON`; nothing for other names.
@@ -93,5 +76,14 @@ fn add_rule(sim: &Simulator, fault: &Fault, effect: Effect) -> Result<Value> {
     let rule = Rule::new(effect, direction, if stanza == "any" { "" } else { stanza }, fault.count)?
         .by_chance(fault.probability.unwrap_or(1.0), seed)?;
     sim.add_rule(&fault.number, rule)?;
+    Ok(json!({ "seed": seed }))
+}
+
+/// The account's next downloads, by chance if wanted.
+fn add_media_rule(sim: &Simulator, fault: &Fault, effect: MediaEffect) -> Result<Value> {
+    ensure!(fault.stanza.is_none() && fault.direction.is_none(), "downloads are no stanzas");
+    let seed = fault.seed.unwrap_or_else(rand::random);
+    let rule = MediaRule::new(effect, fault.count).by_chance(fault.probability.unwrap_or(1.0), seed)?;
+    sim.add_media_rule(&fault.number, rule)?;
     Ok(json!({ "seed": seed }))
 }

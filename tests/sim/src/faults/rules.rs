@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use anyhow::{Result, bail};
 use wacore_binary::Node;
 
+use super::{Chance, MediaEffect, MediaRule};
 use crate::stanza::attr;
 
 /// How long a delayed stanza waits when nothing else is said.
@@ -82,10 +82,7 @@ pub struct Rule {
     stanza: String,
     /// How many stanzas it still hits.
     left: u32,
-    probability: f64,
-    /// What its chances were drawn from.
-    pub seed: u64,
-    chance: StdRng,
+    chance: Chance,
 }
 
 impl Rule {
@@ -95,24 +92,12 @@ impl Rule {
         if !effect.fits(direction) {
             bail!("{effect:?} cannot happen to what goes {direction:?}");
         }
-        let rule = Self {
-            effect,
-            direction,
-            stanza: stanza.to_owned(),
-            left: count,
-            probability: 1.0,
-            seed: 0,
-            chance: StdRng::seed_from_u64(0),
-        };
-        Ok(rule)
+        Ok(Self { effect, direction, stanza: stanza.to_owned(), left: count, chance: Chance::always() })
     }
 
     /// Lets it hit each stanza only with this probability, drawn from `seed`.
     pub fn by_chance(mut self, probability: f64, seed: u64) -> Result<Self> {
-        ensure!((0.0..=1.0).contains(&probability), "{probability} is no probability");
-        self.probability = probability;
-        self.seed = seed;
-        self.chance = StdRng::seed_from_u64(seed);
+        self.chance = Chance::seeded(probability, seed)?;
         Ok(self)
     }
 
@@ -128,7 +113,7 @@ impl Rule {
 
     fn take(&mut self, direction: Direction, node: &Node) -> Option<Effect> {
         let meant = self.direction == direction && self.means(node);
-        if !meant || self.left == 0 || !self.chance.random_bool(self.probability) {
+        if !meant || self.left == 0 || !self.chance.hits() {
             return None;
         }
         self.left -= 1;
@@ -138,23 +123,39 @@ impl Rule {
 
 /// The rules of one account, oldest first.
 #[derive(Default)]
-pub struct Rules(Vec<Rule>);
+pub struct Rules {
+    stanzas: Vec<Rule>,
+    media: Vec<MediaRule>,
+}
 
 impl Rules {
     /// Adds one.
     pub fn add(&mut self, rule: Rule) {
-        self.0.push(rule);
+        self.stanzas.push(rule);
     }
 
-    /// How many stanzas they still hit.
+    /// Adds one about media.
+    pub fn add_media(&mut self, rule: MediaRule) {
+        self.media.push(rule);
+    }
+
+    /// How many stanzas and downloads they still hit.
     pub fn left(&self) -> u32 {
-        self.0.iter().map(|rule| rule.left).sum()
+        let stanzas = self.stanzas.iter().map(|rule| rule.left);
+        stanzas.chain(self.media.iter().map(MediaRule::left)).sum()
     }
 
     /// What happens to this stanza: the oldest rule that hits it says so.
     pub fn take(&mut self, direction: Direction, node: &Node) -> Option<Effect> {
-        let effect = self.0.iter_mut().find_map(|rule| rule.take(direction, node));
-        self.0.retain(|rule| rule.left > 0);
+        let effect = self.stanzas.iter_mut().find_map(|rule| rule.take(direction, node));
+        self.stanzas.retain(|rule| rule.left > 0);
+        effect
+    }
+
+    /// What happens to this download: the oldest rule that hits it says so.
+    pub fn take_media(&mut self) -> Option<MediaEffect> {
+        let effect = self.media.iter_mut().find_map(MediaRule::take);
+        self.media.retain(|rule| rule.left() > 0);
         effect
     }
 }

@@ -11,7 +11,7 @@ use axum::{
 use futures_util::StreamExt as _;
 
 use super::{Blob, MediaFaults, Query};
-use crate::{simulator::Shared, state::State};
+use crate::{faults::MediaEffect, simulator::Shared, state::State};
 
 /// Serves a file: 404 for one that never was, its own status for one that is
 /// gone, 206 for a range, 416 for one beyond the end.
@@ -26,16 +26,32 @@ pub async fn handle(Extract(shared): Extract<Arc<Shared>>, uri: Uri, headers: He
 }
 
 fn answer(state: &mut State, uri: &Uri, range: Option<&str>) -> Response {
-    let store = &mut state.media;
+    let store = &state.media;
     let status = |code: u16| StatusCode::from_u16(code).unwrap_or(StatusCode::NOT_FOUND).into_response();
-    if let Some(code) = store.refusal(&Query::parse(uri.query())) {
+    let query = Query::parse(uri.query());
+    if let Some(code) = store.refusal(&query) {
         return status(code);
     }
     match store.files.get(uri.path()).map(|entry| entry.gone.ok_or(entry.blob.clone())) {
         None => status(404),
         Some(Ok(code)) => status(code),
-        Some(Err(blob)) => serve(&blob, range, &store.take_download_faults()),
+        Some(Err(blob)) => {
+            let faults = faults(state, &query);
+            serve(&blob, range, &faults)
+        }
     }
+}
+
+/// What goes wrong with this download: with all of now, or by a rule of the account it is for.
+fn faults(state: &mut State, query: &Query) -> MediaFaults {
+    let mut faults = state.media.faults.clone();
+    let account = query.credentials().and_then(|(_, number)| state.accounts.get_mut(&number));
+    match account.and_then(|account| account.rules.take_media()) {
+        Some(MediaEffect::Slow(pace)) => faults.bytes_per_second = Some(pace),
+        Some(MediaEffect::Truncate(length)) => faults.truncate_at = Some(length),
+        None => {}
+    }
+    faults
 }
 
 fn serve(blob: &Blob, range: Option<&str>, faults: &MediaFaults) -> Response {

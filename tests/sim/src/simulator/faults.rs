@@ -7,7 +7,7 @@ use wacore_binary::{Node, builder::NodeBuilder};
 
 use super::Simulator;
 use crate::{
-    faults::{FaultKind, Rule},
+    faults::{FaultKind, MediaRule, Rule},
     ids::{Address, ConnId, Number},
     messages,
     noise::{HandshakeKind, IkPolicy, ServerKeys},
@@ -28,6 +28,17 @@ impl Simulator {
         tracing::warn!("fault for {number}: {rule:?}");
         self.shared.with(|state| {
             state.account_mut(&number)?.rules.add(rule);
+            Ok(())
+        })
+    }
+
+    /// Adds a rule about the downloads of `number`'s companions: those with the
+    /// credentials it was given. Clients that fetch without (Baileys) are nobody's.
+    pub fn add_media_rule(&self, number: &str, rule: MediaRule) -> Result<()> {
+        let number = Number::parse(number)?;
+        tracing::warn!("fault for {number}: {rule:?}");
+        self.shared.with(|state| {
+            state.account_mut(&number)?.rules.add_media(rule);
             Ok(())
         })
     }

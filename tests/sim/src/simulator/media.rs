@@ -9,14 +9,9 @@ use crate::{
 };
 
 impl Simulator {
-    /// What goes wrong with media from now on.
+    /// What goes wrong with everybody's media from now on. For one account, see [`Simulator::add_media_rule`].
     pub fn set_media_faults(&self, faults: MediaFaults) {
         self.shared.with(|state| state.media.faults = faults);
-    }
-
-    /// Changes what goes wrong with media, and leaves the rest as it is.
-    pub fn change_media_faults(&self, change: impl FnOnce(&mut MediaFaults)) {
-        self.shared.with(|state| change(&mut state.media.faults));
     }
 
     /// Withdraws the media credentials handed out so far: requests with them

@@ -2,16 +2,14 @@ use serde_json::json;
 use whatsapp_rust::prelude::Event;
 use whatsapp_sim::{Action, Simulator};
 
-use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator};
-
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
+use crate::{
+    client::{STEP, TestClient, assert_understood, pn, start_simulator},
+    people::{ALICE, BOB, two},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_companion_changes_the_others_see() {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (alice, device) = TestClient::pair(&sim, ALICE).await;
     let (mut second, other) = TestClient::pair(&sim, ALICE).await;
     // Both write to one collection, the second on top of the first.
@@ -46,9 +44,7 @@ async fn what_one_companion_changes_the_others_see() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn small_settings_are_kept() {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (alice, _) = TestClient::pair(&sim, ALICE).await;
     let bob = pn(BOB);
     // The contact is known by its LID from here on.
@@ -85,9 +81,7 @@ async fn idle(client: &TestClient) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_phone_does_its_companions_learn() {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (mut alice, device) = TestClient::pair(&sim, ALICE).await;
     first_sync(&sim, &alice, device).await;
     let id = sim.send_text(BOB, ALICE, "star me").await.unwrap();
@@ -160,9 +154,7 @@ async fn what_the_phone_does_its_companions_learn() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_companion_does_the_phone_reads() {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (mut alice, _) = TestClient::pair(&sim, ALICE).await;
     let id = sim.send_text(BOB, ALICE, "hello").await.unwrap();
     let chat = alice.message().await.info.source.chat.to_non_ad();
@@ -199,9 +191,7 @@ async fn what_a_companion_does_the_phone_reads() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_companions_that_write_at_once_both_succeed() {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (one, first) = TestClient::pair(&sim, ALICE).await;
     let (two, second) = TestClient::pair(&sim, ALICE).await;
     let bob = pn(BOB);

@@ -6,7 +6,7 @@ use whatsapp_sim::Addressing;
 
 use crate::{
     client::{STEP, TestClient, assert_understood},
-    groups::{ALICE, BOB, CAROL, four},
+    people::{ALICE, BOB, CAROL, four},
 };
 
 /// Waits for one action of one call.

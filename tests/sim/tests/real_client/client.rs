@@ -11,7 +11,7 @@ use wacore::{
 };
 use whatsapp_rust::{
     CacheConfig, NodeBuilder, TokioRuntime,
-    prelude::{Client, Event, EventHandler, EventInterest, InboundMessage, Jid, MessageExt as _},
+    prelude::{Client, Event, EventHandler, EventInterest, InboundMessage, Jid, MessageExt as _, RawNodeLease},
     store::persistence_manager::PersistenceManager,
     transport::TokioWebSocketTransportFactory,
 };
@@ -195,6 +195,21 @@ impl TestClient {
         all
     }
 
+    /// Shows each stanza that comes in as an event, until the lease ends.
+    pub fn show_stanzas(&self) -> RawNodeLease {
+        self.client.acquire_raw_node_forwarding()
+    }
+
+    /// Waits for one more message stanza; its id. Needs [`TestClient::show_stanzas`].
+    pub async fn message_stanza(&mut self) -> String {
+        self.find("a message stanza", message_stanza).await
+    }
+
+    /// Asks the server something: what it sent before is here afterwards.
+    pub async fn round_trip(&self) {
+        self.client.fetch_privacy_settings().await.unwrap();
+    }
+
     /// Sends a text and returns its id.
     pub async fn send(&self, to: &Jid, text: &str) -> String {
         self.client.send_text(to.clone(), text).await.unwrap().message_id
@@ -231,6 +246,24 @@ impl TestClient {
         tokio::time::timeout(STEP, self.run).await.expect("the client ends").unwrap();
         self.backend
     }
+}
+
+/// The id of a message, if the event is its stanza.
+pub fn message_stanza(event: &Event) -> Option<String> {
+    match event {
+        Event::RawNode(node) if node.get().tag == "message" => node.get_attr("id").map(|id| id.as_str().into_owned()),
+        _ => None,
+    }
+}
+
+/// Waits until something is so that tells nobody when it becomes so.
+pub async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
+    let search = async {
+        while !check().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(STEP, search).await.unwrap_or_else(|_| panic!("waited {STEP:?} until {what}"));
 }
 
 pub fn text(message: &InboundMessage) -> &str {

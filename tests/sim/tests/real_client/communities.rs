@@ -7,7 +7,8 @@ use whatsapp_sim::{Addressing, GroupOptions, Simulator};
 
 use crate::{
     client::{STEP, TestClient, assert_understood, pn, text},
-    groups::{ALICE, BOB, CAROL, DAVE, create, four, refused, told},
+    groups::{create, refused, told},
+    people::{ALICE, BOB, CAROL, DAVE, four},
 };
 
 async fn community(client: &TestClient, name: &str) -> (Jid, Vec<CommunitySubgroup>) {

@@ -8,7 +8,8 @@ use whatsapp_sim::{Addressing, ArrivalOutcome, FaultKind, GroupOptions, Simulato
 
 use crate::{
     client::{STEP, TestClient, assert_understood, start_simulator, text},
-    groups::{ALICE, BOB, CAROL, DAVE, create, four, told},
+    groups::{create, told},
+    people::{ALICE, BOB, CAROL, DAVE, four},
 };
 
 async fn talk(addressing: Addressing, family: Addressing) {

@@ -11,19 +11,10 @@ use whatsapp_rust::{
 use whatsapp_sim::{Action, HistorySeed, Kind as Sent, Simulator};
 
 use crate::{
-    client::{STEP, TestClient, assert_understood, pn, start_simulator},
+    client::{STEP, TestClient, assert_understood, pn},
     kinds::{kind, message_of},
+    people::{ALICE, BOB, two},
 };
-
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
-
-async fn start() -> Simulator {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
-    sim
-}
 
 /// A chunk as the client shows it.
 struct Chunk {
@@ -78,7 +69,7 @@ fn by_id<'a>(all: &[&'a wa::WebMessageInfo], id: &str) -> &'a wa::WebMessageInfo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_companion_learns_what_the_phone_knows() {
-    let sim = start().await;
+    let sim = two().await;
     // What others wrote and what the phone wrote, before anything was linked.
     let text = sim.send_kind(BOB, ALICE, Sent::text("hello")).await.unwrap();
     let picture = sim.send_kind(ALICE, BOB, kind(json!({ "kind": "image", "caption": "look" }))).await.unwrap();
@@ -177,7 +168,7 @@ impl UserInfoLid for std::sync::Arc<whatsapp_rust::prelude::Client> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_phone_sends_its_thousands_of_messages_in_chunks() {
-    let sim = start().await;
+    let sim = two().await;
     let seed = HistorySeed { chats: 300, messages_per_chat: 14, days: 365 };
     assert_eq!(sim.seed_history(ALICE, &seed).unwrap().len(), 300);
     sim.set_history_limits(90, 500);
@@ -209,7 +200,7 @@ async fn an_old_phone_sends_its_thousands_of_messages_in_chunks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn older_messages_of_a_chat_are_looked_up() {
-    let sim = start().await;
+    let sim = two().await;
     let seed = HistorySeed { chats: 2, messages_per_chat: 8, days: 30 };
     let friends = sim.seed_history(ALICE, &seed).unwrap();
     let (mut alice, _) = TestClient::pair(&sim, ALICE).await;
@@ -247,7 +238,7 @@ async fn older_messages_of_a_chat_are_looked_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_sent_while_nobody_was_linked_can_be_answered() {
-    let sim = start().await;
+    let sim = two().await;
     let poll = json!({ "kind": "poll", "name": "Old?", "options": ["yes", "no"] });
     let poll = sim.send_kind(BOB, ALICE, kind(poll)).await.unwrap();
     let (mut alice, _) = TestClient::pair(&sim, ALICE).await;
@@ -268,7 +259,7 @@ async fn what_was_sent_while_nobody_was_linked_can_be_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_chunk_is_put_up_again() {
-    let sim = start().await;
+    let sim = two().await;
     sim.send_kind(BOB, ALICE, Sent::text("hello")).await.unwrap();
     let (mut alice, device) = TestClient::pair(&sim, ALICE).await;
     until(&mut alice, Kind::RECENT).await;

@@ -7,19 +7,15 @@ use whatsapp_rust::{
     types::presence::ReceiptType,
     waproto::whatsapp::Message,
 };
-use whatsapp_sim::{Kind, Media, Options, Simulator, message_from_json, message_to_json};
+use whatsapp_sim::{Addressing, Kind, Media, Options, Simulator, message_from_json, message_to_json};
 
-use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator, text};
-
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
-const CAROL: &str = "15550003";
+use crate::{
+    client::{STEP, TestClient, assert_understood, pn, text},
+    people::{ALICE, BOB, CAROL, four},
+};
 
 async fn start() -> (Simulator, TestClient) {
-    let sim = start_simulator().await;
-    for (number, name) in [(ALICE, "Alice"), (BOB, "Bob"), (CAROL, "Carol")] {
-        sim.create_account(number, name).unwrap();
-    }
+    let sim = four(Addressing::Lid).await;
     let (bob, _) = TestClient::pair(&sim, BOB).await;
     (sim, bob)
 }

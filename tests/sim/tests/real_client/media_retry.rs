@@ -1,6 +1,5 @@
 //! Files that are gone, and phones that put them up again.
 
-use serde_json::json;
 use whatsapp_rust::{
     MediaRetryResult, MediaReuploadRequest,
     wacore::download::MediaType,
@@ -9,18 +8,13 @@ use whatsapp_rust::{
 use whatsapp_sim::{Kind, Media, Simulator};
 
 use crate::{
-    admin::post,
-    client::{STEP, TestClient, assert_understood, pn, start_simulator},
+    client::{STEP, TestClient, assert_understood, pn},
     kinds::message_of,
+    people::{ALICE, BOB, two},
 };
 
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
-
 async fn start() -> (Simulator, TestClient) {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (bob, _) = TestClient::pair(&sim, BOB).await;
     (sim, bob)
 }
@@ -91,50 +85,6 @@ async fn withdrawn_credentials_are_asked_for_again() {
         sim.expire_media_auth(status);
         bob.client.upload(vec![1; 1000], MediaType::Document, Default::default()).await.unwrap();
     }
-    bob.stop().await;
-    assert_understood(&sim);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_shortened_file_is_noticed_by_the_client() {
-    let (sim, mut bob) = start().await;
-    let id = sim.send_kind(ALICE, BOB, Kind::Image(Media::with_size(10_000))).await.unwrap();
-    let got = message_of(&mut bob, &id).await;
-    let image = got.message.image_message.as_option().unwrap();
-    sim.set_media_faults(whatsapp_sim::MediaFaults { truncate_at: Some(5_000), ..Default::default() });
-    assert!(bob.client.download(image).await.is_err());
-    sim.set_media_faults(whatsapp_sim::MediaFaults { refuse: Some(503), ..Default::default() });
-    assert!(bob.client.download(image).await.is_err());
-    sim.set_media_faults(whatsapp_sim::MediaFaults { bytes_per_second: Some(50_000), ..Default::default() });
-    let start = std::time::Instant::now();
-    assert_eq!(bob.client.download(image).await.unwrap().len(), 10_000);
-    assert!(start.elapsed().as_millis() >= 150, "{:?}", start.elapsed());
-    bob.stop().await;
-    assert_understood(&sim);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn slow_and_shortened_downloads_are_faults_by_name() {
-    let (sim, mut bob) = start().await;
-    let id = sim.send_kind(ALICE, BOB, Kind::Image(Media::with_size(10_000))).await.unwrap();
-    let got = message_of(&mut bob, &id).await;
-    let image = got.message.image_message.as_option().unwrap();
-    let fault = |kind: &str| json!({ "number": BOB, "kind": kind });
-    assert_eq!(post(&sim, "fault", fault("slow_media:50000")).await.0, 200);
-    let start = std::time::Instant::now();
-    bob.client.download(image).await.unwrap();
-    assert!(start.elapsed().as_millis() >= 150, "{:?}", start.elapsed());
-    // For one download, as nothing else was asked for.
-    assert_eq!(post(&sim, "fault", fault("truncate_media")).await.0, 200);
-    let url = format!("{}{}", sim.http_url(), image.direct_path.as_deref().unwrap());
-    for length in [1000, 10_026] {
-        let file = reqwest::get(&url).await.unwrap().bytes().await.unwrap();
-        assert_eq!(file.len(), length);
-    }
-    for wrong in ["truncate_media:none", "slow_media:", "slow_medium"] {
-        assert_eq!(post(&sim, "fault", fault(wrong)).await.0, 400, "{wrong}");
-    }
-    assert_eq!(post(&sim, "fault", json!({ "number": "1555999", "kind": "slow_media" })).await.0, 400);
     bob.stop().await;
     assert_understood(&sim);
 }

@@ -2,23 +2,15 @@ use whatsapp_rust::{
     prelude::{Event, SendOptions},
     types::presence::ReceiptType,
 };
-use whatsapp_sim::{AccountOptions, Addressing, Simulator};
+use whatsapp_sim::Addressing;
 
-use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator, text};
-
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
-
-fn create(sim: &Simulator, addressing: Addressing) {
-    for (number, name) in [(ALICE, "Alice"), (BOB, "Bob")] {
-        let options = AccountOptions { push_name: name.into(), addressing, lid: None };
-        sim.create_account_with(number, &options).unwrap();
-    }
-}
+use crate::{
+    client::{STEP, TestClient, assert_understood, pn, text},
+    people::{ALICE, BOB, two_with},
+};
 
 async fn talk_both_ways(addressing: Addressing) {
-    let sim = start_simulator().await;
-    create(&sim, addressing);
+    let sim = two_with(addressing).await;
     let (mut alice, device) = TestClient::pair(&sim, ALICE).await;
 
     // Bob's phone to Alice's companion and phone.
@@ -78,8 +70,7 @@ async fn texts_cross_both_ways_between_accounts_whose_messages_tell_no_lid() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_companion_can_write_first_to_a_bare_number() {
-    let sim = start_simulator().await;
-    create(&sim, Addressing::Lid);
+    let sim = two_with(Addressing::Lid).await;
     let (mut alice, _) = TestClient::pair(&sim, ALICE).await;
     let id = alice.send(&pn(BOB), "first").await;
     assert_eq!(alice.ack(&id).await, None);
@@ -90,8 +81,7 @@ async fn a_companion_can_write_first_to_a_bare_number() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_device_of_both_sides_gets_every_message() {
-    let sim = start_simulator().await;
-    create(&sim, Addressing::Lid);
+    let sim = two_with(Addressing::Lid).await;
     let (mut alice, _) = TestClient::pair(&sim, ALICE).await;
     let (mut alice_two, second) = TestClient::pair(&sim, ALICE).await;
     let (mut bob, _) = TestClient::pair(&sim, BOB).await;
@@ -130,8 +120,7 @@ async fn every_device_of_both_sides_gets_every_message() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_own_phone_sends_reaches_the_companion_as_its_own() {
-    let sim = start_simulator().await;
-    create(&sim, Addressing::Lid);
+    let sim = two_with(Addressing::Lid).await;
     let (mut alice, device) = TestClient::pair(&sim, ALICE).await;
     let id = sim.send_text(ALICE, BOB, "from my phone").await.unwrap();
     let got = alice.message().await;
@@ -147,8 +136,7 @@ async fn what_the_own_phone_sends_reaches_the_companion_as_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn read_receipts_cross_both_ways() {
-    let sim = start_simulator().await;
-    create(&sim, Addressing::Lid);
+    let sim = two_with(Addressing::Lid).await;
     let (mut alice, device) = TestClient::pair(&sim, ALICE).await;
 
     let id = alice.send(&pn(BOB), "read me").await;
@@ -177,8 +165,7 @@ async fn read_receipts_cross_both_ways() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_phone_sends_no_delivery_receipt() {
-    let sim = start_simulator().await;
-    create(&sim, Addressing::Lid);
+    let sim = two_with(Addressing::Lid).await;
     let (mut bob, device) = TestClient::pair(&sim, BOB).await;
     sim.set_phone_silent(BOB, true).unwrap();
     let id = sim.send_text(ALICE, BOB, "anyone?").await.unwrap();
@@ -192,8 +179,7 @@ async fn a_silent_phone_sends_no_delivery_receipt() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_id_twice_arrives_twice_and_shows_once() {
-    let sim = start_simulator().await;
-    create(&sim, Addressing::Lid);
+    let sim = two_with(Addressing::Lid).await;
     let (mut alice, _) = TestClient::pair(&sim, ALICE).await;
     for _ in 0..2 {
         let message =
@@ -214,8 +200,7 @@ async fn the_same_id_twice_arrives_twice_and_shows_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_changes_the_address_of_a_person_not_the_session() {
-    let sim = start_simulator().await;
-    create(&sim, Addressing::Pn);
+    let sim = two_with(Addressing::Pn).await;
     let (mut alice, device) = TestClient::pair(&sim, ALICE).await;
     sim.send_text(BOB, ALICE, "by number").await.unwrap();
     let before = alice.message().await;
@@ -241,8 +226,7 @@ async fn a_migration_changes_the_address_of_a_person_not_the_session() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migrated_and_an_unmigrated_account_understand_each_other() {
-    let sim = start_simulator().await;
-    create(&sim, Addressing::Lid);
+    let sim = two_with(Addressing::Lid).await;
     sim.set_addressing(BOB, Addressing::Pn).unwrap();
     let (mut alice, _) = TestClient::pair(&sim, ALICE).await;
     let (mut bob, _) = TestClient::pair(&sim, BOB).await;

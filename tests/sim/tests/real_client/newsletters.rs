@@ -9,7 +9,7 @@ use whatsapp_sim::Addressing;
 
 use crate::{
     client::{STEP, TestClient, assert_understood, text},
-    groups::{ALICE, BOB, CAROL, four},
+    people::{ALICE, BOB, CAROL, four},
 };
 
 /// Waits for a note about a newsletter.

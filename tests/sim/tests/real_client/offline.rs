@@ -1,16 +1,14 @@
 use whatsapp_rust::prelude::{BatchOrigin, Event};
-use whatsapp_sim::FaultKind;
+use whatsapp_sim::{Direction, Effect, FaultKind, Rule};
 
-use crate::client::{STEP, TestClient, assert_understood, start_simulator, text};
-
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
+use crate::{
+    client::{STEP, TestClient, assert_understood, message_stanza, text},
+    people::{ALICE, BOB, two},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_of_hundreds_arrives_in_order_and_is_settled() {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (client, device) = TestClient::pair(&sim, ALICE).await;
     let backend = client.stop().await;
     sim.wait_disconnected(ALICE, STEP).await.unwrap();
@@ -43,9 +41,7 @@ async fn a_backlog_of_hundreds_arrives_in_order_and_is_settled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_got_lost_on_the_way_comes_again_at_the_next_login() {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (mut client, device) = TestClient::pair(&sim, ALICE).await;
     sim.fault(ALICE, FaultKind::Drop, 1).unwrap();
     sim.send_text(BOB, ALICE, "lost").await.unwrap();
@@ -62,9 +58,7 @@ async fn what_got_lost_on_the_way_comes_again_at_the_next_login() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_for_an_offline_companion_waits_for_it() {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (mut client, device) = TestClient::pair(&sim, ALICE).await;
     let id = client.send(&crate::client::pn(BOB), "read me later").await;
     client.ack(&id).await;
@@ -86,6 +80,31 @@ async fn a_receipt_for_an_offline_companion_waits_for_it() {
         })
         .await;
     sim.wait_settled(ALICE, device, STEP).await.unwrap();
+    client.stop().await;
+    assert_understood(&sim);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_backlog_no_more_comes_than_the_client_asked_for() {
+    let sim = two().await;
+    let (client, device) = TestClient::pair(&sim, ALICE).await;
+    let backend = client.stop().await;
+    sim.wait_disconnected(ALICE, STEP).await.unwrap();
+    for n in 0..20 {
+        sim.send_text(BOB, ALICE, &n.to_string()).await.unwrap();
+    }
+    // Its requests for more get lost.
+    sim.add_rule(ALICE, Rule::new(Effect::Drop, Direction::FromClient, "ib", u32::MAX).unwrap()).unwrap();
+    let mut client = TestClient::start(&sim, backend).await;
+    let _stanzas = client.show_stanzas();
+    for _ in 0..5 {
+        client.message_stanza().await;
+    }
+    client.round_trip().await;
+    while let Some(event) = client.take_seen() {
+        assert_eq!(message_stanza(&event), None);
+    }
+    assert!(sim.queued(ALICE, device) >= 15);
     client.stop().await;
     assert_understood(&sim);
 }

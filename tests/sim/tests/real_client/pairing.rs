@@ -4,9 +4,10 @@ use wacore::store::InMemoryBackend;
 use whatsapp_rust::{pair_code::PairCodeOptions, prelude::Event};
 use whatsapp_sim::{HandshakeKind, IkPolicy};
 
-use crate::client::{STEP, TestClient, assert_understood, start_simulator};
-
-const ALICE: &str = "15550001";
+use crate::{
+    client::{STEP, TestClient, assert_understood, start_simulator},
+    people::ALICE,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scanned_code_links_a_device_that_knows_its_names() {

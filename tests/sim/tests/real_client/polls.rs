@@ -6,22 +6,16 @@ use whatsapp_rust::{
     prelude::InboundMessage,
     waproto::whatsapp::{self as wa, message::event_response_message::EventResponseType},
 };
-use whatsapp_sim::{AccountOptions, Addressing, Kind, Simulator, message_to_json};
+use whatsapp_sim::{Addressing, Kind, Simulator, message_to_json};
 
 use crate::{
-    client::{STEP, TestClient, assert_understood, start_simulator},
+    client::{STEP, TestClient, assert_understood},
     kinds::{kind, message_of},
+    people::{ALICE, BOB, two_with},
 };
 
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
-
 async fn start(addressing: Addressing) -> (Simulator, TestClient) {
-    let sim = start_simulator().await;
-    for (number, name) in [(ALICE, "Alice"), (BOB, "Bob")] {
-        let options = AccountOptions { push_name: name.into(), addressing, ..Default::default() };
-        sim.create_account_with(number, &options).unwrap();
-    }
+    let sim = two_with(addressing).await;
     let (bob, _) = TestClient::pair(&sim, BOB).await;
     (sim, bob)
 }

@@ -6,15 +6,13 @@ use whatsapp_rust::{
 };
 use whatsapp_sim::{PresenceItem, Simulator};
 
-use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator};
-
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
+use crate::{
+    client::{STEP, TestClient, assert_understood, pn},
+    people::{ALICE, BOB, two},
+};
 
 async fn alice_and_bob() -> (Simulator, TestClient, TestClient, u16) {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (alice, _) = TestClient::pair(&sim, ALICE).await;
     let (bob, device) = TestClient::pair(&sim, BOB).await;
     available(&bob).await;
@@ -51,7 +49,9 @@ async fn a_subscriber_sees_somebody_come_and_go_and_when() {
     sim.set_presence(BOB, "available").unwrap();
     assert_eq!(shown(&mut alice).await, (true, None));
     available(&bob).await;
+    let before = sim.presences(ALICE).len();
     sim.set_presence(BOB, "unavailable").unwrap();
+    assert_eq!(sim.presences(ALICE).len(), before, "his companion is there");
     bob.stop().await;
     let (there, seen) = shown(&mut alice).await;
     assert!(!there && seen.is_some(), "{seen:?}");
@@ -83,6 +83,8 @@ async fn privacy_decides_what_subscribers_see() {
     sim.save_contact(BOB, ALICE, "Alice").unwrap();
     bob.client.presence().set_available().await.unwrap();
     assert_eq!(shown(&mut alice).await, (true, None));
+    let told: Vec<String> = sim.presences(ALICE).into_iter().map(|presence| presence.state).collect();
+    assert_eq!(told, ["unavailable", "unavailable", "available"], "nothing between");
     alice.stop().await;
     bob.stop().await;
     assert_understood(&sim);
@@ -99,6 +101,9 @@ async fn a_blocked_one_sees_neither_presence_nor_typing() {
     let typing = PresenceItem { from: ALICE.into(), state: "composing".into() };
     assert!(!sim.presences(BOB).contains(&typing));
     assert!(sim.presences(ALICE).is_empty());
+    while let Some(event) = alice.take_seen() {
+        assert!(!matches!(*event, Event::Presence(_)), "a subscription of his is not answered");
+    }
     alice.stop().await;
     bob.stop().await;
     assert_understood(&sim);

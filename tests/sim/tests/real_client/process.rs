@@ -77,7 +77,7 @@ async fn a_hundred_megabytes_go_up_and_down_without_being_held_in_memory() {
     let token = BASE64_URL_SAFE_NO_PAD.encode(hash);
     let pieces = vec![bytes::Bytes::from(piece.clone()); 100].into_iter().map(Ok::<_, std::io::Error>);
     let answer: Value = reqwest::Client::new()
-        .post(format!("http://{address}/mms/video/{token}?auth=sim-auth-0&token={token}"))
+        .post(format!("http://{address}/mms/video/{token}?auth=sim-auth-0-15550001&token={token}"))
         .body(reqwest::Body::wrap_stream(futures_util::stream::iter(pieces)))
         .send()
         .await

@@ -6,15 +6,13 @@ use whatsapp_rust::{
 };
 use whatsapp_sim::Simulator;
 
-use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator, text};
-
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
+use crate::{
+    client::{STEP, TestClient, assert_understood, eventually, pn, text},
+    people::{ALICE, BOB, two},
+};
 
 async fn alice_and_bob() -> (Simulator, TestClient, TestClient) {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (alice, _) = TestClient::pair(&sim, ALICE).await;
     let (bob, _) = TestClient::pair(&sim, BOB).await;
     // Who has asked for somebody's devices hears of them from then on.
@@ -68,6 +66,7 @@ async fn a_picture_is_set_hidden_and_removed() {
     assert!(contacts.get_profile_picture(&pn(BOB), false).await.unwrap().is_some());
     bob.client.profile().remove_profile_picture().await.unwrap();
     alice.find("its removal", update(true)).await;
+    assert!(alice.client.contacts().get_profile_picture(&pn(BOB), false).await.ok().flatten().is_none());
     end(&sim, alice, bob).await;
 }
 
@@ -147,13 +146,11 @@ async fn a_restricted_account_takes_strangers_by_token_only() {
     alice.message().await;
     let lid = alice.client.get_lid_pn_entry(&pn(BOB)).await.unwrap().unwrap().lid.to_string();
     // The token comes in a notification of its own, after the message.
-    for _ in 0.. {
+    let has_token = async || {
         let token = alice.client.tc_token().get(&lid).await.unwrap();
-        if token.is_some_and(|token| !token.token.is_empty()) {
-            break;
-        }
-        tokio::task::yield_now().await;
-    }
+        token.is_some_and(|token| !token.token.is_empty())
+    };
+    eventually("the token is there", has_token).await;
     let id = alice.send(&pn(BOB), "thank you").await;
     assert_eq!(alice.ack(&id).await, None);
     sim.wait_inbox(BOB, |m| m.id == id, STEP).await.unwrap();

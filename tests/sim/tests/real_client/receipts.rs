@@ -3,15 +3,13 @@
 use whatsapp_rust::{prelude::Event, types::presence::ReceiptType};
 use whatsapp_sim::Simulator;
 
-use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator};
-
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
+use crate::{
+    client::{STEP, TestClient, assert_understood, pn},
+    people::{ALICE, BOB, two},
+};
 
 async fn two_of_alice_and_bob() -> (Simulator, [TestClient; 2], TestClient) {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
+    let sim = two().await;
     let (first, _) = TestClient::pair(&sim, ALICE).await;
     let (second, _) = TestClient::pair(&sim, ALICE).await;
     let (bob, _) = TestClient::pair(&sim, BOB).await;

@@ -2,22 +2,20 @@
 
 use std::sync::Arc;
 
-use wacore::store::InMemoryBackend;
-use whatsapp_rust::{passkey::Assertion, prelude::Event};
-use whatsapp_sim::{Refusal, Simulator};
+use wacore::{
+    store::{InMemoryBackend, traits::SignalStore as _},
+    types::jid::JidExt as _,
+};
+use whatsapp_rust::{
+    passkey::Assertion,
+    prelude::{Event, Jid},
+};
+use whatsapp_sim::{ArrivalOutcome, Refusal};
 
-use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator, text};
-
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
-
-async fn alice_online() -> (Simulator, TestClient, u16) {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
-    let (client, device) = TestClient::pair(&sim, ALICE).await;
-    (sim, client, device)
-}
+use crate::{
+    client::{STEP, TestClient, assert_understood, eventually, pn, start_simulator, text},
+    people::{ALICE, BOB, alice_online},
+};
 
 fn logged_out(event: &Event) -> Option<bool> {
     match event {
@@ -49,6 +47,13 @@ async fn a_fifth_companion_is_not_linked() {
     assert_understood(&sim);
 }
 
+/// What Alice's companion keeps of Bob's phone.
+async fn identity_of_bobs_phone(alice: &TestClient) -> Option<[u8; 32]> {
+    let lid = alice.client.get_lid_pn_entry(&pn(BOB)).await.unwrap().unwrap().lid;
+    let address = Jid::lid(lid.to_string()).to_protocol_address_string();
+    alice.backend().load_identity(&address).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_registered_anew_has_another_identity_and_no_companions() {
     let (sim, mut alice, _) = alice_online().await;
@@ -58,12 +63,21 @@ async fn a_number_registered_anew_has_another_identity_and_no_companions() {
     let id = alice.send(&pn(BOB), "to the old phone").await;
     sim.wait_inbox(BOB, |m| m.id == id, STEP).await.unwrap();
 
+    sim.send_text(ALICE, BOB, "between phones").await.unwrap();
+    let known = identity_of_bobs_phone(&alice).await;
+
     sim.register_again(BOB).unwrap();
     assert!(!bob.find("LoggedOut", logged_out).await);
     alice.find("IdentityChange", |event| matches!(event, Event::IdentityChange(_)).then_some(())).await;
     assert!(sim.connected_devices(BOB).is_empty());
     let id = alice.send(&pn(BOB), "to the new phone").await;
     sim.wait_inbox(BOB, |m| m.id == id, STEP).await.unwrap();
+    eventually("the new identity is kept", async || identity_of_bobs_phone(&alice).await != known).await;
+    // Alice's phone, too, knows that it has to begin anew.
+    sim.send_text(ALICE, BOB, "to the new phone, from a phone").await.unwrap();
+    assert!(sim.arrival_log().iter().all(|arrival| arrival.outcome == ArrivalOutcome::Shown));
+    assert_eq!(text(&alice.message().await), "between phones");
+    assert_eq!(text(&alice.message().await), "to the new phone, from a phone");
     sim.send_text(BOB, ALICE, "new phone").await.unwrap();
     assert_eq!(text(&alice.message().await), "new phone");
     bob.stop().await;

@@ -1,20 +1,12 @@
 //! Faults by rule: any stanza, either way, by chance.
 
 use whatsapp_rust::prelude::Event;
-use whatsapp_sim::{Direction, Effect, Rule, Simulator};
+use whatsapp_sim::{Direction, Effect, Rule};
 
-use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator, text};
-
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
-
-async fn alice_online() -> (Simulator, TestClient, u16) {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
-    let (client, device) = TestClient::pair(&sim, ALICE).await;
-    (sim, client, device)
-}
+use crate::{
+    client::{STEP, assert_understood, pn, text},
+    people::{ALICE, BOB, alice_online},
+};
 
 fn rule(effect: Effect, direction: Direction, stanza: &str, count: u32) -> Rule {
     Rule::new(effect, direction, stanza, count).unwrap()
@@ -78,12 +70,21 @@ async fn a_refused_query_fails_and_the_next_does_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn delays_keep_the_order_and_doubles_are_shown_once() {
     let (sim, mut alice, device) = alice_online().await;
-    let delay = Effect::Delay(std::time::Duration::from_millis(50));
-    sim.add_rule(ALICE, rule(delay, Direction::ToClient, "message", 1)).unwrap();
+    // Long beside what three messages take by themselves.
+    let delay = std::time::Duration::from_secs(2);
+    sim.add_rule(ALICE, rule(Effect::Delay(delay), Direction::ToClient, "message", 1)).unwrap();
     sim.add_rule(ALICE, rule(Effect::Double, Direction::ToClient, "message", 1)).unwrap();
+    let (stanzas, start) = (alice.show_stanzas(), std::time::Instant::now());
+    let mut sent = Vec::new();
     for word in ["one", "two", "three"] {
-        sim.send_text(BOB, ALICE, word).await.unwrap();
+        sent.push(sim.send_text(BOB, ALICE, word).await.unwrap());
     }
+    assert_eq!(alice.message_stanza().await, sent[0]);
+    assert!(start.elapsed() >= delay, "{:?}", start.elapsed());
+    for id in [&sent[1], &sent[1], &sent[2]] {
+        assert_eq!(alice.message_stanza().await, *id);
+    }
+    drop(stanzas);
     let got = alice.messages(3).await;
     assert_eq!(got.iter().map(text).collect::<Vec<_>>(), ["one", "two", "three"]);
     sim.wait_settled(ALICE, device, STEP).await.unwrap();
@@ -109,6 +110,7 @@ async fn whatever_chance_loses_arrives_in_the_end() {
         sim.wait_connected(ALICE, device, STEP).await.unwrap();
     }
     let mut got: Vec<String> = alice.messages(expected.len()).await.iter().map(|m| text(m).to_owned()).collect();
+    assert_ne!(got, expected, "chance did nothing");
     got.sort();
     expected.sort();
     assert_eq!(got, expected);

@@ -1,18 +1,10 @@
 use whatsapp_rust::prelude::Event;
-use whatsapp_sim::{PresenceItem, Simulator};
+use whatsapp_sim::PresenceItem;
 
-use crate::client::{STEP, TestClient, assert_understood, pn, start_simulator, text};
-
-const ALICE: &str = "15550001";
-const BOB: &str = "15550002";
-
-async fn alice_online() -> (Simulator, TestClient, u16) {
-    let sim = start_simulator().await;
-    sim.create_account(ALICE, "Alice").unwrap();
-    sim.create_account(BOB, "Bob").unwrap();
-    let (client, device) = TestClient::pair(&sim, ALICE).await;
-    (sim, client, device)
-}
+use crate::{
+    client::{STEP, TestClient, assert_understood, pn, text},
+    people::{ALICE, BOB, alice_online},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_error_503_brings_the_client_back() {

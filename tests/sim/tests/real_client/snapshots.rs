@@ -4,9 +4,10 @@ use serde_json::json;
 use whatsapp_rust::prelude::Event;
 use whatsapp_sim::{Action, Simulator};
 
-use crate::client::{TestClient, assert_understood, pn, start_simulator};
-
-const ALICE: &str = "15550001";
+use crate::{
+    client::{TestClient, assert_understood, pn, start_simulator},
+    people::ALICE,
+};
 
 fn action(value: serde_json::Value) -> Action {
     serde_json::from_value(value).unwrap()

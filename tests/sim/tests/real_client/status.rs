@@ -8,7 +8,7 @@ use whatsapp_sim::{Addressing, FaultKind, ReceiptItem};
 
 use crate::{
     client::{STEP, TestClient, assert_understood, pn, text},
-    groups::{ALICE, BOB, CAROL, DAVE, four},
+    people::{ALICE, BOB, CAROL, DAVE, four},
 };
 
 async fn post(client: &TestClient, words: &str, to: &[&str]) -> String {
