@@ -133,7 +133,12 @@ impl Bridge {
     ///
     /// # Errors
     /// [`Halt`] when database or homeserver fail.
-    pub(super) async fn say_parts(&self, scene: &Scene<'_>, message: &wa::Message, parts: Vec<MxPart>) -> Result<(), Halt> {
+    pub(super) async fn say_parts(
+        &self,
+        scene: &Scene<'_>,
+        message: &wa::Message,
+        parts: Vec<MxPart>,
+    ) -> Result<(), Halt> {
         let facts =
             Facts { push_name: &scene.arrival.push_name, business_name: scene.arrival.business_name.as_deref() };
         let user = self.ready_ghost(scene.sender, facts).await?;

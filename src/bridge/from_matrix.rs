@@ -4,8 +4,8 @@
 //! direct chat's login speaks through it; commands need the level they name.
 
 use super::outgoing::{self, Outgoing, Saying};
-use super::pins::PINNED;
 use super::people::Halt;
+use super::pins::PINNED;
 use super::rooms::room_id;
 use super::{Bridge, CommandCall};
 use crate::config::Level;
@@ -318,12 +318,7 @@ impl Bridge {
     ///
     /// # Errors
     /// [`Halt`] when the database fails or the outcome is no good one.
-    pub(super) async fn carry(
-        &self,
-        saying: &Saying<'_>,
-        key: &PartKey,
-        outgoing: &Outgoing,
-    ) -> Result<Carried, Halt> {
+    pub(super) async fn carry(&self, saying: &Saying<'_>, key: &PartKey, outgoing: &Outgoing) -> Result<Carried, Halt> {
         let Saying { portal, login, .. } = *saying;
         let mut message = outgoing.message.clone();
         let built = message_to_vec(&message);
@@ -393,7 +388,9 @@ fn states_of(event: &Event) -> Result<Option<Plan>, Halt> {
     if !is_state {
         return Err(never("", "a state event under another key than its own"));
     }
-    plan(&event.kind, &event.content).map(Some).map_err(|refusal| never(refusal.tell, "a live location can not be read"))
+    plan(&event.kind, &event.content)
+        .map(Some)
+        .map_err(|refusal| never(refusal.tell, "a live location can not be read"))
 }
 
 fn reservation<'a>(

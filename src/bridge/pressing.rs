@@ -55,12 +55,7 @@ impl Bridge {
         Ok(Some(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None }))
     }
 
-    async fn choice_of(
-        &self,
-        saying: &Saying<'_>,
-        offered: &WaMessageId,
-        text: &str,
-    ) -> Result<Option<Choice>, Halt> {
+    async fn choice_of(&self, saying: &Saying<'_>, offered: &WaMessageId, text: &str) -> Result<Option<Choice>, Halt> {
         let Some(kept) = self.store().find_choices(saying.portal.id, offered).await? else { return Ok(None) };
         let choices: Vec<Choice> = serde_json::from_slice(&kept).unwrap_or_default();
         Ok(pick(&choices, text).cloned())

@@ -31,9 +31,8 @@ impl Bridge {
     /// Whether a row that keeps a place has to be given time: what it stands for may come, and is not told yet.
     pub(super) fn may_come_soon(&self, row: &InboxRow) -> bool {
         let Ok(arrival) = WaArrival::from_bytes(&row.body) else { return true };
-        let told = row.portal.is_some_and(|portal| {
-            self.store().has_place(portal, &WaMessageId::new(arrival.id.as_str()))
-        });
+        let told =
+            row.portal.is_some_and(|portal| self.store().has_place(portal, &WaMessageId::new(arrival.id.as_str())));
         arrival.absent.unwrap_or(Absent::Unreadable).may_come_soon() && !told
     }
 
@@ -120,7 +119,7 @@ impl Bridge {
             }
             let known = self.ready_room(scene.portal, scene.login).await?;
             if let Some(event) = &place.event_id {
-                self.redact_once(&known.room, event, &place.mx_sender, &scene.row.dedup, WAITING).await?;
+                self.redact_once(&known.room, event, &place.mx_sender, &scene.row.dedup, "gives way").await?;
             }
         }
         fail::fail_point!("states.free", |_| die_here());

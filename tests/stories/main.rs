@@ -8,14 +8,18 @@
 
 mod acts;
 mod bed;
+mod calls;
+mod disappearing;
 mod faults;
 mod identity;
 mod kill;
+mod live;
 mod login;
 mod outage;
 mod people;
 mod pins;
 mod poison;
+mod pressing;
 mod relations;
 mod release;
 mod text;
