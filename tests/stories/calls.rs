@@ -25,6 +25,12 @@ fn is_ringing(event: &Event) -> bool {
     state(event) == "ringing" && event.content["m.new_content"].is_null()
 }
 
+/// A call to somebody who is away is a missed one: the ring is for who is there.
+async fn wait_connected(world: &World, number: &str) -> Result<()> {
+    let there = || async { Ok(world.phones.is_connected(number).then_some(())) };
+    wait::until("the login is connected", wait::STEP, there).await
+}
+
 async fn wait_ring(chat: &Chat, before: usize) -> Result<Event> {
     let room = chat.room()?;
     wait::until("it rings", wait::STEP, || async {
@@ -51,10 +57,7 @@ async fn a_call_is_one_notice_that_follows_its_life(world: &mut World) -> Result
     let ring = wait_ring(&chat, 0).await?;
     ensure!(ring.sender == ghost && ring.body().contains("Incoming video call"), "{}", ring.content);
     world.bridge.restart().await?;
-    matrix_bed::wait::until("it is connected", wait::STEP, || async {
-        Ok(world.phones.is_connected(&alice).then_some(()))
-    })
-    .await?;
+    wait_connected(world, &alice).await?;
     phones.act_on_call(&bob, &call, "terminate", Some("timeout"))?;
     let missed = wait_state(&chat, &ring, "missed").await?;
     ensure!(missed.newest_content()["body"].as_str().is_some_and(|body| body.contains("Missed video call")));
@@ -95,14 +98,19 @@ async fn killed_around_a_call(world: &mut World) -> Result<()> {
     let (bob, alice) = (chat.contact().number.clone(), chat.login().number.clone());
     let phones = world.phones.simulator().clone();
     let mut call = String::new();
-    die_at(world, "states.call", async |_| {
+    die_at(world, "states.call", async |world| {
+        wait_connected(world, &alice).await?;
         call = phones.call(&bob, &alice, false)?;
         Ok(())
     })
     .await?;
     let ring = wait_ring(&chat, 0).await?;
     world.bridge.wait_idle().await?;
-    die_at(world, "states.call", async |_| phones.act_on_call(&bob, &call, "terminate", Some("timeout"))).await?;
+    die_at(world, "states.call", async |world| {
+        wait_connected(world, &alice).await?;
+        phones.act_on_call(&bob, &call, "terminate", Some("timeout"))
+    })
+    .await?;
     wait_state(&chat, &ring, "missed").await?;
     world.bridge.wait_idle().await?;
     ensure!(count(&chat, is_ringing).await? == 1, "it rang once");

@@ -6,7 +6,7 @@ use matrix_bed::world::World;
 use serde_json::{Value, json};
 use whatsapp_sim::{Choice, Kind, ListSection, Options};
 
-use crate::acts::{contact_sends, contact_sends_with, text, wait_event, wait_item};
+use crate::acts::{contact_sends, contact_sends_with, raw, text, wait_event, wait_item};
 
 matrix_bed::stories! {
     shared {
@@ -88,7 +88,9 @@ async fn comments_are_threads_both_ways(world: &mut World) -> Result<()> {
     let aside = wait_item(world, &chat, "an answer", |message| message.to_string().contains("an aside")).await?;
     ensure!(aside.message["extendedTextMessage"]["contextInfo"]["stanzaId"] == id.as_str(), "{}", aside.message);
     // Where a comment came, threads are comments.
-    contact_sends(world, &chat, Kind::Comment { target: id.clone(), text: "a comment".into() }).await?;
+    let key = json!({ "remoteJid": format!("{}@lid", chat.contact().lid), "fromMe": true, "id": id });
+    let said = json!({ "message": { "conversation": "a comment" }, "targetMessageKey": key });
+    contact_sends(world, &chat, raw(json!({ "commentMessage": said }))).await?;
     let comment = wait_event(&chat, "the comment", |event| event.body() == "a comment").await?;
     let relation = &comment.content["m.relates_to"];
     ensure!(relation["rel_type"] == "m.thread" && relation["event_id"] == topic.id.as_str(), "{}", comment.content);
