@@ -119,7 +119,7 @@ impl Bridge {
             }
             let known = self.ready_room(scene.portal, scene.login).await?;
             if let Some(event) = &place.event_id {
-                self.redact_once(&known.room, event, &place.mx_sender, &scene.row.dedup, WAITING).await?;
+                self.redact_once(&known.room, event, &place.mx_sender, &scene.row.dedup, "gives way").await?;
             }
         }
         fail::fail_point!("states.free", |_| die_here());

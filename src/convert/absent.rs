@@ -34,7 +34,9 @@ impl Absent {
             Self::Hidden => return None,
             Self::Unreadable => return Some(waiting()),
             Self::ViewOnce => "👁 A view-once message. It can be opened only in WhatsApp on your phone.",
-            Self::Hosted => "A message of this business that only your phone gets. Please open WhatsApp there to read it.",
+            Self::Hosted => {
+                "A message of this business that only your phone gets. Please open WhatsApp there to read it."
+            }
             Self::Bot => "A message of an assistant that only your phone gets. Please open WhatsApp there to read it.",
         };
         let content = json!({

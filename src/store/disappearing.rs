@@ -65,10 +65,7 @@ impl Store {
         let row = sqlx::query(FIND_EXPIRY).bind(portal.get()).bind(wa_id.as_str()).fetch_optional(self.pool()).await;
         let Some(row) = row.named("disappearing.find_expiry")? else { return Ok(None) };
         let kept: i64 = row.try_get("kept").named("disappearing.find_expiry")?;
-        Ok(Some(Expiry {
-            expires_at: row.try_get("expires_at").named("disappearing.find_expiry")?,
-            kept: kept != 0,
-        }))
+        Ok(Some(Expiry { expires_at: row.try_get("expires_at").named("disappearing.find_expiry")?, kept: kept != 0 }))
     }
 
     /// Records when a message disappears (milliseconds since 1970); the first word counts.
@@ -122,10 +119,7 @@ mod tests {
         store.put_expiry_in(&mut tx, portal, &wa_id, 10).await.unwrap();
         store.put_expiry_in(&mut tx, portal, &wa_id, 20).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(
-            store.find_expiry(portal, &wa_id).await.unwrap(),
-            Some(Expiry { expires_at: 10, kept: false })
-        );
+        assert_eq!(store.find_expiry(portal, &wa_id).await.unwrap(), Some(Expiry { expires_at: 10, kept: false }));
         for kept in [true, false] {
             let mut tx = store.begin("test").await.unwrap();
             store.keep_in(&mut tx, portal, &wa_id, kept).await.unwrap();

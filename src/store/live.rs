@@ -58,12 +58,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn find_live(
-        &self,
-        portal: PortalId,
-        sender: &GhostId,
-        origin: LiveOrigin,
-    ) -> Result<Option<LiveShare>> {
+    pub async fn find_live(&self, portal: PortalId, sender: &GhostId, origin: LiveOrigin) -> Result<Option<LiveShare>> {
         let find = sqlx::query(FIND).bind(portal.get()).bind(sender.as_str()).bind(origin.text());
         let row = find.fetch_optional(self.pool()).await.named("live.find")?;
         row.as_ref().map(|row| read(row, origin)).transpose()

@@ -9,7 +9,7 @@ use matrix_bed::phones::InboxItem;
 use matrix_bed::wait;
 use matrix_bed::world::World;
 use serde_json::{Value, json};
-use whatsapp_sim::{Kind, Media, Options};
+use whatsapp_sim::{Kind, Media, MediaFaults, Options};
 
 matrix_bed::stories! {
     shared {
@@ -360,13 +360,13 @@ async fn a_file_that_is_gone_is_asked_of_the_phone(world: &mut World) -> Result<
 async fn a_file_waits_for_the_media_servers(world: &mut World) -> Result<()> {
     let chat = world.begin().await?;
     let simulator = world.phones.simulator();
-    simulator.change_media_faults(|faults| faults.refuse = Some(503));
+    simulator.set_media_faults(MediaFaults { refuse: Some(503), ..MediaFaults::default() });
     contact_sends(world, &chat, Kind::Image(Media { caption: Some("in the end".into()), ..Media::default() })).await?;
     wait::until("a try that fails", wait::STEP, || async {
         Ok(simulator.media_downloads().iter().any(|(_, _, status)| *status == 503).then_some(()))
     })
     .await?;
-    simulator.change_media_faults(|faults| faults.refuse = None);
+    simulator.set_media_faults(MediaFaults::default());
     let event = wait_event(&chat, "the photo", |event| event.body() == "in the end").await?;
     ensure!(event.content["url"].is_string(), "{}", event.content);
     Ok(())

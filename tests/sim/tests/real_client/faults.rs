@@ -296,3 +296,21 @@ async fn of_several_devices_only_the_one_that_could_not_read_asks_again() {
     }
     assert_understood(&sim);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withheld_message_is_told_and_not_shown() {
+    let (sim, mut alice, device) = alice_online().await;
+    sim.fault(ALICE, FaultKind::WithholdViewOnce, 1).unwrap();
+    let id = sim.send_text(BOB, ALICE, "for the phone alone").await.unwrap();
+    alice
+        .find("the withheld message", |event| match event {
+            Event::UndecryptableMessage(lost) if lost.info.id == id && lost.is_unavailable => Some(()),
+            _ => None,
+        })
+        .await;
+    sim.wait_settled(ALICE, device, STEP).await.unwrap();
+    sim.send_text(BOB, ALICE, "for all").await.unwrap();
+    assert_eq!(text(&alice.message().await), "for all");
+    alice.stop().await;
+    assert_understood(&sim);
+}
