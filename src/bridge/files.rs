@@ -62,6 +62,12 @@ impl Bridge {
         let Some(media) = media else { return Ok(part) };
         match self.add_file(scene, &key, &media, &mut part).await {
             Ok(()) => Ok(part),
+            // Its words are told at least.
+            Err(NoFile::Halt(Halt::Verdict(Verdict::Never { tell, why }))) => {
+                let words = part.content["body"].as_str().filter(|body| *body != media.name);
+                let tell = words.map_or_else(|| tell.clone(), |words| format!("{tell}\n\n{words}"));
+                Err(Halt::Verdict(Verdict::Never { tell, why }))
+            }
             Err(NoFile::Halt(halt)) => Err(halt),
             Err(NoFile::Gone(why)) => {
                 let placeholder = media_gone(media.kind, why, &part.content);
