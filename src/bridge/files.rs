@@ -47,7 +47,9 @@ impl Bridge {
     /// [`Halt`] when it may work later, and when it hangs on the person (a logged-out account, a silent phone).
     pub(super) async fn with_files(&self, scene: &Scene<'_>, at: usize, mut part: MxPart) -> Result<MxPart, Halt> {
         let (media, preview) = (part.media.take(), part.preview.take());
-        if media.is_none() && preview.is_none() {
+        // The small map of a place is all the file it has.
+        let map = part.thumbnail.take_if(|_| media.is_none() && part.content["msgtype"] == "m.location");
+        if media.is_none() && preview.is_none() && map.is_none() {
             return Ok(part);
         }
         let key = scene.key(at);
@@ -58,6 +60,9 @@ impl Bridge {
         }
         if let Some(preview) = preview {
             self.add_preview(scene, &key, &preview, &mut part).await?;
+        }
+        if let Some(map) = map {
+            self.add_map(scene, &key, map, &mut part).await?;
         }
         let Some(media) = media else { return Ok(part) };
         match self.add_file(scene, &key, &media, &mut part).await {
@@ -141,6 +146,23 @@ impl Bridge {
         let limit = self.matrix().upload_limit().await?;
         match self.put(key, FileSlot::Preview, &file, &facts.mime, &preview.name, limit).await {
             Ok(mxc) => complete_preview(&mut part.content, &mxc, &facts),
+            Err(NoFile::Halt(halt)) => return Err(halt),
+            Err(NoFile::Gone(_)) => {}
+        }
+        Ok(())
+    }
+
+    /// The small map of a place; what is no picture is left out.
+    async fn add_map(&self, scene: &Scene<'_>, key: &PartKey, map: Vec<u8>, part: &mut MxPart) -> Result<(), Halt> {
+        let (mime, name) = ("image/jpeg".to_owned(), "map.jpg".to_owned());
+        let map = WaMedia { kind: MediaKind::LinkPicture, source: WaSource::Inline(map), mime, name };
+        let Ok(file) = self.fetch(scene, &map).await else { return Ok(()) };
+        let facts = self.media().inspect(&file, Kind::Image, &Claims::default(), Side::Matrix).await;
+        if facts.blurhash.is_none() {
+            return Ok(());
+        }
+        match self.put(key, FileSlot::Thumbnail, &file, &facts.mime, &map.name, u64::MAX).await {
+            Ok(mxc) => content::complete_map(&mut part.content, &mxc, &facts),
             Err(NoFile::Halt(halt)) => return Err(halt),
             Err(NoFile::Gone(_)) => {}
         }

@@ -7,7 +7,7 @@ use super::ballots::Ballot;
 use super::from_matrix::{Event, never};
 use super::people::Halt;
 use super::uploads::Carried;
-use crate::convert::outgoing::{Draft, DraftContent, Plan, Quoted, Resolved, build, plan};
+use crate::convert::outgoing::{Draft, DraftContent, LinkPreview, Plan, PreviewWish, Quoted, Resolved, build, plan};
 use crate::convert::quote;
 use crate::ids::GhostId;
 use crate::store::inbox::InboxRow;
@@ -121,8 +121,15 @@ impl Bridge {
             DraftContent::File { media, .. } => Some(self.carry_file(saying, &wa_id, media).await?),
             _ => None,
         };
+        let preview = match &draft.content {
+            DraftContent::Text { preview: PreviewWish::Given(LinkPreview { picture: Some(picture), .. }), .. } => {
+                self.carry_preview(saying, &wa_id, picture).await?
+            }
+            _ => None,
+        };
         let find = |mxid: &str| people.get(mxid).cloned();
         let mut resolved = Resolved::new(&find);
+        resolved.preview = preview;
         resolved.secret = Some(saying.secret);
         resolved.ts_ms = saying.event.origin_server_ts;
         resolved.quoted = quoted;

@@ -14,11 +14,14 @@ use crate::media::spool::{SpoolError, SpoolFile};
 use crate::media::unseal::Unsealer;
 use crate::media::{Claims, Fitted, Kind};
 use crate::verdict::{Gate, Verdict};
-use crate::whatsapp::media::{MediaFailure, shelf_of};
+use crate::whatsapp::media::{MediaFailure, Stored, shelf_of};
 use ruma::MxcUri;
 
 /// Bytes of a small picture that is fetched from an event.
 const MAX_THUMBNAIL: u64 = 512 << 10;
+
+/// Bytes of a link's picture.
+const MAX_PREVIEW: u64 = 5 << 20;
 
 /// A file of an event as a message can carry it.
 pub(super) enum Carried {
@@ -60,22 +63,33 @@ impl Bridge {
         let stored = self.whatsapp().upload_media(&saying.login.id, &fitted.file, shelf_of(kind), key).await;
         let stored = stored.map_err(|failure| read_failure(failure, saying))?;
         fail::fail_point!("files.after_upload", |_| std::process::abort());
-        let facts = fitted.facts;
-        let is_sticker = fitted.kind == Kind::Sticker;
-        Ok(Carried::File(Box::new(Uploaded {
-            kind,
-            url: stored.url,
-            reference: stored.reference,
-            sidecar: stored.sidecar,
-            mime: facts.mime,
-            width: facts.width,
-            height: facts.height,
-            seconds: facts.duration_ms.map(in_seconds),
-            pages: None,
-            // A sticker's small picture would have to be a PNG; phones make their own.
-            thumbnail: facts.thumbnail.map(|thumbnail| thumbnail.jpeg).filter(|_| !is_sticker),
-            waveform: facts.waveform,
-        })))
+        Ok(Carried::File(Box::new(uploaded(kind, stored, fitted))))
+    }
+
+    /// Puts the picture of a link where a message can name it; without one it goes too.
+    ///
+    /// # Errors
+    /// [`Halt`] when the whole message has to wait.
+    pub(super) async fn carry_preview(
+        &self,
+        saying: &Saying<'_>,
+        wa_id: &WaMessageId,
+        source: &MxSource,
+    ) -> Result<Option<Uploaded>, Halt> {
+        let Ok(file) = self.fetch_source(source, None, MAX_PREVIEW).await else { return Ok(None) };
+        let fitted = self.media().fit_for_whatsapp(file, Kind::Image, &Claims::default()).await;
+        if fitted.kind != Kind::Image {
+            return Ok(None);
+        }
+        let key = self.store().derive().wa_media_key(&saying.login.id, wa_id);
+        let shelf = shelf_of(MediaKind::LinkPicture);
+        match self.whatsapp().upload_media(&saying.login.id, &fitted.file, shelf, key).await {
+            Ok(stored) => Ok(Some(uploaded(MediaKind::LinkPicture, stored, fitted))),
+            Err(failure) => match read_failure(failure, saying) {
+                halt @ Halt::Verdict(Verdict::Blocked(_)) => Err(halt),
+                _ => Ok(None),
+            },
+        }
     }
 
     /// The small picture an event brings, where looking into the file may not give one; without it the file goes too.
@@ -114,6 +128,25 @@ impl Bridge {
             }
             FetchFailure::Damaged => damaged(),
         })
+    }
+}
+
+fn uploaded(kind: MediaKind, stored: Stored, fitted: Fitted) -> Uploaded {
+    let facts = fitted.facts;
+    let is_sticker = fitted.kind == Kind::Sticker;
+    Uploaded {
+        kind,
+        url: stored.url,
+        reference: stored.reference,
+        sidecar: stored.sidecar,
+        mime: facts.mime,
+        width: facts.width,
+        height: facts.height,
+        seconds: facts.duration_ms.map(in_seconds),
+        pages: None,
+        // A sticker's small picture would have to be a PNG; phones make their own.
+        thumbnail: facts.thumbnail.map(|thumbnail| thumbnail.jpeg).filter(|_| !is_sticker),
+        waveform: facts.waveform,
     }
 }
 

@@ -334,6 +334,15 @@ async fn a_link_has_its_picture(world: &mut World) -> Result<()> {
     ensure!(preview["og:title"] == "A page" && preview["og:image:type"] == "image/jpeg", "{preview}");
     let shown = image::load_from_memory(&bytes_of(&chat, &preview["og:image"]).await?)?;
     ensure!(preview["og:image:width"] == shown.width(), "{preview}");
+    // And what a client shows of a link goes with it.
+    let photo = picture(600, 300, image::ImageFormat::Jpeg);
+    let mxc = chat.person().client().upload(photo.clone(), "image/jpeg", "p.jpg").await?;
+    let preview = json!({ "matched_url": url, "og:url": url, "og:title": "My page", "og:image": mxc });
+    let content = json!({ "msgtype": "m.text", "body": format!("read {url}"), "com.beeper.linkpreviews": [preview] });
+    chat.person().send(&chat.room()?, "m.room.message", &content).await?;
+    let item = wait_item(world, &chat, "the link", |m| m["extendedTextMessage"]["title"] == "My page").await?;
+    let message = &item.message["extendedTextMessage"];
+    ensure!(message["thumbnailDirectPath"].is_string() && message["thumbnailWidth"] == 600, "{message}");
     Ok(())
 }
 

@@ -15,6 +15,7 @@ mod faults;
 mod files;
 mod identity;
 mod kill;
+mod kinds;
 mod live;
 mod login;
 mod outage;

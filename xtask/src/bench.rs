@@ -33,12 +33,12 @@ pub fn sim() -> Result<()> {
     Ok(())
 }
 
-/// Runs `cargo xtask bench messages`; `postgres` starts a server for the bridge that makes its commits durable, and
-/// `arguments` go to the benchmark as they are.
+/// Runs `cargo xtask bench messages` or `media`: `arguments` go to the benchmark as they are. `postgres` starts a server
+/// for the bridge that makes its commits durable.
 ///
 /// # Errors
 /// Set-up or build failed, or a message did not arrive.
-pub fn messages(postgres: bool, arguments: &[String]) -> Result<()> {
+pub fn bridge(postgres: bool, arguments: &[String]) -> Result<()> {
     setup::run()?;
     let start = Instant::now();
     println!("building the bridge, the simulator and the benchmark, optimized (the first time takes some minutes)");
@@ -54,7 +54,7 @@ pub fn messages(postgres: bool, arguments: &[String]) -> Result<()> {
     println!("built ({:.1} s)", start.elapsed().as_secs_f32());
     let folder = places::target().join("release");
     let mut bench = Command::new(folder.join("bench"));
-    bench.arg("messages").args(arguments).env("MATRIX_WHATSAPP_BIN", folder.join("matrix-whatsapp"));
+    bench.args(arguments).env("MATRIX_WHATSAPP_BIN", folder.join("matrix-whatsapp"));
     let cluster = postgres.then(Cluster::start_durable).transpose()?;
     if let Some(cluster) = &cluster {
         bench.env("MATRIX_WHATSAPP_TEST_POSTGRES", cluster.url());

@@ -45,6 +45,12 @@ enum Bench {
         #[arg(long)]
         only: Option<String>,
     },
+    /// What a large file costs: a film both ways, and the memory it takes
+    Media {
+        /// The film's size, in millions of bytes
+        #[arg(long, default_value_t = 100)]
+        megabytes: u32,
+    },
     /// What the simulator takes: memory with many accounts and groups, copies delivered a second
     Sim,
 }
@@ -56,13 +62,18 @@ enum Database {
 }
 
 fn bench(what: Bench) -> anyhow::Result<()> {
-    let Bench::Messages { db, count, only } = what else {
-        return xtask::bench::sim();
-    };
-    let name = if db == Database::Postgres { "postgres" } else { "sqlite" };
-    let mut arguments = vec!["--db".to_owned(), name.to_owned(), "--count".to_owned(), count.to_string()];
-    arguments.extend(only.into_iter().flat_map(|only| ["--only".to_owned(), only]));
-    xtask::bench::messages(db == Database::Postgres, &arguments)
+    match what {
+        Bench::Sim => xtask::bench::sim(),
+        Bench::Media { megabytes } => {
+            xtask::bench::bridge(false, &["media".to_owned(), "--megabytes".to_owned(), megabytes.to_string()])
+        }
+        Bench::Messages { db, count, only } => {
+            let name = if db == Database::Postgres { "postgres" } else { "sqlite" };
+            let given = ["messages", "--db", name, "--count", &count.to_string()].map(str::to_owned);
+            let only = only.into_iter().flat_map(|only| ["--only".to_owned(), only]);
+            xtask::bench::bridge(db == Database::Postgres, &given.into_iter().chain(only).collect::<Vec<_>>())
+        }
+    }
 }
 
 fn main() -> ExitCode {

@@ -132,6 +132,13 @@ pub(super) fn complete_preview(content: &mut Value, mxc: &MxcUri, facts: &Facts)
     }
 }
 
+/// Puts the small map into a place's event (CS-API, `m.location`).
+pub(super) fn complete_map(content: &mut Value, mxc: &MxcUri, facts: &Facts) {
+    content["info"]["thumbnail_url"] = mxc.as_str().into();
+    content["info"]["thumbnail_info"] =
+        json!({ "mimetype": facts.mime, "w": facts.width, "h": facts.height, "size": facts.size });
+}
+
 /// What a sticker shows, as its file says.
 pub(super) fn sticker_words(file: &SpoolFile) -> Option<String> {
     let bytes = (file.size() <= MAX_STICKER).then(|| file.read(MAX_STICKER))?.ok()?;

@@ -4,6 +4,7 @@
 //! simulator and, in turn, a homeserver that costs nothing ([`stand_in`]) and a real Synapse. Begin reading at [`run`].
 
 pub mod load;
+pub mod media;
 pub mod meter;
 pub mod report;
 pub mod rig;
@@ -60,11 +61,12 @@ pub async fn run(settings: Settings) -> Result<()> {
     if settings.synapse {
         at_synapse(settings, &mut report).await?;
     }
-    report.finish(&json!({
+    let about = json!({
         "database": format!("{:?}", settings.db), "count": settings.count, "synapse_count": settings.synapse_count,
         "chats": settings.chats, "pace": PACE, "paced": PACED, "further_logins": LOGINS, "portals": PORTALS,
         "bridge": xtask::places::bridge(),
-    }))
+    });
+    report.finish("bench-messages.json", &about)
 }
 
 fn latency_budget(db: Db) -> Budget {

@@ -61,11 +61,11 @@ impl Report {
         self.details.push(text);
     }
 
-    /// Prints the table once more as a whole and writes the JSON to `target/bench-messages.json`.
+    /// Prints the table once more as a whole and writes the JSON to `file` in `target`.
     ///
     /// # Errors
     /// The file can't be written.
-    pub fn finish(&self, settings: &Value) -> Result<()> {
+    pub fn finish(&self, file: &str, settings: &Value) -> Result<()> {
         for detail in &self.details {
             println!("\n{detail}");
         }
@@ -76,7 +76,7 @@ impl Report {
         let missed = self.figures.iter().filter(|figure| figure.verdict() == "MISSED").count();
         println!("{missed} of {} budgets missed", self.figures.iter().filter(|f| !f.verdict().is_empty()).count());
         let figures: Vec<Value> = self.figures.iter().map(as_json).collect();
-        let path = xtask::places::target().join("bench-messages.json");
+        let path = xtask::places::target().join(file);
         let all = json!({"settings": settings, "figures": figures, "details": self.details});
         std::fs::write(&path, serde_json::to_vec_pretty(&all)?).with_context(|| path.display().to_string())?;
         println!("as JSON: {}", path.display());

@@ -28,6 +28,12 @@ enum What {
         #[arg(long, value_enum)]
         only: Option<Only>,
     },
+    /// What a large file costs: a film both ways, and the memory it takes
+    Media {
+        /// The film's size, in millions of bytes
+        #[arg(long, default_value_t = 100)]
+        megabytes: usize,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -44,18 +50,17 @@ enum Only {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let What::Messages { db, count, only } = Arguments::parse().what;
-    let db = match db {
-        Database::Sqlite => Db::Sqlite,
-        Database::Postgres => Db::Postgres,
-    };
-    bench::run(Settings {
+    let settings = |db, count: usize, only: Option<Only>| Settings {
         db,
         count,
         synapse_count: (count / 3).max(32),
         stand_in: only != Some(Only::Synapse),
         synapse: only != Some(Only::StandIn),
         chats: 16,
-    })
-    .await
+    };
+    match Arguments::parse().what {
+        What::Messages { db: Database::Sqlite, count, only } => bench::run(settings(Db::Sqlite, count, only)).await,
+        What::Messages { db: Database::Postgres, count, only } => bench::run(settings(Db::Postgres, count, only)).await,
+        What::Media { megabytes } => bench::media::run(settings(Db::Sqlite, 0, Some(Only::Synapse)), megabytes).await,
+    }
 }
