@@ -37,7 +37,12 @@ pub(crate) async fn wait_event(chat: &Chat, what: &str, wanted: impl Fn(&Event) 
 }
 
 /// Waits until the contact's phone shows a message that fits.
-pub(crate) async fn wait_item(world: &World, chat: &Chat, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<InboxItem> {
+pub(crate) async fn wait_item(
+    world: &World,
+    chat: &Chat,
+    what: &str,
+    wanted: impl Fn(&Value) -> bool,
+) -> Result<InboxItem> {
     let number = chat.contact().number.clone();
     wait::until(what, wait::STEP, || async {
         Ok(world.phones.inbox(&number).into_iter().find(|item| wanted(&item.message)))
