@@ -117,13 +117,15 @@ const VOTES: &str = "-- poll_vote.all
     SELECT portal_id, wa_id, voter, chosen, ts, event_id, mx_sender, shown_at FROM poll_vote
     WHERE portal_id = $1 AND wa_id = $2 ORDER BY voter";
 
-// What collides was kept under both; the one that stays wins.
+// Who voted under both ids has one vote: the LID's.
 const JOIN_AUTHORS: &str = "-- poll.join_authors
     UPDATE poll SET author = $2 WHERE author = $1";
 const JOIN_VOTERS: &str = "-- poll_vote.join_voters
     UPDATE poll_vote SET voter = $2 WHERE voter = $1 AND NOT EXISTS (
         SELECT 1 FROM poll_vote AS other WHERE other.portal_id = poll_vote.portal_id AND other.wa_id = poll_vote.wa_id
             AND other.voter = $2)";
+const DROP_VOTERS: &str = "-- poll_vote.drop_voters
+    DELETE FROM poll_vote WHERE voter = $1";
 const MOVE_POLLS: &str = "-- poll.move
     UPDATE poll SET portal_id = $2 WHERE portal_id = $1 AND NOT EXISTS (
         SELECT 1 FROM poll AS other WHERE other.portal_id = $2 AND other.wa_id = poll.wa_id)";
@@ -272,7 +274,8 @@ pub(super) async fn join_ids_in(tx: &mut Tx, pn: &GhostId, lid: &GhostId) -> Res
     for (name, text) in [("poll.join_authors", JOIN_AUTHORS), ("poll_vote.join_voters", JOIN_VOTERS)] {
         sqlx::query(text).bind(pn.as_str()).bind(lid.as_str()).execute(tx.connection()).await.named(name)?;
     }
-    Ok(())
+    let dropped = sqlx::query(DROP_VOTERS).bind(pn.as_str()).execute(tx.connection()).await;
+    dropped.named("poll_vote.drop_voters").map(drop)
 }
 
 /// Moves polls and votes of a portal that is left to the one that stays.

@@ -21,6 +21,8 @@ matrix_bed::stories! {
         polls_end_both_ways
         a_poll_ends_when_its_time_is_over
         answers_are_added_to_a_poll
+        a_poll_is_changed_by_who_asked
+        polls_work_with_a_contact_known_by_number_only
         nobody_votes_as_somebody_else
         a_vote_is_cast_once_whatever_dies
     }
@@ -107,7 +109,7 @@ async fn the_contacts_votes_are_shown(world: &mut World) -> Result<()> {
     ensure!(start_of(&poll)["max_selections"] == 1, "{}", poll.content);
     let (soup, bread) = (id_of(&poll, "soup")?, id_of(&poll, "bread")?);
     contact_sends(world, &chat, vote(&id, &["soup"]), Options::default()).await?;
-    let first = wait_vote(&chat, &poll.id, &[soup.clone()], None).await?;
+    let first = wait_vote(&chat, &poll.id, std::slice::from_ref(&soup), None).await?;
     ensure!(first.sender == poll.sender, "{} votes", first.sender);
     // The same again is nothing new.
     contact_sends(world, &chat, vote(&id, &["soup"]), Options::default()).await?;
@@ -383,6 +385,72 @@ async fn answers_are_added_to_a_poll(world: &mut World) -> Result<()> {
     world.bridge.wait_idle().await?;
     let history = chat.person().history(&chat.room()?).await?;
     ensure!(!history.iter().any(|event| event.content.to_string().contains("forged")), "anybody adds answers");
+    Ok(())
+}
+
+async fn a_poll_is_changed_by_who_asked(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let (id, poll) = contact_asks(world, &chat, 1).await?;
+    contact_sends(world, &chat, vote(&id, &["bread"]), Options::default()).await?;
+    let first = wait_vote(&chat, &poll.id, &[id_of(&poll, "bread")?], None).await?;
+    let options: Vec<Value> = ["bread", "rice"].iter().map(|name| json!({ "optionName": name })).collect();
+    let changed =
+        json!({ "pollCreationMessageV3": { "name": "Dinner?", "options": options, "selectableOptionsCount": 1 } });
+    let edit = |target: &str| Kind::Sealed {
+        target: target.to_owned(),
+        purpose: "POLL_EDIT".into(),
+        message: changed.clone(),
+    };
+    contact_sends(world, &chat, edit(&id), Options::default()).await?;
+    let edited = wait_event(&chat, "the changed poll", |event| {
+        let relation = &event.content["m.relates_to"];
+        relation["rel_type"] == "m.replace" && relation["event_id"] == poll.id.as_str()
+    })
+    .await?;
+    let start = &edited.newest_content()["org.matrix.msc3381.poll.start"];
+    ensure!(start["question"]["body"] == "Dinner?", "{start}");
+    ensure!(start["answers"][0]["id"] == id_of(&poll, "bread")?.as_str(), "an answer keeps its votes: {start}");
+    let rice = start["answers"][1]["id"].as_str().context("an answer has an id")?.to_owned();
+    contact_sends(world, &chat, edit(&id), Options::default()).await?;
+    person_votes(&chat, &poll.id, &[&rice]).await?;
+    wait_read_raw(world, &chat).await?;
+    ensure!(!first.id.is_empty());
+    // The person's poll is not the contact's to change, though they know its secret.
+    let content = json!({
+        "org.matrix.msc3381.poll.start": {
+            "max_selections": 1,
+            "question": { "org.matrix.msc1767.text": "Tea?" },
+            "answers": [
+                { "id": "y", "org.matrix.msc1767.text": "yes" },
+                { "id": "n", "org.matrix.msc1767.text": "no" },
+            ],
+        },
+    });
+    let mine = chat.person().send(&chat.room()?, "org.matrix.msc3381.poll.start", &content).await?;
+    let item = wait_item(world, &chat, "the poll", |m| m["pollCreationMessageV3"]["name"] == "Tea?").await?;
+    contact_sends(world, &chat, edit(&item.id), Options::default()).await?;
+    contact_sends(world, &chat, vote(&item.id, &["yes"]), Options::default()).await?;
+    wait_vote(&chat, &mine, &["y".into()], None).await?;
+    let history = chat.person().history(&chat.room()?).await?;
+    let about = |event: &&Event| event.kind != RESPONSE && event.content.to_string().contains(&mine);
+    ensure!(history.iter().find(about).is_none(), "the contact changed the person's poll");
+    Ok(())
+}
+
+async fn polls_work_with_a_contact_known_by_number_only(world: &mut World) -> Result<()> {
+    let (person, login, _) = world.log_in("alice").await?;
+    let contact = world.phones.create_account_by_number("bob")?;
+    let chat = world.chat(&person, &login, &contact);
+    chat.begin("hello, says bob").await?;
+    let (id, poll) = contact_asks(world, &chat, 1).await?;
+    contact_sends(world, &chat, vote(&id, &["soup"]), Options::default()).await?;
+    wait_vote(&chat, &poll.id, &[id_of(&poll, "soup")?], None).await?;
+    person_votes(&chat, &poll.id, &[&id_of(&poll, "cake")?]).await?;
+    wait_read(world, &chat, &["cake"], &[]).await?;
+    let (own, contact) = (chat.login().number.clone(), chat.contact().number.clone());
+    let bread = vote(&id, &["bread"]);
+    world.phones.simulator().send_kind_with(&own, &contact, bread, Options::default()).await?;
+    wait_vote(&chat, &poll.id, &[id_of(&poll, "bread")?], None).await?;
     Ok(())
 }
 

@@ -1,7 +1,6 @@
 //! What is sealed with another message's secret: edits, reactions, comments, events and the answers to them.
 
 use anyhow::{Result, ensure};
-use matrix_bed::wait;
 use matrix_bed::world::World;
 use serde_json::json;
 use whatsapp_sim::{Kind, Options};
@@ -87,23 +86,31 @@ async fn a_sealed_edit_of_somebody_else_is_dropped(world: &mut World) -> Result<
     let chat = world.begin().await?;
     let mine = chat.person().send_text(&chat.room()?, "what I said").await?;
     let item = wait_item(world, &chat, "the text", |message| message.to_string().contains("what I said")).await?;
+    // They know its secret, and seal what their app would never let them: an edit, and a deletion that says it is one.
+    let key = json!({ "remoteJid": item.chat, "fromMe": true, "id": item.id });
+    let edited = json!({ "conversation": "what they say I said" });
+    let forged = [
+        json!({ "protocolMessage": { "type": "MESSAGE_EDIT", "key": key, "editedMessage": edited } }),
+        json!({ "protocolMessage": { "type": "REVOKE", "key": key } }),
+    ];
+    for message in forged {
+        let sealed = Kind::Sealed { target: item.id.clone(), purpose: "MESSAGE_EDIT".into(), message };
+        contact_sends(world, &chat, sealed, Options::default()).await?;
+    }
+    // Under the seal of their own message they name the person's.
     let theirs = contact_sends(world, &chat, Kind::Text { text: "what they said".into() }, Options::default()).await?;
-    wait_event(&chat, "their text", |event| event.body() == "what they said").await?;
-    let edit = Kind::Edit { target: theirs, text: Some("what they say now".into()), message: None, secret: true };
-    let sealed = contact_sends(world, &chat, edit, Options::default()).await?;
-    wait_event(&chat, "their edit", |event| event.newest_content()["body"] == "what they say now").await?;
-    // Their seal, put upon the person's message.
-    let number = chat.login().number.clone();
-    let mut forged = wait::until("the own phone has the edit", wait::STEP, || async {
-        Ok(world.phones.inbox(&number).into_iter().find(|item| item.id == sealed).map(|item| item.message))
-    })
-    .await?;
-    forged["secretEncryptedMessage"]["targetMessageKey"] =
-        json!({ "remoteJid": item.chat, "fromMe": true, "id": item.id });
-    contact_sends(world, &chat, Kind::Raw { message: Some(forged), protobuf: None }, Options::default()).await?;
+    let text = wait_event(&chat, "their text", |event| event.body() == "what they said").await?;
+    let edited = json!({ "conversation": "what they say now" });
+    let message = json!({ "protocolMessage": { "type": "MESSAGE_EDIT", "key": key, "editedMessage": edited } });
+    let sealed = Kind::Sealed { target: theirs, purpose: "MESSAGE_EDIT".into(), message };
+    contact_sends(world, &chat, sealed, Options::default()).await?;
+    let edit = wait_event(&chat, "their edit", |event| event.newest_content()["body"] == "what they say now").await?;
+    ensure!(edit.content["m.relates_to"]["event_id"] == text.id.as_str(), "{}", edit.content);
     chat.begin("and an honest word").await?;
     world.bridge.wait_idle().await?;
     let history = chat.person().history(&chat.room()?).await?;
+    let said = history.iter().find(|event| event.id == mine).map(|event| event.body().to_owned());
+    ensure!(said.as_deref() == Some("what I said"), "{said:?}");
     let edits = history.iter().filter(|event| event.content["m.relates_to"]["event_id"] == mine.as_str()).count();
     ensure!(edits == 0, "the person's message was edited by the contact");
     Ok(())

@@ -102,6 +102,12 @@ async fn follow(store: Store) {
     let (pn, lid) = (GhostId::new("1555@s.whatsapp.net"), GhostId::new("100@lid"));
     store.put_poll(&sealer, &poll(1), Some(b"secret")).await.unwrap();
     put(&store, &vote(pn.as_str(), &["soup"], 10, Some("$1"))).await;
+    let other = Poll { wa_id: WaMessageId::new("3B"), ..poll(1) };
+    store.put_poll(&sealer, &other, None).await.unwrap();
+    for voter in [&pn, &lid] {
+        let both = vote(voter.as_str(), &["soup"], 10, None);
+        put(&store, &Vote { key: VoteKey { poll: other.wa_id.clone(), ..both.key.clone() }, ..both }).await;
+    }
     let mut tx = store.begin("test").await.unwrap();
     store.join_ids_in(&mut tx, &pn, &lid).await.unwrap();
     store.merge_portals_in(&mut tx, PortalId::new(1), PortalId::new(2)).await.unwrap();
@@ -111,4 +117,6 @@ async fn follow(store: Store) {
     assert_eq!(store.poll_secret(&sealer, &moved).await.unwrap().as_deref(), Some(&b"secret"[..]));
     let key = VoteKey { portal: PortalId::new(2), poll: moved.wa_id, voter: lid };
     assert_eq!(store.find_vote(&key).await.unwrap().unwrap().event_id.as_deref(), Some("$1"));
+    let other = Poll { portal: PortalId::new(2), ..other };
+    assert_eq!(store.results_of(&other).await.unwrap()[0].1, 1, "one person has one vote");
 }

@@ -18,6 +18,11 @@ pub fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
+/// Milliseconds since 1970, as phones time votes.
+pub fn unix_now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// An attribute as text.
 pub fn attr<'a>(node: &'a Node, key: &str) -> Option<Cow<'a, str>> {
     node.attrs.get(key).map(|v| v.as_str())

@@ -155,6 +155,9 @@ pub enum Kind {
     /// A reaction encrypted with the message's secret, as announcement groups
     /// have them.
     SecretReaction { target: String, emoji: String },
+    /// Any message, sealed with the secret of another one that need not be own, as
+    /// a dishonest phone could: `purpose` is the proto's `SecretEncType`.
+    Sealed { target: String, purpose: String, message: Value },
     /// Any message: JSON with the proto's field names, or base64 of its
     /// encoding. It is sent as it is.
     Raw { message: Option<Value>, protobuf: Option<String> },
@@ -276,7 +279,8 @@ fn content(draft: &Draft<'_>, kind: &Kind, files: &[Uploaded]) -> Result<Value> 
         | Kind::EphemeralSetting { .. }
         | Kind::Pin { .. }
         | Kind::Keep { .. }
-        | Kind::Comment { .. } => changes::content(draft, kind)?,
+        | Kind::Comment { .. }
+        | Kind::Sealed { .. } => changes::content(draft, kind)?,
         _ => with_secret(media::content(kind, files)?),
     })
 }

@@ -169,6 +169,14 @@ async fn a_poll_is_ended_by_who_asked() {
     let edit = &item.opened.unwrap()["edit"]["pollCreationMessageV3"];
     assert_eq!(edit["name"], "Lunch?");
     assert!(!edit["endTime"].is_null(), "{edit}");
+    // A dishonest phone seals an edit of what is not its own.
+    let forged = json!({
+        "kind": "sealed", "target": id, "purpose": "POLL_EDIT",
+        "message": { "pollCreationMessageV3": { "name": "Dinner?" } },
+    });
+    let forged = sim.send_kind(BOB, ALICE, kind(forged)).await.unwrap();
+    let item = sim.wait_inbox(ALICE, |m| m.id == forged, STEP).await.unwrap();
+    assert_eq!(item.opened.unwrap()["edit"]["pollCreationMessageV3"]["name"], "Dinner?");
     bob.stop().await;
     assert_understood(&sim);
 }

@@ -72,6 +72,17 @@ pub fn content(draft: &Draft<'_>, kind: &Kind) -> Result<Value> {
             let kind = if *undo { "UNDO_KEEP_FOR_ALL" } else { "KEEP_FOR_ALL" };
             json!({ "keepInChatMessage": { "key": key, "keepType": kind, "timestampMs": now } })
         }
+        Kind::Sealed { target, purpose, message } => {
+            let kind = match purpose.as_str() {
+                "MESSAGE_EDIT" => ModificationType::MessageEdit,
+                "EVENT_EDIT" => ModificationType::EventEdit,
+                "POLL_EDIT" => ModificationType::PollEdit,
+                "POLL_ADD_OPTION" => ModificationType::PollAddOption,
+                other => bail!("nothing is sealed as {other:?}"),
+            };
+            let plain = proto_json::parse(message)?.encode_to_vec();
+            secrets::envelope(draft, &draft.target(target)?, kind, purpose, &plain)?
+        }
         other => bail!("{other:?} changes no message"),
     })
 }

@@ -12,7 +12,7 @@ use super::{Draft, Kind, base64, context::wrap, secret_of, with_secret};
 use crate::{
     phone::{archive::Known, secrets},
     proto_json,
-    stanza::unix_now,
+    stanza::{unix_now, unix_now_ms},
 };
 
 /// Builds what has to do with polls.
@@ -82,7 +82,7 @@ fn vote(draft: &Draft<'_>, poll: &Known, chosen: &[String]) -> Result<Value> {
     Ok(json!({ "pollUpdateMessage": {
         "pollCreationMessageKey": draft.key(poll)?,
         "vote": { "encPayload": base64(&payload), "encIv": base64(&iv) },
-        "senderTimestampMs": unix_now() * 1000,
+        "senderTimestampMs": unix_now_ms(),
     } }))
 }
 
