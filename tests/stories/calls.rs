@@ -98,16 +98,16 @@ async fn killed_around_a_call(world: &mut World) -> Result<()> {
     let (bob, alice) = (chat.contact().number.clone(), chat.login().number.clone());
     let phones = world.phones.simulator().clone();
     let mut call = String::new();
-    die_at(world, "states.call", async |world| {
-        wait_connected(world, &alice).await?;
+    die_at(world, "states.call", async |_| {
+        chat.begin("somebody is there").await?;
         call = phones.call(&bob, &alice, false)?;
         Ok(())
     })
     .await?;
     let ring = wait_ring(&chat, 0).await?;
     world.bridge.wait_idle().await?;
-    die_at(world, "states.call", async |world| {
-        wait_connected(world, &alice).await?;
+    die_at(world, "states.call", async |_| {
+        chat.begin("and still is").await?;
         phones.act_on_call(&bob, &call, "terminate", Some("timeout"))
     })
     .await?;

@@ -105,6 +105,7 @@ async fn killed_around_a_live_location(world: &mut World) -> Result<()> {
     let chat = world.begin().await?;
     die_at(world, "states.live", async |world| contact_sends(world, &chat, at(10.5, 0)).await.map(drop)).await?;
     let first = wait_event(&chat, "the beginning", |event| is_at(&event.content, "10.5")).await?;
+    world.bridge.wait_idle().await?;
     die_at(world, "states.live", async |world| contact_sends(world, &chat, at(11.5, 1)).await.map(drop)).await?;
     wait_event(&chat, "the move", |event| edits(event, &first.id) && is_at(event.newest_content(), "11.5")).await?;
     world.bridge.wait_idle().await?;

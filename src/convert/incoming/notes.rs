@@ -48,7 +48,9 @@ impl Frame<'_> {
         let quoted = self.info.quoted_message.as_option()?;
         let text = quote::in_words(quoted);
         let names = context_of(open(quoted).base).map(names_of).unwrap_or_default();
-        let text = spell_out(words::cut(&words::clean(&text), 1_000), &names, &|id| self.name_of(id));
+        // HTML knows one kind of line break.
+        let text = words::clean(&text).replace("\r\n", "\n").replace('\r', "\n");
+        let text = spell_out(words::cut(&text, 1_000), &names, &|id| self.name_of(id));
         let author = name.participant.as_ref().map(|jid| self.name_of(&jid.to_string()));
         let mut plain = String::new();
         let mut html = String::from("<blockquote>");
