@@ -140,11 +140,14 @@ fn fuzz_poll() {
 fn fuzz_sticker() {
     fuzz("sticker", &corpus::stickers(), |input| {
         sticker::is_animated(&input.bytes);
-        let Some(note) = sticker::note(&input.bytes) else { return };
-        assert!(note.emoji.len() <= 3);
-        let lines = [&note.label, &note.pack_id, &note.pack_name, &note.publisher].into_iter().flatten();
-        for line in lines.chain(&note.emoji) {
-            assert!(!line.is_empty() && line.chars().count() <= 100 && !line.contains(['\n', '\0']), "{line:?}");
+        // As a file, and as the note of one that is otherwise well.
+        for file in [input.bytes.clone(), corpus::webp(&input.bytes, true), corpus::webp(&input.bytes, false)] {
+            let Some(note) = sticker::note(&file) else { continue };
+            assert!(note.emoji.len() <= 3);
+            let lines = [&note.label, &note.pack_id, &note.pack_name, &note.publisher].into_iter().flatten();
+            for line in lines.chain(&note.emoji) {
+                assert!(!line.is_empty() && line.chars().count() <= 100 && !line.contains(['\n', '\0']), "{line:?}");
+            }
         }
     });
 }

@@ -60,7 +60,7 @@ pub fn polls() -> Vec<Vec<u8>> {
     events.chain(messages).filter(|bytes| bytes.len() < 20_000).collect()
 }
 
-/// Files of stickers with a note in them, as WhatsApp writes it.
+/// Notes in stickers as WhatsApp writes them, and files with them.
 pub fn stickers() -> Vec<Vec<u8>> {
     let notes = [
         r#"{"emojis":["😀","❤️"],"sticker-pack-id":"p","sticker-pack-name":"Cats","accessibility-text":"a cat"}"#,
@@ -68,11 +68,12 @@ pub fn stickers() -> Vec<Vec<u8>> {
         "{}",
         "no json",
     ];
-    notes.iter().flat_map(|note| [webp(note, true), webp(note, false)]).collect()
+    let notes = notes.map(str::as_bytes);
+    notes.iter().flat_map(|note| [note.to_vec(), webp(note, true), webp(note, false)]).collect()
 }
 
 /// A WebP with this note, in either order of bytes.
-fn webp(note: &str, little: bool) -> Vec<u8> {
+pub fn webp(note: &[u8], little: bool) -> Vec<u8> {
     let four = |number: usize| {
         let number = u32::try_from(number).unwrap();
         if little { number.to_le_bytes() } else { number.to_be_bytes() }
@@ -83,7 +84,7 @@ fn webp(note: &str, little: bool) -> Vec<u8> {
     tiff.extend(four(8));
     tiff.extend([two(1), two(0x5741), two(7)].concat());
     tiff.extend([four(note.len()), four(22)].concat());
-    tiff.extend(note.bytes());
+    tiff.extend(note);
     let mut file = b"RIFF\0\0\0\0WEBPVP8 \x03\0\0\0abc\0EXIF".to_vec();
     file.extend(u32::try_from(tiff.len()).unwrap().to_le_bytes());
     file.extend(tiff);

@@ -35,6 +35,8 @@ impl Baileys {
     /// # Errors
     /// There is no Node (`cargo xtask setup` installs it), or the client is not linked in time.
     pub async fn link(phones: &Phones, account: &Account) -> Result<Self> {
+        let packages = places::conformance().join("node_modules/.complete");
+        ensure!(packages.is_file(), "Baileys is not installed: run `cargo xtask setup`");
         let folder = Folder::create("baileys")?;
         let certificate = folder.path().join("certificate.pem");
         std::fs::write(&certificate, phones.simulator().certificate())?;

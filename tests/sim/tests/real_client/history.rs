@@ -167,18 +167,19 @@ impl UserInfoLid for std::sync::Arc<whatsapp_rust::prelude::Client> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_phone_sends_its_thousands_of_messages_in_chunks() {
+async fn an_old_phone_sends_its_thousands_of_chats_in_chunks() {
     let sim = two().await;
-    let seed = HistorySeed { chats: 300, messages_per_chat: 14, days: 365 };
-    assert_eq!(sim.seed_history(ALICE, &seed).unwrap().len(), 300);
+    const CHATS: usize = 2_000;
+    let seed = HistorySeed { chats: CHATS as u32, messages_per_chat: 14, days: 365 };
+    assert_eq!(sim.seed_history(ALICE, &seed).unwrap().len(), CHATS);
     sim.set_history_limits(90, 500);
     // Only who asks for everything gets what is old; and all of it as files.
     let props = DevicePropsOverride::new().with_require_full_sync(true).with_history_sync_config(Default::default());
     let (mut alice, _) = TestClient::pair_as(&sim, ALICE, props).await;
     let all = until(&mut alice, Kind::FULL).await;
-    assert_eq!(all[&(Kind::INITIAL_BOOTSTRAP as i32)][0].sync.conversations.len(), 300);
+    assert_eq!(all[&(Kind::INITIAL_BOOTSTRAP as i32)][0].sync.conversations.len(), CHATS);
     // The client's own mappings come with its account.
-    assert_eq!(all[&(Kind::INITIAL_BOOTSTRAP as i32)][0].sync.phone_number_to_lid_mappings.len(), 301);
+    assert_eq!(all[&(Kind::INITIAL_BOOTSTRAP as i32)][0].sync.phone_number_to_lid_mappings.len(), CHATS + 1);
     let mut count = 0;
     for kind in [Kind::RECENT, Kind::FULL] {
         let chunks = &all[&(kind as i32)];
@@ -189,7 +190,7 @@ async fn an_old_phone_sends_its_thousands_of_messages_in_chunks() {
         assert!(chunks.iter().all(|chunk| messages(std::slice::from_ref(chunk)).len() <= 500));
         count += messages(chunks).len();
     }
-    assert_eq!(count, 300 * 14);
+    assert_eq!(count, CHATS * 14);
     let full = messages(&all[&(Kind::FULL as i32)]);
     assert!(full.iter().any(|info| !info.reactions.is_empty()));
     let recent = messages(&all[&(Kind::RECENT as i32)]);
