@@ -205,13 +205,26 @@ impl Bridge {
         Ok((target, poll))
     }
 
+    /// Ends a poll that the person's phone asked: on Matrix it is their ghost's to end.
+    async fn close(&self, saying: &Saying<'_>, poll: &Poll) -> Result<(), Halt> {
+        let target = self.store().find_message_by_wa_id(poll.portal, &poll.wa_id).await?;
+        match target.filter(|target| self.ghost_behind(target).is_some()) {
+            Some(target) => self.tell_end(poll, &target, &saying.event.room_id).await,
+            None => Ok(()),
+        }
+    }
+
     /// Takes the choice that a new one replaces out of the room: an event of the person's own is deleted, beside one of
     /// their ghost stands an empty one. The same again changes nothing.
     ///
     /// # Errors
     /// [`Halt`] when the homeserver fails.
     pub(super) async fn unshow(&self, saying: &Saying<'_>, ballot: &mut Ballot) -> Result<(), Halt> {
-        let Ballot::Cast { vote, before: Some(before) } = ballot else { return Ok(()) };
+        let (vote, before) = match ballot {
+            Ballot::Cast { vote, before: Some(before) } => (vote, before),
+            Ballot::Cast { before: None, .. } => return Ok(()),
+            Ballot::Closed(poll) => return self.close(saying, poll).await,
+        };
         if before.event_id.is_none() || before.event_id == vote.event_id {
             return Ok(());
         }

@@ -248,7 +248,11 @@ impl Bridge {
         Ok(())
     }
 
-    async fn tell_end(&self, poll: &Poll, target: &Message, room: &str) -> Result<(), Halt> {
+    /// Ends a poll's event as who sent it, with the result; told once.
+    ///
+    /// # Errors
+    /// [`Halt`] when database or homeserver fail.
+    pub(super) async fn tell_end(&self, poll: &Poll, target: &Message, room: &str) -> Result<(), Halt> {
         let Some(event) = &target.event_id else { return Ok(()) };
         let part = poll_end(event, &poll_result(&self.store().results_of(poll).await?));
         let user = self.ghost_behind(target).unwrap_or_else(|| self.matrix().bot().to_owned());
@@ -260,7 +264,8 @@ impl Bridge {
         }
     }
 
-    fn ghost_behind(&self, target: &Message) -> Option<OwnedUserId> {
+    /// The ghost that sent an event.
+    pub(super) fn ghost_behind(&self, target: &Message) -> Option<OwnedUserId> {
         UserId::parse(&target.mx_sender).ok().filter(|user| self.matrix().is_ours(user))
     }
 

@@ -338,6 +338,18 @@ async fn polls_end_both_ways(world: &mut World) -> Result<()> {
     ensure!(ended.content["m.relates_to"]["event_id"] == poll.id.as_str(), "{}", ended.content);
     let result = ended.content["org.matrix.msc1767.text"].as_str().unwrap_or_default();
     ensure!(result.contains("soup: 1 vote") && result.contains("cake: 0 votes"), "{result}");
+    // The own phone's, which is the ghost's on Matrix and the person's on WhatsApp.
+    let (own, contact) = (chat.login().number.clone(), chat.contact().number.clone());
+    world.phones.simulator().send_kind_with(&own, &contact, lunch(0), Options::default()).await?;
+    let of_own = |event: &Event| is_poll(event) && start_of(event)["max_selections"] == 3;
+    let poll = wait_event(&chat, "the own phone's poll", of_own).await?;
+    end(&poll.id).await?;
+    wait_item(world, &chat, "its result", |message| message.to_string().contains("soup: 0 votes")).await?;
+    wait_event(&chat, "its end", |event| {
+        let about = &event.content["m.relates_to"]["event_id"];
+        event.kind == "org.matrix.msc3381.poll.end" && event.sender == poll.sender && *about == poll.id.as_str()
+    })
+    .await?;
     Ok(())
 }
 

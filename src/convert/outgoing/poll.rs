@@ -20,6 +20,10 @@ fn text(value: &Value) -> String {
 }
 
 pub(super) fn start(content: &Value) -> Result<Plan, Refusal> {
+    // Sent as it stands, it would be a second poll.
+    if content["m.relates_to"]["rel_type"].as_str() == Some("m.replace") {
+        return Err(Refusal::new("A poll can't be changed in WhatsApp from here. Please delete it and ask again."));
+    }
     let names = ["org.matrix.msc3381.poll.start", "m.poll.start", "m.poll"];
     let Some(poll) = names.iter().find_map(|name| content.get(name)) else {
         return Err(Refusal::new("The poll has no question, so it was not sent."));
@@ -110,4 +114,21 @@ pub fn vote_hashes(answers: &[String], options: &[(String, String)]) -> Result<V
         return Err(Refusal::new("The vote is for no answer of this poll, so it was not sent."));
     }
     Ok(hashes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_changed_poll_is_no_second_poll() {
+        let answers = json!([{ "id": "0", "m.text": "tea" }, { "id": "1", "m.text": "coffee" }]);
+        let poll = json!({ "m.poll": { "question": { "m.text": "Which?" }, "answers": answers } });
+        assert!(matches!(start(&poll), Ok(Plan::Poll(_))));
+        let mut edit = poll.clone();
+        edit["m.new_content"] = poll;
+        edit["m.relates_to"] = json!({ "rel_type": "m.replace", "event_id": "$poll" });
+        assert!(start(&edit).unwrap_err().tell.contains("can't be changed"));
+    }
 }
