@@ -122,7 +122,7 @@ impl Bridge {
             Effect::React { target, emoji, ts_ms } => self.react(scene, &target, emoji, ts_ms).await,
             Effect::Pin { target, pinned, ts_ms } => self.pin_in_room(scene, &target, pinned, ts_ms).await,
             Effect::Keep { target, kept } => self.keep_message(scene, &target, kept).await,
-            Effect::LiveLocation { sequence, parts } => self.show_live(scene, sequence, &parts).await,
+            Effect::LiveLocation { sequence, parts } => self.show_live(scene, message, sequence, &parts).await,
             Effect::Timer { seconds, ts_ms, parts } => self.set_timer(scene, seconds, ts_ms, &parts).await,
             // Votes and what is sealed come with polls.
             _ => Ok(self.store().settle_row(scene.row.seq).await?),
