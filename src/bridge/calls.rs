@@ -4,13 +4,19 @@ use super::Bridge;
 use super::effects::Scene;
 use super::people::Halt;
 use super::states::die_here;
+use crate::convert::arrival::{About, WaArrival};
 use crate::convert::edit;
 use crate::convert::incoming::{CallFacts, CallState, call};
-use crate::ids::{LoginId, PortalId};
+use crate::ids::{Lane, LoginId, PortalId, WaMessageId};
+use crate::store::StoreError;
 use crate::store::calls::{Call, CallStage};
-use crate::store::inbox::InboxRow;
+use crate::store::inbox::{Arrival, InboxRow, Source};
 use crate::verdict::Verdict;
-use crate::whatsapp::calls::{CallNews, CallRow};
+use crate::whatsapp::calls::{CALL, CallNews, CallRow};
+use whatsapp_rust::prelude::wa;
+
+/// A call that rings for longer has ended unheard, milliseconds: WhatsApp's ring for a minute or two.
+const LONGEST_RING: i64 = 10 * 60 * 1000;
 
 impl Bridge {
     /// Shows what was heard of a call: a notice, or the new content of the one that stands.
@@ -54,7 +60,8 @@ impl Bridge {
                 self.revise(&known, &scene, &shown.mx_sender, "call", &edit::replacement(&part.content, event)).await?;
             }
             None => {
-                self.say_unsettled(&scene, &[part]).await?;
+                // Under no message's id: nothing of it is reported as read.
+                self.say_unsettled(&scene, "notice", &[part], None).await?;
             }
         }
         fail::fail_point!("states.call", |_| die_here());
@@ -62,6 +69,50 @@ impl Bridge {
         self.store().put_call_in(&mut tx, &now).await?;
         self.store().settle_row_in(&mut tx, row.seq).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// Ends calls that ring for longer than any call does: the news of their end was lost by a kill.
+    pub(super) async fn end_unheard_calls(&self) {
+        let before = self.store().clock().now_ms() - LONGEST_RING;
+        let ringing = match self.store().ringing_calls(before).await {
+            Ok(ringing) => ringing,
+            Err(error) => return tracing::warn!(%error, "calls that ring for too long were not looked for"),
+        };
+        for (call, login) in ringing {
+            if let Err(error) = self.end_unheard_call(&call, &login).await {
+                tracing::warn!(%error, "a call that rings for too long was not ended");
+            }
+        }
+    }
+
+    async fn end_unheard_call(&self, call: &Call, login: &LoginId) -> Result<(), StoreError> {
+        let portal = self.store().load_portal(call.portal).await?;
+        let id = WaMessageId::new(call.call_id.as_str());
+        let about = About {
+            sender: call.caller.as_str().into(),
+            id: call.call_id.clone(),
+            ts_ms: self.store().clock().now_ms(),
+            from_me: false,
+            push_name: String::new(),
+            business_name: None,
+        };
+        let news = CallNews::NeverHeardOf;
+        let arrival = Arrival {
+            dedup: self.store().derive().wa_dedup(login, &portal.chat, &call.caller, &id, &news.name()),
+            lane: Lane::into_matrix(call.portal),
+            source: Source::Whatsapp,
+            login: Some(login.clone()),
+            portal: Some(call.portal),
+            kind: CALL,
+            body: serde_json::to_vec(&CallRow { arrival: WaArrival::new(&wa::Message::default(), about), news })
+                .unwrap_or_default(),
+            seq: None,
+        };
+        let mut tx = self.store().begin("calls.unheard").await?;
+        self.store().put_arrival(&mut tx, &arrival).await?;
+        tx.commit().await?;
+        self.store().bell().ring(arrival.lane);
+        Ok(())
     }
 }
 
@@ -78,9 +129,13 @@ fn advance(before: Option<&Call>, news: &CallNews, ts_ms: i64) -> Option<(CallSt
         };
     };
     let open = matches!(before.stage, Ringing | Missed);
+    if *news == CallNews::NeverHeardOf {
+        return (before.stage == Ringing).then_some((Ended, None));
+    }
     match news {
         CallNews::Offered { .. } => None,
         CallNews::MissedWhileAway => (before.stage == Ringing).then_some((Missed, None)),
+        CallNews::NeverHeardOf => None,
         CallNews::Answered => open.then_some((Answered, None)),
         CallNews::Rejected => open.then_some((Rejected, None)),
         CallNews::Ended { reason, seconds } => match (reason.as_deref(), before.stage) {
@@ -153,6 +208,8 @@ mod tests {
         for over in [Ended, Rejected] {
             assert_eq!(after(over, &ended(Some("timeout"), None)), None);
             assert_eq!(after(over, &CallNews::MissedWhileAway), None);
+            assert_eq!(after(over, &CallNews::NeverHeardOf), None);
         }
+        assert_eq!(after(Ringing, &CallNews::NeverHeardOf), Some((Ended, None)));
     }
 }

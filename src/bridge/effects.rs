@@ -128,7 +128,7 @@ impl Bridge {
             Effect::Sealed { kind, target, sealed } => self.unseal(scene, kind, &target, &sealed).await,
             Effect::Pin { target, pinned, ts_ms } => self.pin_in_room(scene, &target, pinned, ts_ms).await,
             Effect::Keep { target, kept } => self.keep_message(scene, &target, kept).await,
-            Effect::LiveLocation { sequence, parts } => self.show_live(scene, sequence, &parts).await,
+            Effect::LiveLocation { sequence, parts } => self.show_live(scene, message, sequence, &parts).await,
             Effect::Timer { seconds, ts_ms, parts } => self.set_timer(scene, seconds, ts_ms, &parts).await,
             _ => Ok(self.store().settle_row(scene.row.seq).await?),
         }

@@ -11,10 +11,11 @@ use super::outgoing::{Outgoing, Saying, made};
 use super::people::Halt;
 use super::states::die_here;
 use crate::convert::outgoing::{Plan, Resolved, Timer};
-use crate::convert::{MxPart, edit};
+use crate::convert::{MxPart, edit, quote};
 use crate::ids::WaMessageId;
 use crate::store::live::{LiveOrigin, LiveShare};
 use crate::store::messages::PartKey;
+use whatsapp_rust::prelude::wa;
 
 /// Longest sharing WhatsApp has: eight hours, milliseconds (its clients' limit).
 const LONGEST: i64 = 8 * 3600 * 1000;
@@ -27,7 +28,13 @@ impl Bridge {
     ///
     /// # Errors
     /// [`Halt`] when database or homeserver fail.
-    pub(super) async fn show_live(&self, scene: &Scene<'_>, sequence: i64, parts: &[MxPart]) -> Result<(), Halt> {
+    pub(super) async fn show_live(
+        &self,
+        scene: &Scene<'_>,
+        message: &wa::Message,
+        sequence: i64,
+        parts: &[MxPart],
+    ) -> Result<(), Halt> {
         let before = self.store().find_live(scene.portal, scene.sender, LiveOrigin::Whatsapp).await?;
         let live = match before {
             Some(live) if continues(&live, scene.arrival.id.as_str(), sequence, scene.arrival.ts_ms) => {
@@ -38,7 +45,7 @@ impl Bridge {
                 LiveShare { sequence, ..live }
             }
             _ => {
-                self.say_unsettled(scene, parts).await?;
+                self.say_unsettled(scene, "new", parts, Some(&quote::compact(message))).await?;
                 LiveShare {
                     portal: scene.portal,
                     sender: scene.sender.clone(),

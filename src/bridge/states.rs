@@ -5,14 +5,11 @@ use super::Bridge;
 use super::deliver::Delivery;
 use super::effects::Scene;
 use super::people::{Facts, Halt};
-use super::rooms::Known;
 use crate::convert::choices::choices;
 use crate::convert::{MessageName, MxPart};
 use crate::ids::WaMessageId;
 use crate::store::disappearing::ChatTimer;
-use ruma::OwnedUserId;
 use serde_json::json;
-use std::sync::Arc;
 use whatsapp_rust::prelude::wa;
 
 /// Ends the process as a kill would, where a story asks for it between what was sent and its record.
@@ -78,7 +75,7 @@ impl Bridge {
         let set_at = ts_ms.unwrap_or(scene.arrival.ts_ms);
         let known = self.store().find_timer(scene.portal).await?;
         if known.is_none_or(|known| known.seconds != seconds && known.set_at <= set_at) {
-            self.say_unsettled(scene, parts).await?;
+            self.say_unsettled(scene, "notice", parts, None).await?;
         }
         fail::fail_point!("states.timer", |_| die_here());
         let mut tx = self.store().begin("states.timer").await?;
@@ -99,15 +96,17 @@ impl Bridge {
         Ok(tx.commit().await?)
     }
 
-    /// Sends a message's parts and leaves its row to be settled with what else it changes.
+    /// Sends a message's parts as `new` or `notice` and leaves its row to be settled with what else it changes.
     ///
     /// # Errors
     /// [`Halt`] when database or homeserver fail.
     pub(super) async fn say_unsettled(
         &self,
         scene: &Scene<'_>,
+        kind: &'static str,
         parts: &[MxPart],
-    ) -> Result<(Arc<Known>, OwnedUserId), Halt> {
+        quote: Option<&[u8]>,
+    ) -> Result<(), Halt> {
         let facts =
             Facts { push_name: &scene.arrival.push_name, business_name: scene.arrival.business_name.as_deref() };
         let user = self.ready_ghost(scene.sender, facts).await?;
@@ -115,19 +114,19 @@ impl Bridge {
         for (at, part) in parts.iter().enumerate() {
             let delivery = Delivery {
                 key: scene.key(at),
-                kind: "notice",
+                kind,
                 part,
                 ghost: scene.sender,
                 user: &user,
                 login: scene.login,
                 ts: scene.arrival.ts_ms,
-                quote: None,
+                quote: quote.filter(|_| at == 0),
                 reaction: None,
                 settles: None,
             };
             self.deliver(&known, &delivery).await?;
         }
-        Ok((known, user))
+        Ok(())
     }
 
     /// Names the events of a part's thread and album; see [`Bridge::with_relations`] for what it answers.

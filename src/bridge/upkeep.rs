@@ -20,6 +20,8 @@ impl Bridge {
                 () = self.stop().cancelled() => return,
                 () = tokio::time::sleep(Duration::from_secs(3600)) => {}
             }
+            // Not at the start: what came meanwhile may still tell of their end.
+            self.end_unheard_calls().await;
         }
     }
 

@@ -1,7 +1,7 @@
 //! Calls, and what has become of them so far.
 
 use super::{Named, Result, Store, StoreError, Tx};
-use crate::ids::{GhostId, PortalId};
+use crate::ids::{GhostId, LoginId, PortalId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -70,6 +70,12 @@ const PUT: &str = "-- call.put
     INSERT INTO call_state (portal_id, call_id, caller, video, is_group, state, since, seconds)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (portal_id, call_id) DO UPDATE
         SET state = excluded.state, since = excluded.since, seconds = excluded.seconds";
+const RINGING: &str = "-- call.ringing
+    SELECT call_state.portal_id, call_state.call_id, call_state.caller, call_state.video, call_state.is_group,
+           call_state.state, call_state.since, call_state.seconds, message.login_id
+    FROM call_state JOIN message ON message.portal_id = call_state.portal_id AND message.wa_id = call_state.call_id
+        AND message.part = 0
+    WHERE call_state.state = 'ringing' AND call_state.since < $1 ORDER BY call_state.since LIMIT 100";
 const SWEEP: &str = "-- call.sweep
     DELETE FROM call_state WHERE since < $1";
 
@@ -103,6 +109,17 @@ impl Store {
             .map(drop)
     }
 
+    /// Calls that ring since before `before_ms`, and the logins they came through; at most 100.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn ringing_calls(&self, before_ms: i64) -> Result<Vec<(Call, LoginId)>> {
+        let rows = sqlx::query(RINGING).bind(before_ms).fetch_all(self.pool()).await.named("call.ringing")?;
+        rows.iter()
+            .map(|row| Ok((read(row)?, LoginId::new(row.try_get::<String, _>("login_id").named("call.ringing")?))))
+            .collect()
+    }
+
     /// Deletes calls of which nothing was heard since `before_ms`.
     ///
     /// # Errors
@@ -130,6 +147,8 @@ fn read(row: &AnyRow) -> Result<Call> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::WaMessageId;
+    use crate::store::messages::{PartKey, Reservation};
     use crate::store::tests::on_both;
 
     on_both! { a_call_is_as_far_as_was_said_last => calls; }
@@ -145,6 +164,29 @@ mod tests {
             since: 1,
             seconds: None,
         };
+        let key = PartKey {
+            portal: call.portal,
+            sender: call.caller.clone(),
+            wa_id: WaMessageId::new(call.call_id.as_str()),
+            part: 0,
+        };
+        let notice = Reservation {
+            key: &key,
+            event_id: None,
+            txn_id: Some("t"),
+            mx_sender: "@a:b",
+            login: &LoginId::new("1"),
+            ts: 1,
+            kind: "notice",
+            body: None,
+            quote: None,
+        };
+        assert!(store.reserve(&notice).await.unwrap());
+        let mut tx = store.begin("test").await.unwrap();
+        store.put_call_in(&mut tx, &call).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(store.ringing_calls(1).await.unwrap().is_empty());
+        assert_eq!(store.ringing_calls(2).await.unwrap(), [(call.clone(), LoginId::new("1"))]);
         for (stage, seconds) in [(CallStage::Ringing, None), (CallStage::Ended, Some(5)), (CallStage::Missed, None)] {
             (call.stage, call.seconds) = (stage, seconds);
             let mut tx = store.begin("test").await.unwrap();
@@ -152,6 +194,7 @@ mod tests {
             tx.commit().await.unwrap();
             assert_eq!(store.find_call(call.portal, "C").await.unwrap(), Some(call.clone()));
         }
+        assert!(store.ringing_calls(2).await.unwrap().is_empty(), "it is over");
         assert_eq!(store.sweep_calls(1).await.unwrap(), 0);
         assert_eq!(store.sweep_calls(2).await.unwrap(), 1);
         assert_eq!(store.find_call(call.portal, "C").await.unwrap(), None);

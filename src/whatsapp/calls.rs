@@ -44,6 +44,8 @@ pub enum CallNews {
     Answered,
     /// Who was called has refused.
     Rejected,
+    /// Nothing more was heard of it for so long that it must be over.
+    NeverHeardOf,
     /// It is over for this device.
     Ended {
         /// WhatsApp's word for why; none when somebody hung up.
@@ -59,6 +61,7 @@ impl CallNews {
         match self {
             Self::Offered { .. } => "call-offered".into(),
             Self::MissedWhileAway => "call-missed".into(),
+            Self::NeverHeardOf => "call-unheard".into(),
             Self::Answered => "call-answered".into(),
             Self::Rejected => "call-rejected".into(),
             Self::Ended { reason, .. } => format!("call-ended-{}", reason.as_deref().unwrap_or_default()),

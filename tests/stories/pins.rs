@@ -53,9 +53,15 @@ async fn pins_of_whatsapp_are_the_rooms_pins(world: &mut World) -> Result<()> {
     world.bridge.wait_idle().await?;
     let echoes = world.phones.inbox(&chat.contact().number);
     ensure!(!echoes.iter().any(|item| item.message["pinInChatMessage"].is_object()), "{echoes:?}");
-    // A pin may come before its message, too; and one that is taken back late is older than nothing.
     contact_sends(world, &chat, pin(&second.0, true)).await?;
-    wait_pins(&chat, "only the person's own is left", &[&create]).await
+    wait_pins(&chat, "only the person's own is left", &[&create]).await?;
+    // Older than what is known: nothing.
+    let key = json!({ "remoteJid": format!("{}@lid", chat.contact().lid), "fromMe": true, "id": second.0 });
+    let late = json!({ "pinInChatMessage": { "key": key, "type": "PIN_FOR_ALL", "senderTimestampMs": "1000" } });
+    contact_sends(world, &chat, raw(late)).await?;
+    chat.begin("and another word").await?;
+    ensure!(pins(&chat).await? == [create], "an old pin came back");
+    Ok(())
 }
 
 async fn pins_of_the_room_are_pins_of_whatsapp(world: &mut World) -> Result<()> {

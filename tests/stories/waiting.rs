@@ -15,6 +15,7 @@ matrix_bed::stories! {
     shared {
         an_unreadable_message_keeps_its_place_and_takes_it_when_it_comes
         what_an_edit_can_not_carry_takes_the_place_of_the_notice
+        nothing_is_shown_of_what_hides_itself
         a_view_once_message_says_where_it_can_be_opened
         killed_around_a_place_that_is_kept
     }
@@ -92,6 +93,25 @@ async fn what_an_edit_can_not_carry_takes_the_place_of_the_notice(world: &mut Wo
     });
     ensure!(gone.await?.sender == notice.sender);
     ensure!(count(&chat, |event| event.body() == "its answer").await? == 1);
+    Ok(())
+}
+
+async fn nothing_is_shown_of_what_hides_itself(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let target = contact_sends(world, &chat, text("like me")).await?;
+    let event = wait_event(&chat, "the text", |event| event.body() == "like me").await?;
+    let reaction = Kind::Reaction { target, emoji: "🎉".into() };
+    let id = sends_broken(world, &chat, reaction.clone(), Options::default()).await?;
+    // What is behind it waits, and is all that is seen.
+    chat.contact_says("after the reaction").await?;
+    chat.wait_in_room_for("after the reaction", LIMIT).await?;
+    ensure!(count(&chat, is_notice).await? == 0, "a notice of a reaction");
+    world.bridge.restart().await?;
+    contact_sends_with(world, &chat, reaction, Options { id: Some(id), ..Options::default() }).await?;
+    wait_event(&chat, "the reaction", |seen| {
+        seen.kind == "m.reaction" && seen.content["m.relates_to"]["event_id"] == event.id.as_str()
+    })
+    .await?;
     Ok(())
 }
 
