@@ -135,11 +135,12 @@ CREATE TABLE message (
     quote BYTEA,                      -- what a reply quotes of it: a small copy; part 0 only
     room_id TEXT,                     -- where the event is, when that is not the portal's room: it was merged
     body BYTEA,                       -- into WhatsApp: the built message, so that a retry sends the same
-    PRIMARY KEY (portal_id, sender, wa_id, part)
+    PRIMARY KEY (portal_id, wa_id, sender, part)  -- looked for by chat and id alone, too
 );
 CREATE UNIQUE INDEX message_event ON message (event_id, part);
 CREATE UNIQUE INDEX message_txn ON message (txn_id);
 CREATE INDEX message_time ON message (portal_id, ts);
+CREATE INDEX message_unread ON message (portal_id, ts) WHERE read_at = 0 AND origin = 'wa';
 CREATE INDEX message_sender ON message (sender);
 
 -- The one reaction of each person to a message. Written with the settlement of the reaction's row; a removed one stays

@@ -13,6 +13,12 @@ pub enum Verdict {
     Done,
     /// The other side is down: the lane parks behind the gate and nothing is counted against the row.
     Blocked(Gate),
+    /// Something outside is away that has no gate (media servers, room on the disk): tried again after a pause and not
+    /// counted, until the row is [`AWAY_LIMIT`] old; then as [`Verdict::Later`].
+    Away {
+        /// For the log; never message text, names or numbers.
+        why: String,
+    },
     /// It did not work this time, for a reason of the row's own; counted, and tried again after a pause.
     Later {
         /// For the log; never message text, names or numbers.
@@ -35,6 +41,9 @@ pub enum Gate {
     /// This login's connection to WhatsApp stands again.
     Login(LoginId),
 }
+
+/// How long what is away is waited for, milliseconds.
+pub const AWAY_LIMIT: i64 = 600_000;
 
 /// Attempts after which a row that fails by itself is settled as failed.
 pub const MAX_ATTEMPTS: i64 = 5;

@@ -7,11 +7,13 @@ use super::Bridge;
 use super::outgoing::{Outgoing, Saying, made};
 use super::people::Halt;
 use super::uploads::Carried;
+use crate::convert::incoming::expires_s;
 use crate::convert::outgoing::{Draft, DraftContent, Plan, Resolved};
 use crate::convert::quote;
 use crate::ids::WaMessageId;
 use crate::store::messages::{Message, MessageState, PartKey};
 use crate::verdict::Verdict;
+use serde_json::Value;
 use whatsapp_rust::prelude::{Jid, wa};
 
 impl Bridge {
@@ -23,10 +25,15 @@ impl Bridge {
         let nobody = |_: &str| None::<Jid>;
         let (key, secret) = self.album_part(saying, drafts.len());
         let timer = self.timer_of(saying).await?;
+        let answered = saying.event.content.pointer("/m.relates_to/m.in_reply_to/event_id").and_then(Value::as_str);
+        let quoted = match answered {
+            Some(answered) => self.quoted(saying, answered).await?,
+            None => None,
+        };
         let message = {
             let mut resolved = Resolved::new(&nobody);
             (resolved.secret, resolved.ts_ms) = (Some(secret), saying.event.origin_server_ts);
-            resolved.timer = timer;
+            (resolved.timer, resolved.quoted) = (timer, quoted);
             made(&Plan::Album(drafts.to_vec()), &resolved)?
         };
         self.hand_over_part(saying, &key, message).await?;
@@ -36,14 +43,16 @@ impl Bridge {
             id: Some(key.wa_id.as_str().to_owned()),
             participant: None,
         };
-        let mut refused = None;
+        // What may work later comes before what never will: the row is tried again, and what went does not go twice.
+        let (mut later, mut refused) = (None, None);
         for (at, draft) in drafts.iter().enumerate() {
             match self.send_album_file(saying, at, draft, &album).await {
                 Err(halt @ Halt::Verdict(Verdict::Never { .. })) => refused = refused.or(Some(halt)),
+                Err(halt @ Halt::Verdict(Verdict::Later { .. } | Verdict::Away { .. })) => later = later.or(Some(halt)),
                 sent => sent?,
             }
         }
-        match refused {
+        match later.or(refused) {
             Some(halt) => Err(halt),
             None => Ok(self.store().settle_row(saying.row.seq).await?),
         }
@@ -89,9 +98,13 @@ impl Bridge {
         let copy = quote::keep(&message);
         let outgoing =
             Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None, ballot: None };
-        if self.hand_over(saying, key, &outgoing).await?.is_some() {
+        if let Some(sent) = self.hand_over(saying, key, &outgoing).await? {
             let mut tx = self.store().begin("albums.part").await?;
             self.store().message_was_sent_in(&mut tx, key, None).await?;
+            if let Some(seconds) = expires_s(&sent) {
+                let expires_at = saying.event.origin_server_ts.saturating_add(i64::from(seconds) * 1000);
+                self.store().put_expiry_in(&mut tx, key.portal, &key.wa_id, expires_at).await?;
+            }
             tx.commit().await?;
         }
         Ok(())

@@ -151,7 +151,7 @@ impl Bridge {
         let copy = quote::keep(message);
         let last = parts.len() - 1;
         for (at, part) in parts.into_iter().enumerate() {
-            let part = self.with_files(scene, at, part).await?;
+            let part = self.with_files(scene, at, &user, part).await?;
             let part = self.with_relations(scene, part).await?;
             let delivery = Delivery {
                 key: scene.key(at),
@@ -237,7 +237,7 @@ impl Bridge {
         let last = parts.len().min(events.len()) - 1;
         for (at, (mut part, event)) in parts.into_iter().zip(&events).enumerate() {
             if words == Words::WithFile {
-                part = self.with_files(scene, at, part).await?;
+                part = self.with_files(scene, at, &user, part).await?;
             } else if part.media.is_some() || is_of_a_file(&part) {
                 let original = self.matrix().find_content(&known.room, event).await?;
                 part.content = edit::new_words(&original.unwrap_or_default(), &part.content);

@@ -18,13 +18,43 @@ use crate::media::{Claims, Facts, Kind, Side};
 use crate::store::files::FileSlot;
 use crate::store::logins::LoginState;
 use crate::store::messages::{MessageState, PartKey};
-use crate::verdict::{Gate, Verdict};
+use crate::verdict::{Gate, MAX_ATTEMPTS, Verdict};
 use crate::whatsapp::media::{AskFailure, Holder, MediaFailure, shelf_of};
 use content::{Shown, Small, complete, complete_preview};
-use ruma::{MxcUri, OwnedMxcUri};
+use ruma::{MxcUri, OwnedMxcUri, UserId};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Bytes of a link's picture; larger ones are not worth their way.
-const MAX_PREVIEW: u64 = 5 << 20;
+const MAX_PICTURE: u64 = 5 << 20;
+/// How long a message waits for the picture of a link.
+const PICTURE_TIME: Duration = Duration::from_secs(15);
+/// Name of the small map of a place.
+const MAP: &str = "map.jpg";
+/// How long a phone that did not answer is not asked again.
+const SILENCE: Duration = Duration::from_secs(120);
+
+/// Whose file: names it in the database and on the homeserver.
+struct FileName<'a> {
+    key: PartKey,
+    owner: &'a UserId,
+}
+
+/// Phones that did not answer when they were asked for a file.
+#[derive(Default)]
+pub(super) struct SilentPhones(Mutex<HashMap<LoginId, Instant>>);
+
+impl SilentPhones {
+    fn note(&self, login: &LoginId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(login.clone(), Instant::now());
+    }
+
+    fn is_silent(&self, login: &LoginId) -> bool {
+        let phones = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        phones.get(login).is_some_and(|since| since.elapsed() < SILENCE)
+    }
+}
 
 /// Why there is no file: another verdict for the row, or a word in its place.
 enum NoFile {
@@ -45,46 +75,67 @@ impl Bridge {
     ///
     /// # Errors
     /// [`Halt`] when it may work later, and when it hangs on the person (a logged-out account, a silent phone).
-    pub(super) async fn with_files(&self, scene: &Scene<'_>, at: usize, mut part: MxPart) -> Result<MxPart, Halt> {
+    pub(super) async fn with_files(
+        &self,
+        scene: &Scene<'_>,
+        at: usize,
+        user: &UserId,
+        mut part: MxPart,
+    ) -> Result<MxPart, Halt> {
         let (media, preview) = (part.media.take(), part.preview.take());
         // The small map of a place is all the file it has.
         let map = part.thumbnail.take_if(|_| media.is_none() && part.content["msgtype"] == "m.location");
         if media.is_none() && preview.is_none() && map.is_none() {
             return Ok(part);
         }
-        let key = scene.key(at);
+        let name = FileName { key: scene.key(at), owner: user };
         // On a second try most parts may be there already.
-        let before = self.store().find_message(&key).await?;
+        let before = self.store().find_message(&name.key).await?;
         if before.is_some_and(|before| before.state == MessageState::Sent) {
             return Ok(part);
         }
-        if let Some(preview) = preview {
-            self.add_preview(scene, &key, &preview, &mut part).await?;
-        }
-        if let Some(map) = map {
-            self.add_map(scene, &key, map, &mut part).await?;
-        }
-        let Some(media) = media else { return Ok(part) };
-        match self.add_file(scene, &key, &media, &mut part).await {
-            Ok(()) => Ok(part),
-            // Its words are told at least.
-            Err(NoFile::Halt(Halt::Verdict(Verdict::Never { tell, why }))) => {
-                let words = part.content["body"].as_str().filter(|body| *body != media.name);
-                let tell = words.map_or_else(|| tell.clone(), |words| format!("{tell}\n\n{words}"));
-                Err(Halt::Verdict(Verdict::Never { tell, why }))
+        let decoration = preview.or_else(|| map.map(small_map));
+        self.with_files_place(async {
+            if let Some(picture) = decoration {
+                self.decorate(scene, &name, &picture, &mut part).await?;
             }
-            Err(NoFile::Halt(halt)) => Err(halt),
-            Err(NoFile::Gone(why)) => {
-                let placeholder = media_gone(media.kind, why, &part.content);
-                Ok(MxPart { event_type: placeholder.event_type, content: placeholder.content, thumbnail: None, ..part })
+            let Some(media) = media else { return Ok(part) };
+            match self.add_file(scene, &name, &media, &mut part).await {
+                Ok(()) => Ok(part),
+                Err(NoFile::Halt(halt)) => Err(self.with_words(halt, scene, &media, &part)),
+                Err(NoFile::Gone(why)) => {
+                    let placeholder = media_gone(media.kind, why, &part.content);
+                    let (event_type, content) = (placeholder.event_type, placeholder.content);
+                    Ok(MxPart { event_type, content, thumbnail: None, ..part })
+                }
             }
-        }
+        })
+        .await
+    }
+
+    /// A final word about a file says the message's own words too: they are not lost with it.
+    fn with_words(&self, halt: Halt, scene: &Scene<'_>, media: &WaMedia, part: &MxPart) -> Halt {
+        let (tell, why) = match halt {
+            Halt::Verdict(Verdict::Never { tell, why }) => (tell, why),
+            Halt::Verdict(Verdict::Later { why }) if is_last(scene) => {
+                let prefix = &self.config().bridge.command_prefix;
+                let what = content::name_of(media.kind);
+                (
+                    format!("A {what} could not be fetched in several tries. Say `{prefix} retry` here to try again."),
+                    why,
+                )
+            }
+            other => return other,
+        };
+        let words = part.content["body"].as_str().filter(|body| *body != media.name && !body.is_empty());
+        let tell = words.map_or_else(|| tell.clone(), |words| format!("{tell}\n\n{words}"));
+        Halt::Verdict(Verdict::Never { tell, why })
     }
 
     async fn add_file(
         &self,
         scene: &Scene<'_>,
-        key: &PartKey,
+        name: &FileName<'_>,
         media: &WaMedia,
         part: &mut MxPart,
     ) -> Result<(), NoFile> {
@@ -102,10 +153,10 @@ impl Bridge {
             thumbnail: part.thumbnail.take(),
         };
         let facts = self.media().inspect(&file, kind_of(media.kind), &claims, Side::Matrix).await;
-        let mxc = self.put(key, FileSlot::File, &file, &facts.mime, &media.name, limit).await?;
+        let mxc = self.put(name, FileSlot::File, &file, &facts.mime, &media.name, limit).await?;
         let small = match &facts.thumbnail {
             Some(thumbnail) => {
-                let put = self.put_bytes(key, FileSlot::Thumbnail, &thumbnail.jpeg, "image/jpeg").await?;
+                let put = self.put_bytes(name, FileSlot::Thumbnail, &thumbnail.jpeg, "image/jpeg").await?;
                 put.map(|mxc| Small {
                     mxc,
                     width: thumbnail.width,
@@ -121,52 +172,47 @@ impl Bridge {
         Ok(())
     }
 
-    /// The picture of a link; one that can not be had is left out.
-    async fn add_preview(
+    /// The picture of a link or a place. One that can not be had soon is left out: nothing waits or fails for it.
+    async fn decorate(
         &self,
         scene: &Scene<'_>,
-        key: &PartKey,
-        preview: &WaMedia,
+        name: &FileName<'_>,
+        picture: &WaMedia,
         part: &mut MxPart,
     ) -> Result<(), Halt> {
-        let file = match self.fetch(scene, preview).await {
-            Ok(file) if file.size() <= MAX_PREVIEW => file,
-            Ok(_) | Err(NoFile::Gone(_)) => return Ok(()),
-            Err(NoFile::Halt(halt)) => {
-                let Halt::Verdict(_) = halt else { return Err(halt) };
-                tracing::debug!(row = scene.row.seq, "a link goes without its picture");
-                return Ok(());
-            }
-        };
-        let facts: Facts = self.media().inspect(&file, Kind::Image, &Claims::default(), Side::Matrix).await;
-        // Not what is no picture, whatever it is called.
-        if facts.blurhash.is_none() {
-            return Ok(());
-        }
-        let limit = self.matrix().upload_limit().await?;
-        match self.put(key, FileSlot::Preview, &file, &facts.mime, &preview.name, limit).await {
-            Ok(mxc) => complete_preview(&mut part.content, &mxc, &facts),
-            Err(NoFile::Halt(halt)) => return Err(halt),
-            Err(NoFile::Gone(_)) => {}
+        let found = tokio::time::timeout(PICTURE_TIME, self.find_picture(scene, name, picture)).await;
+        match found {
+            Ok(Ok(Some((mxc, facts)))) if picture.name == MAP => content::complete_map(&mut part.content, &mxc, &facts),
+            Ok(Ok(Some((mxc, facts)))) => complete_preview(&mut part.content, &mxc, &facts),
+            Ok(Err(NoFile::Halt(Halt::Store(error)))) => return Err(Halt::Store(error)),
+            Ok(_) | Err(_) => tracing::debug!(row = scene.row.seq, "a message goes without its small picture"),
         }
         Ok(())
     }
 
-    /// The small map of a place; what is no picture is left out.
-    async fn add_map(&self, scene: &Scene<'_>, key: &PartKey, map: Vec<u8>, part: &mut MxPart) -> Result<(), Halt> {
-        let (mime, name) = ("image/jpeg".to_owned(), "map.jpg".to_owned());
-        let map = WaMedia { kind: MediaKind::LinkPicture, source: WaSource::Inline(map), mime, name };
-        let Ok(file) = self.fetch(scene, &map).await else { return Ok(()) };
+    async fn find_picture(
+        &self,
+        scene: &Scene<'_>,
+        name: &FileName<'_>,
+        picture: &WaMedia,
+    ) -> Result<Option<(OwnedMxcUri, Facts)>, NoFile> {
+        if let WaSource::Server(WaReference { file_length, .. }) = &picture.source
+            && file_length.is_some_and(|bytes| bytes > MAX_PICTURE)
+        {
+            return Ok(None);
+        }
+        let file = self.fetch(scene, picture).await?;
+        if file.size() > MAX_PICTURE {
+            return Ok(None);
+        }
         let facts = self.media().inspect(&file, Kind::Image, &Claims::default(), Side::Matrix).await;
+        // Not what is no picture, whatever it is called.
         if facts.blurhash.is_none() {
-            return Ok(());
+            return Ok(None);
         }
-        match self.put(key, FileSlot::Thumbnail, &file, &facts.mime, &map.name, u64::MAX).await {
-            Ok(mxc) => content::complete_map(&mut part.content, &mxc, &facts),
-            Err(NoFile::Halt(halt)) => return Err(halt),
-            Err(NoFile::Gone(_)) => {}
-        }
-        Ok(())
+        let limit = self.matrix().upload_limit().await?;
+        let mxc = self.put(name, FileSlot::Preview, &file, &facts.mime, &picture.name, limit).await?;
+        Ok(Some((mxc, facts)))
     }
 
     /// The bytes of a file, in the spool.
@@ -188,13 +234,13 @@ impl Bridge {
             }
             Err(MediaFailure::Gone) => self.ask_the_phone(scene, media.kind, reference).await?,
             Ok(file) => return Ok(file),
-            Err(failure) => return Err(self.read_failure(scene.login, failure, reference).await),
+            Err(failure) => return Err(self.read_failure(scene, failure, reference).await),
         };
         let again = WaReference { direct_path: asked, ..reference.clone() };
         match self.whatsapp().download_media(scene.login, spool, shelf, &again).await {
             Ok(file) => Ok(file),
             Err(MediaFailure::Gone) => Err(NoFile::Gone(GoneMedia::Lost)),
-            Err(failure) => Err(self.read_failure(scene.login, failure, reference).await),
+            Err(failure) => Err(self.read_failure(scene, failure, reference).await),
         }
     }
 
@@ -205,6 +251,9 @@ impl Bridge {
         kind: MediaKind,
         reference: &WaReference,
     ) -> Result<String, NoFile> {
+        if self.shared.silent_phones.is_silent(scene.login) {
+            return Err(self.silent(kind));
+        }
         let chat = self.store().load_portal(scene.portal).await?.chat;
         let id = WaMessageId::new(scene.arrival.id.as_str());
         let is_group = chat.as_str().ends_with("@g.us");
@@ -214,30 +263,41 @@ impl Bridge {
             Ok(path) => Ok(path),
             Err(AskFailure::NotThere | AskFailure::Failed) => Err(NoFile::Gone(GoneMedia::Lost)),
             Err(AskFailure::Offline) => Err(self.is_offline(scene.login).await),
-            Err(AskFailure::Silent) => Err(NoFile::Halt(Halt::Verdict(Verdict::Never {
-                tell: format!(
-                    "A {} is no longer on WhatsApp's servers, and your phone, which may have it, did not answer. Please \
-                     switch it on and say `{} retry` here.",
-                    content::name_of(kind),
-                    self.config().bridge.command_prefix
-                ),
-                why: "the file is gone and the phone did not answer".into(),
-            }))),
+            Err(AskFailure::Silent) => {
+                self.shared.silent_phones.note(scene.login);
+                Err(self.silent(kind))
+            }
         }
     }
 
-    async fn read_failure(&self, login: &LoginId, failure: MediaFailure, reference: &WaReference) -> NoFile {
-        let later = |why: String| NoFile::Halt(Halt::Verdict(Verdict::Later { why }));
+    fn silent(&self, kind: MediaKind) -> NoFile {
+        NoFile::Halt(Halt::Verdict(Verdict::Never {
+            tell: format!(
+                "A {} is no longer on WhatsApp's servers, and your phone, which may have it, did not answer. Please \
+                 switch it on and say `{} retry` here.",
+                content::name_of(kind),
+                self.config().bridge.command_prefix
+            ),
+            why: "the file is gone and the phone did not answer".into(),
+        }))
+    }
+
+    async fn read_failure(&self, scene: &Scene<'_>, failure: MediaFailure, reference: &WaReference) -> NoFile {
+        let away = |why: String| NoFile::Halt(Halt::Verdict(Verdict::Away { why }));
         match failure {
-            MediaFailure::Offline => self.is_offline(login).await,
+            MediaFailure::Offline => self.is_offline(scene.login).await,
             MediaFailure::Gone => NoFile::Gone(GoneMedia::Lost),
+            // A server may have had a bad moment; what is damaged stays so.
+            MediaFailure::Damaged | MediaFailure::Refused(_) if !is_last(scene) => {
+                NoFile::Halt(Halt::Verdict(Verdict::Later { why: "the file or its reference is damaged".into() }))
+            }
             MediaFailure::Damaged | MediaFailure::Refused(_) => NoFile::Gone(GoneMedia::Damaged),
             MediaFailure::Spool(SpoolError::TooLarge { limit }) => {
                 let bytes = reference.file_length.unwrap_or(limit).max(limit + 1);
                 NoFile::Gone(GoneMedia::TooLarge { bytes, limit })
             }
-            MediaFailure::Spool(error) => later(format!("the folder of files: {error}")),
-            MediaFailure::Unreachable => later("the media servers can not be reached".into()),
+            MediaFailure::Spool(error) => away(format!("the folder of files: {error}")),
+            MediaFailure::Unreachable => away("the media servers can not be reached".into()),
         }
     }
 
@@ -263,23 +323,25 @@ impl Bridge {
     /// Puts a file under its kept name, or under a new one where that has expired.
     async fn put(
         &self,
-        key: &PartKey,
+        for_what: &FileName<'_>,
         slot: FileSlot,
         file: &SpoolFile,
         mime: &str,
         name: &str,
         limit: u64,
     ) -> Result<OwnedMxcUri, NoFile> {
-        if let Some(kept) = self.kept_name(key, slot).await? {
-            match self.matrix().put_file(&kept, file, mime, Some(name)).await {
+        let owner = for_what.owner;
+        if let Some(kept) = self.kept_name(&for_what.key, slot).await? {
+            match self.matrix().put_file(owner, &kept, file, mime, Some(name)).await {
                 Ok(()) => return Ok(kept),
-                Err(MatrixError::NotFound) => {}
+                // Expired, or asked for by somebody else.
+                Err(MatrixError::NotFound | MatrixError::Forbidden { .. }) => {}
                 Err(error) => return Err(read_upload(error, file.size(), limit)),
             }
         }
-        let fresh = self.new_name(key, slot).await?;
+        let fresh = self.new_name(for_what, slot).await?;
         fail::fail_point!("files.after_name", |_| std::process::abort());
-        let put = self.matrix().put_file(&fresh, file, mime, Some(name)).await;
+        let put = self.matrix().put_file(owner, &fresh, file, mime, Some(name)).await;
         put.map_err(|error| read_upload(error, file.size(), limit))?;
         fail::fail_point!("files.after_put", |_| std::process::abort());
         Ok(fresh)
@@ -288,15 +350,19 @@ impl Bridge {
     /// Puts a small picture; `None` when the homeserver does not take it.
     async fn put_bytes(
         &self,
-        key: &PartKey,
+        for_what: &FileName<'_>,
         slot: FileSlot,
         bytes: &[u8],
         mime: &str,
     ) -> Result<Option<OwnedMxcUri>, Halt> {
-        let kept = self.kept_name(key, slot).await?;
-        let put = async |mxc: &MxcUri| match self.matrix().put_media(mxc, bytes.to_vec().into(), mime, None).await {
+        let kept = self.kept_name(&for_what.key, slot).await?;
+        let put = async |mxc: &MxcUri| match self
+            .matrix()
+            .put_media(for_what.owner, mxc, bytes.to_vec().into(), mime, None)
+            .await
+        {
             Ok(()) => Ok(true),
-            Err(MatrixError::NotFound | MatrixError::TooLarge) => Ok(false),
+            Err(MatrixError::NotFound | MatrixError::Forbidden { .. } | MatrixError::TooLarge) => Ok(false),
             Err(error) => Err(Halt::from(error)),
         };
         if let Some(kept) = kept
@@ -304,7 +370,7 @@ impl Bridge {
         {
             return Ok(Some(kept));
         }
-        let fresh = self.new_name(key, slot).await?;
+        let fresh = self.new_name(for_what, slot).await?;
         Ok(if put(&fresh).await? { Some(fresh) } else { None })
     }
 
@@ -312,15 +378,36 @@ impl Bridge {
         Ok(self.store().find_file_name(key, slot).await?.map(OwnedMxcUri::from))
     }
 
-    async fn new_name(&self, key: &PartKey, slot: FileSlot) -> Result<OwnedMxcUri, Halt> {
-        let mxc = self.matrix().reserve_media().await?;
-        self.store().keep_file_name(key, slot, mxc.as_str()).await?;
+    async fn new_name(&self, for_what: &FileName<'_>, slot: FileSlot) -> Result<OwnedMxcUri, Halt> {
+        let mxc = match self.matrix().reserve_media(for_what.owner).await {
+            // Too many unfilled ones of this sender: no reason to leave the homeserver alone.
+            Err(MatrixError::Limited { .. }) => {
+                let why = "the homeserver gives no more media names for now".into();
+                return Err(Halt::Verdict(Verdict::Away { why }));
+            }
+            reserved => reserved?,
+        };
+        self.store().keep_file_name(&for_what.key, slot, mxc.as_str()).await?;
         Ok(mxc)
     }
 }
 
+/// Whether this is the last try of the row.
+fn is_last(scene: &Scene<'_>) -> bool {
+    scene.row.attempts + 1 >= MAX_ATTEMPTS
+}
+
+fn small_map(bytes: Vec<u8>) -> WaMedia {
+    WaMedia {
+        kind: MediaKind::LinkPicture,
+        source: WaSource::Inline(bytes),
+        mime: "image/jpeg".to_owned(),
+        name: MAP.to_owned(),
+    }
+}
+
 fn read_spool(error: SpoolError) -> Halt {
-    Halt::Verdict(Verdict::Later { why: format!("the folder of files: {error}") })
+    Halt::Verdict(Verdict::Away { why: format!("the folder of files: {error}") })
 }
 
 fn read_upload(error: MatrixError, bytes: u64, limit: u64) -> NoFile {

@@ -11,7 +11,7 @@
 use super::Bridge;
 use crate::ids::Lane;
 use crate::store::inbox::{InboxRow, Source};
-use crate::verdict::{Gate, MAX_ATTEMPTS, Verdict, backoff};
+use crate::verdict::{AWAY_LIMIT, Gate, MAX_ATTEMPTS, Verdict, backoff};
 use crate::whatsapp::LineNews;
 use crate::whatsapp::line::LineState;
 use futures_util::FutureExt as _;
@@ -26,12 +26,16 @@ use tokio::time::Instant;
 const BATCH: i64 = 32;
 /// Lanes into Matrix worked on at the same time: more would only add delay at the homeserver.
 const INTO_MATRIX: usize = 32;
+/// Files into Matrix worked on at the same time. Their lanes give their places to others meanwhile.
+const FILES: usize = 8;
 /// Lanes into WhatsApp worked on at the same time; each may wait for an acknowledgement.
 const INTO_WHATSAPP: usize = 256;
 /// Blocks in a row after which a lane pauses with growing steps instead of trying whenever the homeserver answers.
 const BLOCKS_BEFORE_PAUSE: u32 = 3;
 /// Blocks in a row after which they count as the row's own trouble.
 const BLOCKS_BEFORE_BLAME: u32 = 12;
+/// Pause before the next try of what waits for something away that has no gate.
+const AWAY_PAUSE: Duration = Duration::from_secs(5);
 /// Pause after the database failed under a worker.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -48,6 +52,8 @@ pub struct Lanes {
     /// Places for lanes into Matrix, and for those into WhatsApp: neither side's silence stops the other.
     into_matrix: Semaphore,
     into_whatsapp: Semaphore,
+    /// Places for files on their way into Matrix.
+    files: Semaphore,
     began: Instant,
 }
 
@@ -61,6 +67,7 @@ impl Default for Lanes {
             blocked: Mutex::default(),
             into_matrix: Semaphore::new(INTO_MATRIX),
             into_whatsapp: Semaphore::new(INTO_WHATSAPP),
+            files: Semaphore::new(FILES),
             began: Instant::now(),
         }
     }
@@ -103,7 +110,7 @@ impl Bridge {
     /// # Errors
     /// When the database fails at the start.
     pub async fn run_lanes(&self) -> crate::store::Result<()> {
-        self.store().load_parking().await?;
+        self.store().unpark_all().await?;
         self.store().load_places().await?;
         for lane in self.store().waiting_lanes().await? {
             self.wake(lane);
@@ -142,6 +149,21 @@ impl Bridge {
                 LineState::Connecting | LineState::Offline { .. } => {}
             }
         }
+    }
+
+    /// Does a lane's long work with files. Its place is another lane's meanwhile: texts of other chats do not wait for
+    /// files.
+    pub(super) async fn with_files_place<T>(&self, work: impl Future<Output = T>) -> T {
+        let lanes = &self.shared.lanes;
+        lanes.into_matrix.add_permits(1);
+        // Neither semaphore is ever closed.
+        let place = lanes.files.acquire().await;
+        let done = work.await;
+        drop(place);
+        if let Ok(place) = lanes.into_matrix.acquire().await {
+            place.forget();
+        }
+        done
     }
 
     /// Sees to it that a lane is looked at.
@@ -295,6 +317,12 @@ impl Bridge {
             }
             other => other,
         };
+        let verdict = match verdict {
+            Verdict::Away { why } if self.store().clock().now_ms() - row.received_at > AWAY_LIMIT => {
+                Verdict::Later { why }
+            }
+            other => other,
+        };
         match verdict {
             Verdict::Done => Next::Row,
             Verdict::Blocked(gate) => {
@@ -304,6 +332,12 @@ impl Bridge {
                 } else {
                     self.park(lane.clone(), gate);
                 }
+                Next::End
+            }
+            Verdict::Away { why } => {
+                tracing::warn!(row = row.seq, why, "a row waits for something that is away");
+                self.forgive(row).await;
+                self.pause(lane.clone(), AWAY_PAUSE);
                 Next::End
             }
             Verdict::Later { why } => {

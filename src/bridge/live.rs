@@ -129,6 +129,7 @@ impl Bridge {
         if let Some(live) = &live {
             self.store().put_live_in(&mut tx, live).await?;
         }
+        self.store().message_was_sent_in(&mut tx, &key_of_ours(saying, self.live_id(saying), 0), None).await?;
         self.store().settle_row_in(&mut tx, saying.row.seq).await?;
         Ok(tx.commit().await?)
     }
@@ -145,8 +146,12 @@ impl Bridge {
             made(plan, &resolved)?
         };
         let outgoing = Outgoing { message, quote: None, kind: "new", reaction: None, replaces: None, ballot: None };
-        let wa_id = self.store().derive().wa_message(&saying.login.id, &saying.event.event_id, 0);
-        self.hand_over(saying, &key_of_ours(saying, wa_id, 0), &outgoing).await.map(drop)
+        self.hand_over(saying, &key_of_ours(saying, self.live_id(saying), 0), &outgoing).await.map(drop)
+    }
+
+    /// What a position is called on WhatsApp.
+    fn live_id(&self, saying: &Saying<'_>) -> WaMessageId {
+        self.store().derive().wa_message(&saying.login.id, &saying.event.event_id, 0)
     }
 
     /// The timer a new message of a chat carries.

@@ -52,6 +52,8 @@ impl Bridge {
         self.store().settle_row_in(&mut tx, row.seq).await?;
         tx.commit().await?;
         self.forget_room(old);
+        // What waited in the lane that is gone.
+        self.store().bell().ring(Lane::into_matrix(portal));
         Ok(())
     }
 }

@@ -11,14 +11,14 @@ use super::people::Halt;
 use super::states::die_here;
 use crate::convert::MessageName;
 use crate::convert::outgoing::{Plan, Resolved, pins_changed};
-use crate::store::messages::{Message, MessageState};
+use crate::store::messages::{Message, MessageState, PartKey};
 use crate::store::pins::Pin;
 use serde_json::{Value, json};
 
 /// The state event of a room's pins (CS-API, "m.room.pinned_events").
 pub(super) const PINNED: &str = "m.room.pinned_events";
-/// Pins in a room's state that are looked at.
-const MAX_PINS: usize = 200;
+/// How far a phone's clock may be ahead of the server's, milliseconds: the server tells seconds.
+const CLOCK_SLACK: i64 = 1_000;
 
 impl Bridge {
     /// Pins a message in the room, or takes the pin away, as WhatsApp has it.
@@ -33,7 +33,8 @@ impl Bridge {
         ts_ms: i64,
     ) -> Result<(), Halt> {
         let Some(target) = self.target_or_park(scene, name).await? else { return Ok(()) };
-        let ts = if ts_ms > 0 { ts_ms } else { scene.arrival.ts_ms };
+        // A clock that is ahead decides for a moment, not for good.
+        let ts = if ts_ms > 0 { ts_ms.min(scene.arrival.ts_ms + CLOCK_SLACK) } else { scene.arrival.ts_ms };
         let before = self.store().find_pin(scene.portal, &target.key.wa_id).await?;
         let parts = self.store().parts_of(scene.portal, &target.key.sender, &target.key.wa_id).await?;
         let first = parts.into_iter().next().and_then(|part| part.event_id);
@@ -64,29 +65,29 @@ impl Bridge {
     pub(super) async fn pins_into_whatsapp(&self, saying: &Saying<'_>, after: &[String]) -> Result<(), Halt> {
         let event: Value = serde_json::from_slice(&saying.row.body).unwrap_or_default();
         let before = pins_of(event.pointer("/unsigned/prev_content").unwrap_or(&Value::Null));
-        let mut changed = Vec::new();
+        let mut part = 0;
         for plan in pins_changed(&before, after) {
             let Plan::Pin { target, pinned } = &plan else { continue };
             let Some(message) = self.on_whatsapp(saying, target).await? else { continue };
             let known = self.store().find_pin(saying.portal.id, &message.key.wa_id).await?;
             if known.as_ref().is_some_and(|known| known.pinned) != *pinned {
-                changed.push(Pin {
+                let pin = Pin {
                     portal: saying.portal.id,
                     wa_id: message.key.wa_id.clone(),
                     event_id: target.clone(),
                     pinned: *pinned,
                     ts: saying.event.origin_server_ts,
-                });
-                self.send_pin(saying, &plan, &message, changed.len()).await?;
+                };
+                part += 1;
+                let key = self.send_pin(saying, &plan, &message, part).await?;
+                fail::fail_point!("states.pins_out", |_| die_here());
+                let mut tx = self.store().begin("pins.out").await?;
+                self.store().message_was_sent_in(&mut tx, &key, None).await?;
+                self.store().put_pin_in(&mut tx, &pin).await?;
+                tx.commit().await?;
             }
         }
-        fail::fail_point!("states.pins_out", |_| die_here());
-        let mut tx = self.store().begin("pins.out").await?;
-        for pin in &changed {
-            self.store().put_pin_in(&mut tx, pin).await?;
-        }
-        self.store().settle_row_in(&mut tx, saying.row.seq).await?;
-        Ok(tx.commit().await?)
+        Ok(self.store().settle_row(saying.row.seq).await?)
     }
 
     /// The message behind an event, when WhatsApp has it in this chat.
@@ -94,7 +95,7 @@ impl Bridge {
         Ok(self.in_this_chat(saying, event).await?.filter(|message| message.state == MessageState::Sent))
     }
 
-    async fn send_pin(&self, saying: &Saying<'_>, plan: &Plan, target: &Message, part: usize) -> Result<(), Halt> {
+    async fn send_pin(&self, saying: &Saying<'_>, plan: &Plan, target: &Message, part: i64) -> Result<PartKey, Halt> {
         let message = {
             let nobody = |_: &str| None;
             let mut resolved = Resolved::new(&nobody);
@@ -106,15 +107,16 @@ impl Bridge {
         // Named by what is pinned: the same again even where the others of this event have changed meanwhile.
         let about = format!("{} {}", saying.event.event_id, target.key.wa_id);
         let wa_id = self.store().derive().wa_message(&saying.login.id, &about, 1);
-        let part = i64::try_from(part).unwrap_or(i64::MAX);
-        self.hand_over(saying, &super::from_matrix::key_of_ours(saying, wa_id, part), &outgoing).await.map(drop)
+        let key = super::from_matrix::key_of_ours(saying, wa_id, part);
+        self.hand_over(saying, &key, &outgoing).await?;
+        Ok(key)
     }
 }
 
 /// The pins in a content, oldest first.
 fn pins_of(content: &Value) -> Vec<String> {
     let pinned = content["pinned"].as_array().map_or(&[][..], Vec::as_slice);
-    pinned.iter().filter_map(Value::as_str).map(str::to_owned).take(MAX_PINS).collect()
+    pinned.iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// The pins with one more, or without one; none when they are that already. The others keep their order.

@@ -35,7 +35,8 @@ impl Bridge {
         };
         let Some(offered) = offered else { return Ok(None) };
         let Some(choice) = self.choice_of(saying, &offered, text).await? else { return Ok(None) };
-        if matches!(choice.press, Press::Rsvp { .. }) && !is_number {
+        // Answers to invitations are sealed, which phones do; here a number is a number.
+        if matches!(choice.press, Press::Rsvp { .. }) {
             return Ok(None);
         }
         let quoted = match &draft.reply_to {
@@ -51,7 +52,7 @@ impl Bridge {
         let mut message =
             answer(&choice, quoted.as_ref()).map_err(|refusal| never(refusal.tell, "a choice can not be pressed"))?;
         message.message_context_info.get_or_insert_default().message_secret = Some(saying.secret.to_vec());
-        let copy = quote::compact(&message);
+        let copy = quote::keep(&message);
         Ok(Some(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None, ballot: None }))
     }
 

@@ -12,6 +12,7 @@ use crate::store::messages::Message;
 use crate::store::portals::Portal;
 use crate::verdict::{Gate, Verdict};
 use crate::whatsapp::intake::ReceiptRow;
+use crate::whatsapp::line::LineState;
 use ruma::EventId;
 
 impl Bridge {
@@ -80,7 +81,15 @@ impl Bridge {
                 let ids: Vec<&str> = theirs.map(|message| message.wa_id.as_str()).collect();
                 if !ids.is_empty() {
                     let sent = self.whatsapp().mark_read(login, &portal.chat, None, &ids).await;
-                    sent.map_err(|_| Halt::Verdict(Verdict::Blocked(Gate::Login(login.clone()))))?;
+                    sent.map_err(|_| {
+                        // While the line stands it is not the gate that is closed.
+                        Halt::Verdict(match self.whatsapp().state(login) {
+                            Some(LineState::Connected) => {
+                                Verdict::Later { why: "reading could not be reported".into() }
+                            }
+                            _ => Verdict::Blocked(Gate::Login(login.clone())),
+                        })
+                    })?;
                 }
                 for message in &unread {
                     self.store().message_was_read(portal.id, message).await?;

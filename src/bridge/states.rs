@@ -72,7 +72,8 @@ impl Bridge {
         ts_ms: Option<i64>,
         parts: &[MxPart],
     ) -> Result<(), Halt> {
-        let set_at = ts_ms.unwrap_or(scene.arrival.ts_ms);
+        // A clock that is ahead decides for a moment, not for good.
+        let set_at = ts_ms.map_or(scene.arrival.ts_ms, |ts| ts.min(scene.arrival.ts_ms + 1_000));
         let known = self.store().find_timer(scene.portal).await?;
         if known.is_none_or(|known| known.seconds != seconds && known.set_at <= set_at) {
             self.say_unsettled(scene, "notice", parts, None).await?;

@@ -123,9 +123,7 @@ impl Bridge {
                 ),
                 "the file is too large",
             ),
-            FetchFailure::Spool(error) => {
-                Halt::Verdict(Verdict::Later { why: format!("the folder of files: {error}") })
-            }
+            FetchFailure::Spool(error) => Halt::Verdict(Verdict::Away { why: format!("the folder of files: {error}") }),
             FetchFailure::Damaged => damaged(),
         })
     }
@@ -159,16 +157,16 @@ fn damaged() -> Halt {
 
 fn read_failure(failure: MediaFailure, saying: &Saying<'_>) -> Halt {
     let later = |why: String| Halt::Verdict(Verdict::Later { why });
+    let away = |why: String| Halt::Verdict(Verdict::Away { why });
     match failure {
         MediaFailure::Offline => Halt::Verdict(Verdict::Blocked(Gate::Login(saying.login.id.clone()))),
         MediaFailure::Refused(413) => {
             never("WhatsApp's servers find the file too large. Please send a smaller one or a link.", "413")
         }
         MediaFailure::Refused(status) => later(format!("the media servers answered {status}")),
-        MediaFailure::Spool(error) => later(format!("the folder of files: {error}")),
-        MediaFailure::Gone | MediaFailure::Damaged | MediaFailure::Unreachable => {
-            later("the media servers can not be reached".into())
-        }
+        MediaFailure::Spool(error) => away(format!("the folder of files: {error}")),
+        MediaFailure::Gone | MediaFailure::Unreachable => away("the media servers can not be reached".into()),
+        MediaFailure::Damaged => later("the media servers gave no answer that can be read".into()),
     }
 }
 

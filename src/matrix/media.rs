@@ -11,7 +11,7 @@ use crate::media::unseal::Unsealer;
 use bytes::Bytes;
 use ruma::api::client::authenticated_media::{get_content, get_media_config};
 use ruma::api::client::media::{create_content_async, create_mxc_uri};
-use ruma::{MxcUri, OwnedMxcUri};
+use ruma::{MxcUri, OwnedMxcUri, UserId};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::io::ReaderStream;
@@ -40,12 +40,13 @@ pub enum FetchFailure {
 }
 
 impl Matrix {
-    /// Reserves a media name; it can be used in events at once and expires unfilled after 24 hours.
+    /// Reserves a media name; it can be used in events at once and expires unfilled after 24 hours. Only its owner can
+    /// fill it, and Synapse lets nobody have more than 5 unfilled ones (`max_pending_media_uploads`).
     ///
     /// # Errors
     /// When the homeserver is not there.
-    pub async fn reserve_media(&self) -> Result<OwnedMxcUri> {
-        Ok(self.ask(Who::User(self.bot()), create_mxc_uri::v1::Request::default()).await?.content_uri)
+    pub async fn reserve_media(&self, owner: &UserId) -> Result<OwnedMxcUri> {
+        Ok(self.ask(Who::User(owner), create_mxc_uri::v1::Request::default()).await?.content_uri)
     }
 
     /// Fills a reserved name. A name that is filled already is done.
@@ -53,7 +54,14 @@ impl Matrix {
     /// # Errors
     /// [`MatrixError::TooLarge`] above the homeserver's limit, which is asked first: Synapse cuts the connection
     /// instead of saying so. [`MatrixError::NotFound`] when the reservation has expired.
-    pub async fn put_media(&self, mxc: &MxcUri, bytes: Bytes, mime: &str, filename: Option<&str>) -> Result<()> {
+    pub async fn put_media(
+        &self,
+        owner: &UserId,
+        mxc: &MxcUri,
+        bytes: Bytes,
+        mime: &str,
+        filename: Option<&str>,
+    ) -> Result<()> {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if size > self.upload_limit().await? {
             return Err(MatrixError::TooLarge);
@@ -62,7 +70,7 @@ impl Matrix {
         let mut request = create_content_async::v3::Request::new(id.to_owned(), server.to_owned(), bytes.to_vec());
         request.content_type = Some(mime.to_owned());
         request.filename = filename.map(str::to_owned);
-        match self.ask_slowly(Who::User(self.bot()), UPLOAD_TIME, request).await {
+        match self.ask_slowly(Who::User(owner), UPLOAD_TIME, request).await {
             Ok(_) | Err(MatrixError::AlreadyThere { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -73,7 +81,14 @@ impl Matrix {
     /// # Errors
     /// As [`Matrix::put_media`]; [`MatrixError::Refused`] also when the transfer breaks while the homeserver is well, so
     /// that a file it does not take is not tried for ever.
-    pub async fn put_file(&self, mxc: &MxcUri, file: &SpoolFile, mime: &str, filename: Option<&str>) -> Result<()> {
+    pub async fn put_file(
+        &self,
+        owner: &UserId,
+        mxc: &MxcUri,
+        file: &SpoolFile,
+        mime: &str,
+        filename: Option<&str>,
+    ) -> Result<()> {
         if file.size() > self.upload_limit().await? {
             return Err(MatrixError::TooLarge);
         }
@@ -85,7 +100,7 @@ impl Matrix {
         let body = reqwest::Body::wrap_stream(ReaderStream::with_capacity(open, PIECE));
         let limit = time_for(file.size());
         let body = (body, file.size());
-        match self.client().send_stream(Who::User(self.bot()), limit, request, body).await {
+        match self.client().send_stream(Who::User(owner), limit, request, body).await {
             Ok(()) | Err(MatrixError::AlreadyThere { .. }) => Ok(()),
             Err(error) => Err(self.weigh_transfer(error).await),
         }
@@ -136,8 +151,8 @@ impl Matrix {
     /// # Errors
     /// As [`Matrix::put_media`].
     pub async fn upload(&self, bytes: Bytes, mime: &str, filename: Option<&str>) -> Result<OwnedMxcUri> {
-        let mxc = self.reserve_media().await?;
-        self.put_media(&mxc, bytes, mime, filename).await?;
+        let mxc = self.reserve_media(self.bot()).await?;
+        self.put_media(self.bot(), &mxc, bytes, mime, filename).await?;
         Ok(mxc)
     }
 
@@ -257,7 +272,7 @@ mod tests {
             double.server.received_requests().await.unwrap().into_iter().find(|r| r.url.path() == put).unwrap();
         assert_eq!(request.headers["content-length"], "5");
         assert_eq!(request.headers["content-type"], "image/png");
-        let big = matrix.put_media(&mxc, Bytes::from_static(b"more than ten"), "image/png", None).await;
+        let big = matrix.put_media(matrix.bot(), &mxc, Bytes::from_static(b"more than ten"), "image/png", None).await;
         assert_eq!(big, Err(MatrixError::TooLarge), "nothing above the limit is sent");
     }
 }

@@ -41,14 +41,14 @@ async fn a_file_of_the_spool_fills_the_reserved_name() {
     let matrix = double.matrix().await;
     let (_folder, spool) = spool();
     let bytes: Vec<u8> = (0..200_000u32).map(|i| (i % 251) as u8).collect();
-    matrix.put_file(&mxc(), &file(&spool, &bytes), "video/mp4", Some("a b.mp4")).await.unwrap();
+    matrix.put_file(matrix.bot(), &mxc(), &file(&spool, &bytes), "video/mp4", Some("a b.mp4")).await.unwrap();
     let requests = double.server.received_requests().await.unwrap();
     let request = requests.iter().find(|request| request.url.path() == PUT).unwrap();
     assert!(request.body == bytes);
     assert_eq!(request.headers["content-length"], "200000");
     assert_eq!(request.headers["content-type"], "video/mp4");
     assert!(request.url.query_pairs().any(|(name, value)| name == "filename" && value == "a b.mp4"));
-    let big = matrix.put_file(&mxc(), &file(&spool, &[0; 300_001]), "video/mp4", None).await;
+    let big = matrix.put_file(matrix.bot(), &mxc(), &file(&spool, &[0; 300_001]), "video/mp4", None).await;
     assert_eq!(big, Err(MatrixError::TooLarge), "not a byte of it is sent");
 }
 
@@ -59,7 +59,7 @@ async fn a_name_that_is_filled_already_is_done() {
     on_put(&double, fault(409, "M_CANNOT_OVERWRITE_MEDIA")).await;
     let matrix = double.matrix().await;
     let (_folder, spool) = spool();
-    matrix.put_file(&mxc(), &file(&spool, b"again"), "text/plain", None).await.unwrap();
+    matrix.put_file(matrix.bot(), &mxc(), &file(&spool, b"again"), "text/plain", None).await.unwrap();
 }
 
 #[tokio::test]

@@ -25,6 +25,9 @@ const PREFIX: &str = "spool-";
 /// Held locked while the folder is used: two processes would delete each other's files.
 const LOCK: &str = "lock";
 
+/// Between two looks for room.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// Why a file could not be kept.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
@@ -54,6 +57,8 @@ struct Shared {
     room: Arc<Semaphore>,
     blocks: u32,
     names: AtomicU64,
+    /// Tells this process's files from those of one before, which a program it had started may still write.
+    own: u32,
     _lock: File,
 }
 
@@ -84,6 +89,7 @@ impl Spool {
             room: Arc::new(Semaphore::new(usize::try_from(blocks).unwrap_or(usize::MAX >> 3))),
             blocks,
             names: AtomicU64::new(0),
+            own: rand::random(),
             _lock: lock,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -109,9 +115,14 @@ impl Spool {
             return Err(SpoolError::TooLarge { limit });
         }
         let blocks = self.shared.blocks_of(expected);
-        // The semaphore is never closed.
-        let Ok(room) = self.shared.room.clone().acquire_many_owned(blocks).await else { return Err(SpoolError::Full) };
-        self.writer(room, limit)
+        // Asked again and again: in the semaphore's own queue a large one would keep all room that comes free from those
+        // that need little and from files that grow.
+        loop {
+            match self.shared.room.clone().try_acquire_many_owned(blocks) {
+                Ok(room) => return self.writer(room, limit),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
     }
 
     /// As [`Spool::begin`], without waiting.
@@ -129,7 +140,7 @@ impl Spool {
     }
 
     fn writer(&self, room: OwnedSemaphorePermit, limit: u64) -> Result<SpoolWriter, SpoolError> {
-        let name = format!("{PREFIX}{}", self.shared.names.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{PREFIX}{:08x}-{}", self.shared.own, self.shared.names.fetch_add(1, Ordering::Relaxed));
         let path = self.shared.folder.join(name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         let kept = Kept { path, room, shared: self.shared.clone() };

@@ -15,13 +15,20 @@ use sqlx::Row;
 pub const MERGE: &str = "wa.merge";
 
 // Each statement moves what does not collide; what collides was stored twice and the LID's row wins.
-const STEPS: [(&str, &str); 3] = [
+const STEPS: [(&str, &str); 4] = [
     (
         "identity.messages",
         "-- identity.messages
         UPDATE message SET sender = $2 WHERE sender = $1 AND NOT EXISTS (
             SELECT 1 FROM message AS other WHERE other.portal_id = message.portal_id AND other.sender = $2
                 AND other.wa_id = message.wa_id AND other.part = message.part)",
+    ),
+    (
+        "identity.reactions",
+        "-- identity.reactions
+        UPDATE reaction SET sender = $2 WHERE sender = $1 AND NOT EXISTS (
+            SELECT 1 FROM reaction AS other WHERE other.portal_id = reaction.portal_id AND other.wa_id = reaction.wa_id
+                AND other.sender = $2)",
     ),
     (
         "identity.portals",
@@ -44,6 +51,15 @@ const MOVE_MESSAGES: &str = "-- identity.move_messages
     WHERE portal_id = $1 AND NOT EXISTS (
         SELECT 1 FROM message AS other WHERE other.portal_id = $2 AND other.sender = message.sender
             AND other.wa_id = message.wa_id AND other.part = message.part)";
+const MOVE_REACTIONS: &str = "-- identity.move_reactions
+    UPDATE reaction SET portal_id = $2 WHERE portal_id = $1 AND NOT EXISTS (
+        SELECT 1 FROM reaction AS other WHERE other.portal_id = $2 AND other.wa_id = reaction.wa_id
+            AND other.sender = reaction.sender)";
+// What waits for its target, and what failed and may be tried again. Nothing else is in the lane by then.
+const MOVE_ROWS: &str = "-- identity.move_rows
+    UPDATE inbox SET lane = $2, portal_id = $3, waits_for = '',
+        state = CASE WHEN state = 'parked' THEN 'waiting' ELSE state END
+    WHERE lane = $1";
 const CLOSE_PORTAL: &str = "-- identity.close_portal
     UPDATE portal SET chat = $3, merged_into = $2 WHERE portal_id = $1";
 
@@ -55,6 +71,11 @@ impl Store {
     pub async fn merge_portals_in(&self, tx: &mut Tx, old: PortalId, new: PortalId) -> Result<()> {
         let moved = sqlx::query(MOVE_MESSAGES).bind(old.get()).bind(new.get()).execute(tx.connection()).await;
         moved.named("identity.move_messages")?;
+        let moved = sqlx::query(MOVE_REACTIONS).bind(old.get()).bind(new.get()).execute(tx.connection()).await;
+        moved.named("identity.move_reactions")?;
+        let (from, to) = (Lane::into_matrix(old), Lane::into_matrix(new));
+        let moved = sqlx::query(MOVE_ROWS).bind(from.as_str()).bind(to.as_str()).bind(new.get());
+        moved.execute(tx.connection()).await.named("identity.move_rows")?;
         super::polls::move_in(tx, old, new).await?;
         self.move_states_in(tx, old, new).await?;
         let closed = sqlx::query(CLOSE_PORTAL)

@@ -101,7 +101,8 @@ const OF_EVENT: &str = "-- message.of_event
     WHERE event_id = $1 AND portal_id = $2 ORDER BY part";
 const BY_WA_ID: &str = "-- message.by_wa_id
     SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote FROM message
-    WHERE portal_id = $1 AND wa_id = $2 AND state <> 'failed' AND event_id IS NOT NULL ORDER BY part DESC LIMIT 1";
+    WHERE portal_id = $1 AND wa_id = $2 AND state <> 'failed' AND kind <> 'waiting' AND event_id IS NOT NULL
+    ORDER BY part DESC LIMIT 1";
 const PARTS: &str = "-- message.parts
     SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote FROM message
     WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND event_id IS NOT NULL ORDER BY part";
@@ -178,7 +179,8 @@ impl Store {
         rows.named("message.of_event")?.iter().map(read_message).collect()
     }
 
-    /// The last event of a message known by WhatsApp's id alone, as receipts name it.
+    /// The last event of a message known by WhatsApp's id alone, as receipts name it. A notice that keeps the place of a
+    /// message is not the message.
     ///
     /// # Errors
     /// When the database fails.

@@ -14,8 +14,8 @@ const PARK: &str = "-- parking.park
     UPDATE inbox SET state = 'parked', waits_for = $2, attempts = 0 WHERE seq = $1 AND state = 'waiting'";
 const UNPARK: &str = "-- parking.unpark
     UPDATE inbox SET state = 'waiting', waits_for = '' WHERE state = 'parked' AND waits_for = $1 RETURNING lane";
-const TARGETS: &str = "-- parking.targets
-    SELECT DISTINCT waits_for FROM inbox WHERE state = 'parked'";
+const UNPARK_ALL: &str = "-- parking.unpark_all
+    UPDATE inbox SET state = 'waiting', waits_for = '' WHERE state = 'parked'";
 const SWEEP: &str = "-- parking.sweep
     DELETE FROM inbox WHERE state = 'parked' AND received_at < $1";
 
@@ -79,16 +79,13 @@ impl Store {
         Ok(())
     }
 
-    /// Reads what is waited for, at the start.
+    /// Puts all parked rows back into their lanes, at the start: the process may have ended between a target's
+    /// settlement and the freeing of who waited for it. Whose target is still missing is parked again.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn load_parking(&self) -> Result<()> {
-        let rows = sqlx::query(TARGETS).fetch_all(self.pool()).await.named("parking.targets")?;
-        for row in &rows {
-            self.parking().add(row.try_get("waits_for").named("parking.targets")?);
-        }
-        Ok(())
+    pub async fn unpark_all(&self) -> Result<()> {
+        self.write("parking.unpark_all", sqlx::query(UNPARK_ALL)).await.map(drop)
     }
 
     /// Deletes parked rows that came before `before_ms`.
@@ -137,11 +134,13 @@ mod tests {
         store.unpark(portal, &WaMessageId::new("another")).await.unwrap();
         store.unpark(PortalId::new(8), &target).await.unwrap();
         assert_eq!(bodies().await, [2]);
-        // As after a start: who is waited for is read again.
-        assert!(store.parking().take("7 3A"));
-        store.load_parking().await.unwrap();
         store.unpark(portal, &target).await.unwrap();
         assert_eq!(bodies().await, [1, 2], "it has its old place");
+        // As after a start: nobody knows whether the target came meanwhile.
+        store.park_row(first.seq, portal, &target).await.unwrap();
+        assert_eq!(bodies().await, [2]);
+        store.unpark_all().await.unwrap();
+        assert_eq!(bodies().await, [1, 2]);
         assert_eq!(store.bell().listen().await, std::slice::from_ref(&lane));
         store.park_row(first.seq, portal, &target).await.unwrap();
         assert_eq!(store.sweep_parked(store.clock().now_ms()).await.unwrap(), 0);

@@ -27,6 +27,7 @@ const PIECE: usize = 64 << 10;
 /// The client.
 pub struct Http {
     client: reqwest::Client,
+    patient: reqwest::Client,
     base: Option<reqwest::Url>,
     closed: bool,
 }
@@ -38,12 +39,16 @@ impl Http {
     /// When the media address does not parse or the TLS set-up fails.
     pub fn new(settings: &WhatsappSettings) -> anyhow::Result<Self> {
         let base = settings.media_base_url.as_deref().map(reqwest::Url::parse).transpose()?;
-        let client = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(15))
-            .read_timeout(Duration::from_secs(60))
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
-        Ok(Self { client, closed: base.is_none() && settings.websocket_url.is_some(), base })
+        let with = || {
+            reqwest::Client::builder()
+                .connect_timeout(Duration::from_secs(15))
+                .redirect(reqwest::redirect::Policy::none())
+        };
+        let client = with().read_timeout(Duration::from_secs(60)).build()?;
+        // The limit on silence counts from the request's first byte to the answer's: a large upload takes longer. Who
+        // uploads limits the whole.
+        let patient = with().build()?;
+        Ok(Self { client, patient, closed: base.is_none() && settings.websocket_url.is_some(), base })
     }
 
     /// The body behind an address, refused when larger than `limit` bytes.
@@ -71,9 +76,9 @@ impl Http {
         Ok(url)
     }
 
-    fn request(&self, request: &HttpRequest) -> anyhow::Result<reqwest::RequestBuilder> {
+    fn request(&self, client: &reqwest::Client, request: &HttpRequest) -> anyhow::Result<reqwest::RequestBuilder> {
         let method = reqwest::Method::from_bytes(request.method.as_bytes())?;
-        let mut building = self.client.request(method, self.place(&request.url)?);
+        let mut building = client.request(method, self.place(&request.url)?);
         for (name, value) in &request.headers {
             building = building.header(name, value);
         }
@@ -102,7 +107,7 @@ async fn read_whole(response: reqwest::Response, limit: u64) -> anyhow::Result<V
 #[async_trait]
 impl HttpClient for Http {
     async fn execute(&self, request: HttpRequest) -> anyhow::Result<HttpResponse> {
-        let mut building = self.request(&request)?.timeout(Duration::from_secs(120));
+        let mut building = self.request(&self.client, &request)?.timeout(Duration::from_secs(120));
         if let Some(body) = request.body {
             building = building.body(body);
         }
@@ -118,7 +123,8 @@ impl HttpClient for Http {
     fn execute_streaming(&self, request: HttpRequest) -> anyhow::Result<StreamingHttpResponse> {
         // The library calls this on a blocking thread of our runtime.
         let runtime = Handle::try_current()?;
-        let response = runtime.block_on(self.request(&request)?.send()).map_err(reqwest::Error::without_url)?;
+        let response =
+            runtime.block_on(self.request(&self.client, &request)?.send()).map_err(reqwest::Error::without_url)?;
         let status_code = response.status().as_u16();
         let pieces =
             response.bytes_stream().map(|piece| piece.map_err(|error| io::Error::other(error.without_url()))).boxed();
@@ -143,7 +149,7 @@ impl HttpClient for Http {
         let (pieces, taken) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(1);
         let taken = stream::unfold(taken, |mut taken| async move { taken.recv().await.map(|piece| (piece, taken)) });
         let sending = self
-            .request(&request)?
+            .request(&self.patient, &request)?
             .header("content-length", content_length)
             .body(reqwest::Body::wrap_stream(taken))
             .send();

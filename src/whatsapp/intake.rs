@@ -7,7 +7,7 @@
 //! Who calls it: the library, on its receive path. A kill between commit and acknowledgement means a second
 //! delivery, which `seen` drops.
 
-use super::calls::{CALL, CallRow, HeardCall};
+use super::calls::{CALL, CallNews, CallRow, HeardCall};
 use super::order::Order;
 use crate::convert::absent::Absent;
 use crate::convert::arrival::{About, WaArrival};
@@ -314,6 +314,14 @@ impl Intake {
         let from = self.canonical(&mut batch, &heard.from, None).await?;
         let own = self.store.find_login_in(&mut batch.tx, &login).await?.map(|login| login.own);
         let from_me = own.as_ref() == Some(&caller);
+        // Others' calls ring by their caller alone, and only who takes part has news of them.
+        let rings = matches!(heard.news, CallNews::Offered { .. } | CallNews::MissedWhileAway);
+        let may_tell = from_me || from == caller || !rings && own.as_ref() == Some(&from);
+        if !may_tell {
+            tracing::debug!("news of a call by somebody who has no part in it are dropped");
+            return self.commit(batch).await;
+        }
+        let is_told_by_caller = from == caller;
         let peer = if from_me { from } else { caller.clone() };
         if own.as_ref() == Some(&peer) || !peer.as_str().parse().is_ok_and(|peer: Jid| is_bridged(&peer)) {
             return self.commit(batch).await;
@@ -326,7 +334,7 @@ impl Intake {
             ts_ms: heard.ts_ms,
             from_me,
             // Who tells may be another than who calls.
-            push_name: if peer == caller { heard.push_name.clone() } else { String::new() },
+            push_name: if is_told_by_caller { heard.push_name.clone() } else { String::new() },
             business_name: None,
         };
         let row = CallRow { arrival: WaArrival::new(&wa::Message::default(), about), news: heard.news.clone() };

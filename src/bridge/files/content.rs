@@ -38,8 +38,9 @@ pub(super) struct Shown<'a> {
 /// Puts a file into the content of its event (CS-API, `m.image` and the like; blurhash as in MSC2448).
 pub(super) fn complete(part: &mut MxPart, shown: &Shown<'_>) {
     let facts = shown.facts;
-    if shown.kind == MediaKind::LottieSticker && !facts.mime.starts_with("image/") {
-        return complete_lottie(part, shown);
+    let is_shown = facts.mime.starts_with("image/") && facts.mime != "image/svg+xml";
+    if part.event_type == "m.sticker" && !is_shown {
+        return complete_other_sticker(part, shown);
     }
     let content = &mut part.content;
     content["url"] = shown.mxc.as_str().into();
@@ -84,11 +85,11 @@ pub(super) fn complete(part: &mut MxPart, shown: &Shown<'_>) {
     }
 }
 
-/// No client here plays a Lottie sticker: its preview picture is shown, and the file is named beside it.
-fn complete_lottie(part: &mut MxPart, shown: &Shown<'_>) {
+/// A sticker no client shows. Of a Lottie its preview picture is shown, with the file named beside it; others are files.
+fn complete_other_sticker(part: &mut MxPart, shown: &Shown<'_>) {
     let file = json!({ "url": shown.mxc.as_str(), "mimetype": shown.facts.mime, "size": shown.facts.size });
     let content = &mut part.content;
-    match shown.small {
+    match shown.small.filter(|_| shown.kind == MediaKind::LottieSticker) {
         Some(small) => {
             content["url"] = small.mxc.as_str().into();
             content["info"] =
@@ -101,7 +102,8 @@ fn complete_lottie(part: &mut MxPart, shown: &Shown<'_>) {
         None => {
             part.event_type = "m.room.message";
             content["msgtype"] = "m.file".into();
-            content["filename"] = "sticker.was".into();
+            let name = if shown.kind == MediaKind::LottieSticker { "sticker.was" } else { "sticker" };
+            content["filename"] = name.into();
             content["url"] = file["url"].clone();
             content["info"] = json!({ "mimetype": shown.facts.mime, "size": shown.facts.size });
         }
