@@ -18,7 +18,7 @@ use crate::ids::{LoginId, PortalId, WaMessageId};
 use crate::matrix::error::MatrixError;
 use crate::store::inbox::InboxRow;
 use crate::store::messages::{Message, MessageState, PartKey, Reservation};
-use crate::store::places::WAITING;
+use crate::store::places::{WAITING, WITHHELD};
 use crate::verdict::Verdict;
 use ruma::{OwnedEventId, UserId};
 use serde_json::Value;
@@ -73,6 +73,8 @@ impl Bridge {
         let known = self.ready_room(scene.portal, scene.login).await?;
         let key = scene.key(0);
         self.store().put_place(key.portal, &key.wa_id).await?;
+        let is_asked_for = scene.arrival.absent.unwrap_or(Absent::Unreadable).may_come_soon();
+        let kind = if is_asked_for { WAITING } else { WITHHELD };
         // Another name than the message's own: that one stays free for what an edit can not carry.
         let txn = self.store().derive().notice_txn(&scene.row.dedup, WAITING);
         let reservation = Reservation {
@@ -82,14 +84,14 @@ impl Bridge {
             mx_sender: user.as_str(),
             login: scene.login,
             ts: scene.arrival.ts_ms,
-            kind: WAITING,
+            kind,
             body: None,
             quote: None,
         };
         self.store().reserve(&reservation).await?;
         let delivery = Delivery {
             key,
-            kind: WAITING,
+            kind,
             part,
             ghost: scene.sender,
             user: &user,

@@ -4,14 +4,18 @@
 //! are waited for is kept in memory too ([`Places`]), so that an ordinary arrival asks the database nothing.
 
 use super::messages::PartKey;
+use super::wa_backend::UnknownDuplicate;
 use super::{Named, Result, Store, Tx};
-use crate::ids::{PortalId, WaMessageId};
+use crate::ids::{LoginId, PortalId, WaMessageId};
 use sqlx::Row;
+use sqlx::any::AnyRow;
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 /// Kind of a message row whose event only keeps the message's place.
 pub const WAITING: &str = "waiting";
+/// As [`WAITING`], of a message that nobody is asked for again.
+pub const WITHHELD: &str = "withheld";
 
 const PUT: &str = "-- places.put
     INSERT INTO placeholder (portal_id, wa_id, told_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
@@ -21,9 +25,16 @@ const FORGET: &str = "-- places.forget
     DELETE FROM placeholder WHERE portal_id = $1 AND wa_id = $2";
 const FILL: &str = "-- places.fill
     UPDATE message SET kind = $5, quote = $6
-    WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND part = $4 AND kind = 'waiting'";
+    WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND part = $4 AND kind IN ('waiting', 'withheld')";
 const FREE: &str = "-- places.free
-    DELETE FROM message WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND part = $4 AND kind = 'waiting'";
+    DELETE FROM message
+    WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND part = $4 AND kind IN ('waiting', 'withheld')";
+const TO_ASK: &str = "-- places.to_ask
+    SELECT portal.chat, message.sender, message.wa_id
+    FROM placeholder JOIN portal ON portal.portal_id = placeholder.portal_id
+        JOIN message ON message.portal_id = placeholder.portal_id AND message.wa_id = placeholder.wa_id
+    WHERE message.part = 0 AND message.kind = 'waiting' AND message.login_id = $1 AND placeholder.told_at >= $2
+    ORDER BY placeholder.told_at LIMIT 50";
 const SETTLE: &str = "-- places.settle
     DELETE FROM inbox WHERE seq = $1 AND kind = 'wa.missing'";
 const SWEEP: &str = "-- places.sweep
@@ -66,6 +77,22 @@ impl Store {
         self.write("places.put", put).await?;
         self.places().lock().insert(name_of(portal, wa_id));
         Ok(())
+    }
+
+    /// Messages of a login whose places are kept since `since_ms` or later, to be asked for again; at most 50.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn places_to_ask(&self, login: &LoginId, since_ms: i64) -> Result<Vec<UnknownDuplicate>> {
+        let rows = sqlx::query(TO_ASK).bind(login.as_str()).bind(since_ms).fetch_all(self.line_pool()).await;
+        let read = |row: &AnyRow| -> std::result::Result<UnknownDuplicate, sqlx::Error> {
+            Ok(UnknownDuplicate {
+                chat: row.try_get("chat")?,
+                sender: row.try_get("sender")?,
+                id: row.try_get("wa_id")?,
+            })
+        };
+        rows.named("places.to_ask")?.iter().map(read).collect::<std::result::Result<_, _>>().named("places.to_ask")
     }
 
     /// Whether a notice keeps, or may keep, this message's place. Asks no database.
@@ -154,12 +181,14 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{GhostId, Lane, LoginId};
+    use crate::ids::{ChatId, GhostId, Lane};
     use crate::store::inbox::{Arrival, Source};
     use crate::store::messages::Reservation;
+    use crate::store::portals::PortalKind;
     use crate::store::tests::on_both;
 
     on_both! { a_place_is_kept_until_its_message_fills_it => keep; }
+    on_both! { only_what_may_come_is_asked_for_again => ask; }
     on_both! { a_place_in_a_lane_is_not_settled_over_its_message => settle; }
 
     fn key() -> PartKey {
@@ -167,10 +196,14 @@ mod tests {
     }
 
     async fn reserve(store: &Store, kind: &'static str) {
+        reserve_as(store, &key(), kind, "t").await;
+    }
+
+    async fn reserve_as(store: &Store, key: &PartKey, kind: &'static str, txn: &str) {
         let reservation = Reservation {
-            key: &key(),
+            key,
             event_id: None,
-            txn_id: Some("t"),
+            txn_id: Some(txn),
             mx_sender: "@a:b",
             login: &LoginId::new("1"),
             ts: 1,
@@ -205,6 +238,26 @@ mod tests {
         store.free_place_in(&mut tx, &key).await.unwrap();
         tx.commit().await.unwrap();
         assert!(store.find_message(&key).await.unwrap().is_some());
+    }
+
+    async fn ask(store: Store) {
+        let login = LoginId::new("1");
+        let mut tx = store.begin("test").await.unwrap();
+        let chat = ChatId::new("1@lid");
+        let made = store.find_or_make_portal_in(&mut tx, &chat, Some(&login), "@a:b", PortalKind::Direct).await;
+        tx.commit().await.unwrap();
+        let portal = made.unwrap().id;
+        for (id, kind) in [("3A", WAITING), ("3B", WITHHELD), ("3C", "new")] {
+            let key = PartKey { portal, wa_id: WaMessageId::new(id), ..key() };
+            store.put_place(portal, &key.wa_id).await.unwrap();
+            reserve_as(&store, &key, kind, id).await;
+        }
+        let now = store.clock().now_ms();
+        let asked = store.places_to_ask(&login, now - 5000).await.unwrap();
+        let expected = UnknownDuplicate { chat: "1@lid".into(), sender: "1@lid".into(), id: "3A".into() };
+        assert_eq!(asked, [expected]);
+        assert!(store.places_to_ask(&login, now + 5000).await.unwrap().is_empty(), "too old");
+        assert!(store.places_to_ask(&LoginId::new("2"), now - 5000).await.unwrap().is_empty(), "another's");
     }
 
     async fn settle(store: Store) {

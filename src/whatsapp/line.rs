@@ -243,6 +243,7 @@ impl Line {
                     // What an earlier process or client noted is looked at with every connection.
                     if matches!(*event, Event::Connected(_)) {
                         self.ask_for_lost(&backend, &intake, &client).await;
+                        self.ask_for_places(&setup.store, &client).await;
                     }
                     if let Some(ending) = self.handle(&event, setup, &client, &intake, link).await {
                         break ending;

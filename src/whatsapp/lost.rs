@@ -7,6 +7,7 @@
 use super::intake::Intake;
 use super::line::Line;
 use crate::convert::absent::Absent;
+use crate::store::Store;
 use crate::store::wa_backend::{LineBackend, UnknownDuplicate};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,9 @@ use whatsapp_rust::wacore::types::events::{DecryptFailMode, UnavailableType, Und
 /// Pauses before the next tries to store what the phone sent.
 const TRIES: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(2), Duration::from_secs(10)];
+
+/// How long the phone is asked for a message again, milliseconds: WhatsApp's own clients give up after 14 days.
+const LONGEST_ASKED: i64 = 14 * 24 * 3600 * 1000;
 
 impl Line {
     /// Asks the phone for every noted message that is not here; settles those that are.
@@ -52,6 +56,22 @@ impl Line {
         }
         if let Err(error) = client.send_pdo_placeholder_resend_request(&info).await {
             tracing::warn!(%error, "the phone could not be asked; tried again with the next connection");
+        }
+    }
+
+    /// Asks the phone once more for what a notice keeps the place of: an earlier request may have been lost, and the
+    /// library remembers its own only while it runs.
+    pub(super) async fn ask_for_places(&self, store: &Store, client: &Arc<Client>) {
+        let Some(login) = self.login_id() else { return };
+        let places = match store.places_to_ask(&login, store.clock().now_ms() - LONGEST_ASKED).await {
+            Ok(places) => places,
+            Err(error) => return tracing::warn!(%error, "the places that are kept can not be read"),
+        };
+        for place in places {
+            let Some(info) = info_of(&place, client) else { continue };
+            if let Err(error) = client.send_pdo_placeholder_resend_request(&info).await {
+                tracing::warn!(%error, "the phone could not be asked; tried again with the next connection");
+            }
         }
     }
 

@@ -15,6 +15,7 @@ matrix_bed::stories! {
     shared {
         an_unreadable_message_keeps_its_place_and_takes_it_when_it_comes
         what_an_edit_can_not_carry_takes_the_place_of_the_notice
+        the_phone_is_asked_again_after_a_start
         nothing_is_shown_of_what_hides_itself
         a_view_once_message_says_where_it_can_be_opened
         killed_around_a_place_that_is_kept
@@ -28,12 +29,18 @@ fn is_notice(event: &Event) -> bool {
     event.content["fi.mau.whatsapp.undecryptable"] == true && event.content["m.new_content"].is_null()
 }
 
+/// The next request to the person's phone gets lost.
+fn lose_request(world: &World, chat: &Chat) -> Result<()> {
+    let rule = Rule::new(Effect::Drop, Direction::FromClient, "message", 1)?;
+    world.phones.simulator().add_rule(&chat.login().number, rule)
+}
+
 /// The contact sends something that arrives broken and that nobody brings again for now.
 async fn sends_broken(world: &World, chat: &Chat, kind: Kind, options: Options) -> Result<String> {
     let login = &chat.login().number;
     world.phones.fault(login, FaultKind::DropRetry, 5)?;
-    // The phone is asked too: that request gets lost.
-    world.phones.simulator().add_rule(login, Rule::new(Effect::Drop, Direction::FromClient, "message", 1)?)?;
+    // The phone is asked too.
+    lose_request(world, chat)?;
     world.phones.fault(login, FaultKind::CorruptCiphertext, 1)?;
     let id = contact_sends_with(world, chat, kind, options).await?;
     world.phones.simulator().wait_fault_used(login, FaultKind::CorruptCiphertext, wait::STEP).await?;
@@ -56,6 +63,8 @@ async fn an_unreadable_message_keeps_its_place_and_takes_it_when_it_comes(world:
         event.kind == "m.reaction" && event.content["m.relates_to"]["event_id"] == notice.id.as_str()
     })
     .await?;
+    // The phone is asked again after the start, and does not hear it: the sender brings it.
+    lose_request(world, &chat)?;
     world.bridge.restart().await?;
     let again = Options { id: Some(id.clone()), ..Options::default() };
     contact_sends_with(world, &chat, text("read me later"), again).await?;
@@ -73,6 +82,23 @@ async fn an_unreadable_message_keeps_its_place_and_takes_it_when_it_comes(world:
     ensure!(answer.content["m.relates_to"]["m.in_reply_to"]["event_id"] == notice.id.as_str(), "{}", answer.content);
     ensure!(count(&chat, is_notice).await? == 1, "one notice");
     ensure!(count(&chat, |event| event.body() == "read me later").await? == 0, "it was said besides");
+    Ok(())
+}
+
+async fn the_phone_is_asked_again_after_a_start(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    sends_broken(world, &chat, text("the phone has it"), Options::default()).await?;
+    let notice = wait_notice(&chat).await?;
+    world.bridge.wait_idle().await?;
+    ensure!(count(&chat, |event| edits(event, &notice.id)).await? == 0, "nobody has brought it");
+    world.bridge.restart().await?;
+    let message = wait_event(&chat, "the message in its place", |event| edits(event, &notice.id)).await?;
+    ensure!(message.newest_content()["body"] == "the phone has it", "{}", message.content);
+    // Asked for no more.
+    world.bridge.restart().await?;
+    chat.begin("and a word").await?;
+    world.bridge.wait_idle().await?;
+    ensure!(count(&chat, |event| edits(event, &notice.id)).await? == 1, "it came twice");
     Ok(())
 }
 
