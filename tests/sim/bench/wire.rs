@@ -1,5 +1,7 @@
 //! A client as thin as can be: handshake, stanzas, nothing decrypted.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use buffa::{Message as _, MessageField};
@@ -18,6 +20,9 @@ use wacore_noise::{
 };
 use waproto::whatsapp::{ClientPayload, client_payload::DevicePairingRegistrationData};
 use whatsapp_sim::Simulator;
+
+/// How long a companion may take to be linked.
+const LINK_TIME: Duration = Duration::from_secs(60);
 
 /// A connection after its handshake.
 pub struct Wire {
@@ -64,8 +69,13 @@ impl Wire {
         Ok(unmarshal_ref(&unpack(&frame)?)?.to_owned())
     }
 
-    /// Links a companion to `number`, logs it in and waits for its backlog.
+    /// Links a companion to `number`, logs it in and waits for its backlog. Errors when that takes too long.
     pub async fn link(sim: &Simulator, number: &str) -> Result<(Self, u16)> {
+        let linked = tokio::time::timeout(LINK_TIME, Self::link_slowly(sim, number)).await;
+        linked.with_context(|| format!("waited {LINK_TIME:?} for a companion of {number} to be linked"))?
+    }
+
+    async fn link_slowly(sim: &Simulator, number: &str) -> Result<(Self, u16)> {
         let mut rng = rand::rng();
         let (noise, identity) = (KeyPair::generate(&mut rng), IdentityKeyPair::generate(&mut rng));
         let mut wire = Self::connect(sim, &noise, &registration(&identity)?).await?;
@@ -109,7 +119,14 @@ impl Wire {
         wire.send(&passive.attr("id", "1").children([active]).build()).await?;
         loop {
             let node = wire.next().await?;
-            if node.tag == "ib" && node.get_optional_child("offline").is_some() {
+            if node.tag != "ib" {
+                continue;
+            }
+            if node.get_optional_child("offline_preview").is_some() {
+                // What the phone has to tell a new companion waits until it asks.
+                let more = NodeBuilder::new("offline_batch").attr("count", "1000").build();
+                wire.send(&NodeBuilder::new("ib").children([more]).build()).await?;
+            } else if node.get_optional_child("offline").is_some() {
                 return Ok((wire, device));
             }
         }
