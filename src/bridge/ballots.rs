@@ -40,11 +40,13 @@ impl Bridge {
     /// # Errors
     /// [`Halt`] when the database fails, or with words for the sender.
     pub(super) async fn new_poll(&self, saying: &Saying<'_>, plan: &Plan, draft: &PollDraft) -> Result<Outgoing, Halt> {
+        let timer = self.timer_of(saying).await?;
         let message = {
             let nobody = |_: &str| None;
             let mut resolved = Resolved::new(&nobody);
             resolved.secret = Some(saying.secret);
             resolved.ts_ms = saying.event.origin_server_ts;
+            resolved.timer = timer;
             made(plan, &resolved)?
         };
         let answer = |(id, text): &(String, String)| Answer {
@@ -182,12 +184,14 @@ impl Bridge {
             return Ok(None);
         }
         let (quoted, results) = (self.quoted(saying, event).await?, self.store().results_of(&poll).await?);
+        let timer = self.timer_of(saying).await?;
         let nobody = |_: &str| None;
         let mut resolved = Resolved::new(&nobody);
         resolved.secret = Some(saying.secret);
         resolved.ts_ms = saying.event.origin_server_ts;
         resolved.quoted = quoted;
         resolved.results = results;
+        resolved.timer = timer;
         let message = made(plan, &resolved)?;
         let copy = quote::keep(&message);
         let ballot = Some(Ballot::Closed(poll));

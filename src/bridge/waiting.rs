@@ -61,7 +61,7 @@ impl Bridge {
         let mut tx = self.store().begin("waiting.settle").await?;
         self.store().settle_missing_in(&mut tx, row.seq).await?;
         tx.commit().await?;
-        // Reactions and the like may be about it.
+        // Reactions and the like may be about what is not going to come; the others wait for the message itself.
         Ok(self.store().unpark(portal, &WaMessageId::new(arrival.id.as_str())).await?)
     }
 
@@ -135,7 +135,8 @@ impl Bridge {
     /// The notice in a message's place. One that was cut off in the sending is sent to its end, to know its event.
     async fn find_place(&self, scene: &Scene<'_>, key: &PartKey) -> Result<Option<Message>, Halt> {
         let Some(place) = self.store().find_message(key).await? else { return Ok(None) };
-        let is_notice = place.txn_id == Some(self.store().derive().notice_txn(&scene.row.dedup, WAITING));
+        // Not by its transaction id: the sender may be known by another id since.
+        let is_notice = matches!(place.kind.as_str(), WAITING | WITHHELD);
         if !is_notice || place.state != MessageState::Reserved {
             return Ok(Some(place).filter(|_| is_notice));
         }
@@ -162,7 +163,7 @@ impl Bridge {
         self.revise(&known, scene, &place.mx_sender, "becomes", &content).await?;
         fail::fail_point!("states.fill", |_| die_here());
         let mut tx = self.store().begin("waiting.fill").await?;
-        self.store().fill_place_in(&mut tx, &place.key, kind, &quote::compact(message)).await?;
+        self.store().fill_place_in(&mut tx, &place.key, kind, &quote::keep(message)).await?;
         if parts.len() == 1 {
             self.store().settle_row_in(&mut tx, scene.row.seq).await?;
         }

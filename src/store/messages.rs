@@ -45,6 +45,8 @@ pub struct Message {
     pub body: Option<Vec<u8>>,
     /// What a reply quotes of it.
     pub quote: Option<Vec<u8>>,
+    /// What it is, as in [`Reservation::kind`].
+    pub kind: String,
 }
 
 /// What is known of a message's outcome.
@@ -91,20 +93,20 @@ pub struct Unread {
 }
 
 const COLUMNS: &str = "-- message.find
-    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote FROM message
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote, kind FROM message
     WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND part = $4";
 const BY_EVENT: &str = "-- message.by_event
-    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote FROM message
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote, kind FROM message
     WHERE event_id = $1 ORDER BY part LIMIT 1";
 const OF_EVENT: &str = "-- message.of_event
-    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote FROM message
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote, kind FROM message
     WHERE event_id = $1 AND portal_id = $2 ORDER BY part";
 const BY_WA_ID: &str = "-- message.by_wa_id
-    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote FROM message
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote, kind FROM message
     WHERE portal_id = $1 AND wa_id = $2 AND state <> 'failed' AND kind <> 'waiting' AND event_id IS NOT NULL
     ORDER BY part DESC LIMIT 1";
 const PARTS: &str = "-- message.parts
-    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote FROM message
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote, kind FROM message
     WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND event_id IS NOT NULL ORDER BY part";
 const RESERVE: &str = "-- message.reserve
     INSERT INTO message (portal_id, sender, wa_id, part, origin, kind, state, event_id, txn_id, mx_sender, login_id, ts, tried_at, read_at, body, quote)
@@ -288,5 +290,6 @@ fn read_message(row: &AnyRow) -> Result<Message> {
         tried_at: number("tried_at")?,
         body: row.try_get("body").named("message.read")?,
         quote: row.try_get("quote").named("message.read")?,
+        kind: text("kind")?,
     })
 }
