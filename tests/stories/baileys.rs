@@ -1,7 +1,8 @@
 //! The contact uses Baileys, which shares no code with the simulator or with the bridge's WhatsApp library: what both of
 //! those might get wrong in the same way is wrong here.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use matrix_bed::baileys::{Baileys, text};
 use matrix_bed::chat::Chat;
 use matrix_bed::person::Event;
@@ -15,6 +16,8 @@ matrix_bed::stories! {
         baileys_and_the_person_react
         baileys_and_the_person_edit
         baileys_and_the_person_delete
+        baileys_and_the_person_send_files
+        baileys_and_the_person_vote
     }
     own {}
 }
@@ -142,6 +145,91 @@ async fn baileys_and_the_person_delete(world: &mut World) -> Result<()> {
             && update.as_object().is_some_and(|update| update.contains_key("message"))
     };
     baileys.wait("the person's deletion", is_gone).await?;
+    Ok(())
+}
+
+/// A picture and a voice note, each way. What the bridge passes on is the same file, byte by byte.
+async fn baileys_and_the_person_send_files(world: &mut World) -> Result<()> {
+    let (chat, mut baileys) = begin(world).await?;
+    let (room, client) = (chat.room()?, chat.person().client());
+    let picture = jpeg()?;
+    let voice = include_bytes!("../../src/media/testdata/voice.ogg");
+    let encoded = |bytes: &[u8]| BASE64_STANDARD.encode(bytes);
+
+    let image = json!({ "to": person(&chat), "data": encoded(&picture), "caption": "look", "mimetype": "image/jpeg" });
+    baileys.send("image", image).await?;
+    let event = wait_event(&chat, "the picture", |event| event.is_message("m.image")).await?;
+    ensure!(event.body() == "look" && event.content["info"]["mimetype"] == "image/jpeg", "{}", event.content);
+    ensure!(client.download(event.content["url"].as_str().context("no file")?).await? == picture);
+    baileys.send("voice", json!({ "to": person(&chat), "data": encoded(voice), "seconds": 1 })).await?;
+    let event = wait_event(&chat, "the voice note", |event| event.is_message("m.audio")).await?;
+    ensure!(event.content["org.matrix.msc3245.voice"].is_object(), "{}", event.content);
+    ensure!(client.download(event.content["url"].as_str().context("no file")?).await? == voice);
+
+    let mxc = client.upload(picture.clone(), "image/jpeg", "a.jpg").await?;
+    let content = json!({
+        "msgtype": "m.image", "body": "and this", "filename": "a.jpg", "url": mxc,
+        "info": { "mimetype": "image/jpeg", "size": picture.len() },
+    });
+    chat.person().send(&room, "m.room.message", &content).await?;
+    let (id, message) = baileys.wait_message("the picture", |message| message["imageMessage"].is_object()).await?;
+    ensure!(message["imageMessage"]["caption"] == "and this", "{message}");
+    ensure!(baileys.call("fetch", json!({ "id": id })).await?["data"] == encoded(&picture));
+    let mxc = client.upload(voice.to_vec(), "audio/ogg", "voice.ogg").await?;
+    let content = json!({
+        "msgtype": "m.audio", "body": "voice.ogg", "url": mxc, "org.matrix.msc3245.voice": {},
+        "info": { "mimetype": "audio/ogg", "duration": 1_000 },
+    });
+    chat.person().send(&room, "m.room.message", &content).await?;
+    let (id, message) = baileys.wait_message("the voice note", |message| message["audioMessage"].is_object()).await?;
+    ensure!(message["audioMessage"]["ptt"] == true, "{message}");
+    ensure!(baileys.call("fetch", json!({ "id": id })).await?["data"] == encoded(voice));
+    Ok(())
+}
+
+/// A small real picture.
+fn jpeg() -> Result<Vec<u8>> {
+    let picture = image::RgbImage::from_fn(64, 48, |x, y| image::Rgb([(x * 4) as u8, (y * 5) as u8, 128]));
+    let mut file = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut file, image::ImageFormat::Jpeg)?;
+    Ok(file.into_inner())
+}
+
+async fn baileys_and_the_person_vote(world: &mut World) -> Result<()> {
+    let (chat, mut baileys) = begin(world).await?;
+    let room = chat.room()?;
+    let options = json!(["tea", "soup"]);
+    let poll = json!({ "to": person(&chat), "name": "Lunch?", "options": options, "selectable": 1 });
+    let asked = baileys.send("poll", poll).await?;
+    let is_poll = |event: &Event| event.kind.ends_with("poll.start");
+    let poll = wait_event(&chat, "the poll", is_poll).await?;
+    let answers = &poll.content["org.matrix.msc3381.poll.start"]["answers"];
+    let soup = answers.as_array().into_iter().flatten().find(|answer| answer.to_string().contains("soup"));
+    let soup = soup.with_context(|| format!("no soup in {}", poll.content))?;
+    let content = json!({
+        "m.relates_to": { "rel_type": "m.reference", "event_id": poll.id },
+        "org.matrix.msc3381.poll.response": { "answers": [soup["id"]] },
+    });
+    chat.person().send(&room, "org.matrix.msc3381.poll.response", &content).await?;
+    let (vote, _) = baileys.wait_message("the vote", |message| message["pollUpdateMessage"].is_object()).await?;
+    let voted = baileys.call("voted", json!({ "poll": asked, "id": vote, "options": options })).await?;
+    ensure!(voted["options"] == json!(["soup"]), "{voted}");
+
+    let answer = |id: &str, text: &str| json!({ "id": id, "org.matrix.msc1767.text": text });
+    let content = json!({ "org.matrix.msc3381.poll.start": {
+        "kind": "org.matrix.msc3381.poll.disclosed", "max_selections": 1,
+        "question": { "org.matrix.msc1767.text": "Tea?", "body": "Tea?" },
+        "answers": [answer("y", "yes"), answer("n", "no")],
+    } });
+    let own = chat.person().send(&room, "org.matrix.msc3381.poll.start", &content).await?;
+    let is_tea = |message: &Value| message.to_string().contains("\"Tea?\"");
+    let (id, _) = baileys.wait_message("the person's poll", is_tea).await?;
+    baileys.send("vote", json!({ "to": person(&chat), "id": id, "options": ["yes"] })).await?;
+    let vote = wait_event(&chat, "Baileys' vote", |event| {
+        event.kind.ends_with("poll.response") && event.content["m.relates_to"]["event_id"] == own.as_str()
+    });
+    let vote = vote.await?;
+    ensure!(vote.content["org.matrix.msc3381.poll.response"]["answers"] == json!(["y"]), "{}", vote.content);
     Ok(())
 }
 
