@@ -3,12 +3,15 @@
 //! The library acknowledges them by itself, so what happens in the moment of a kill is lost; all else is kept like a
 //! message. Calls of groups are told where the group is.
 
-use super::intake::Intake;
+use super::intake::{Intake, is_bridged};
 use super::line::Line;
-use crate::convert::arrival::WaArrival;
+use crate::convert::arrival::{About, WaArrival};
+use crate::ids::{ChatId, Lane, WaMessageId};
+use crate::store::Result;
+use crate::store::inbox::{Arrival, Source};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use whatsapp_rust::prelude::{Event, Jid};
+use whatsapp_rust::prelude::{Event, Jid, wa};
 use whatsapp_rust::wacore::types::call::CallAction;
 
 /// Inbox kind of news of a call: the body is a [`CallRow`].
@@ -135,5 +138,62 @@ impl Line {
             }
         }
         tracing::error!(login = %self.masked(), "news of a call could not be stored");
+    }
+}
+
+impl Intake {
+    /// Stores news of a call.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn store_call(&self, heard: &HeardCall) -> Result<()> {
+        let Some(login) = self.login.borrow().clone() else { return Ok(()) };
+        let mut batch = self.begin("intake.call").await?;
+        let (creator, other) = &heard.creator;
+        let caller = self.canonical(&mut batch, creator, other.as_ref()).await?;
+        let from = self.canonical(&mut batch, &heard.from, None).await?;
+        let own = self.store.find_login_in(&mut batch.tx, &login).await?.map(|login| login.own);
+        let from_me = own.as_ref() == Some(&caller);
+        // Others' calls ring by their caller alone, and only who takes part has news of them.
+        let rings = matches!(heard.news, CallNews::Offered { .. } | CallNews::MissedWhileAway);
+        let may_tell = from_me || from == caller || !rings && own.as_ref() == Some(&from);
+        if !may_tell {
+            tracing::debug!("news of a call by somebody who has no part in it are dropped");
+            return self.commit(batch).await;
+        }
+        let is_told_by_caller = from == caller;
+        let peer = if from_me { from } else { caller.clone() };
+        if own.as_ref() == Some(&peer) || !peer.as_str().parse().is_ok_and(|peer: Jid| is_bridged(&peer)) {
+            return self.commit(batch).await;
+        }
+        let chat = ChatId::new(peer.as_str());
+        let portal = self.portal_of(&mut batch, &login, &chat, &caller).await?;
+        let about = About {
+            sender: caller.as_str().into(),
+            id: heard.call_id.clone(),
+            ts_ms: heard.ts_ms,
+            from_me,
+            // Who tells may be another than who calls.
+            push_name: if is_told_by_caller { heard.push_name.clone() } else { String::new() },
+            business_name: None,
+        };
+        let row = CallRow { arrival: WaArrival::new(&wa::Message::default(), about), news: heard.news.clone() };
+        let id = WaMessageId::new(heard.call_id.as_str());
+        let arrival = Arrival {
+            dedup: self.store.derive().wa_dedup(&login, &chat, &caller, &id, &heard.news.name()),
+            lane: Lane::into_matrix(portal),
+            source: Source::Whatsapp,
+            login: Some(login),
+            portal: Some(portal),
+            kind: CALL,
+            body: serde_json::to_vec(&row).unwrap_or_default(),
+            seq: None,
+        };
+        let new = self.store.put_arrival(&mut batch.tx, &arrival).await?;
+        self.commit(batch).await?;
+        if new {
+            self.store.bell().ring(arrival.lane);
+        }
+        Ok(())
     }
 }

@@ -7,7 +7,6 @@
 //! Who calls it: the library, on its receive path. A kill between commit and acknowledgement means a second
 //! delivery, which `seen` drops.
 
-use super::calls::{CALL, CallNews, CallRow, HeardCall};
 use super::order::Order;
 use crate::convert::absent::Absent;
 use crate::convert::arrival::{About, WaArrival};
@@ -53,8 +52,8 @@ pub struct ReceiptRow {
 }
 
 /// One transaction of the intake and the pairs of ids it has taught; what did not commit is not known.
-struct Batch {
-    tx: Tx,
+pub(super) struct Batch {
+    pub(super) tx: Tx,
     learnt: Vec<(GhostId, GhostId)>,
     /// Lanes that got rows besides the batch's own.
     lanes: Vec<Lane>,
@@ -62,8 +61,8 @@ struct Batch {
 
 /// One line's way into the inbox.
 pub struct Intake {
-    store: Store,
-    login: watch::Receiver<Option<LoginId>>,
+    pub(super) store: Store,
+    pub(super) login: watch::Receiver<Option<LoginId>>,
     /// Set at the first failure; everything is refused until the line has built a new client with a new intake.
     failing: AtomicBool,
     failed: Notify,
@@ -302,61 +301,6 @@ impl Intake {
         })
     }
 
-    /// Stores news of a call.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn store_call(&self, heard: &HeardCall) -> Result<()> {
-        let Some(login) = self.login.borrow().clone() else { return Ok(()) };
-        let mut batch = self.begin("intake.call").await?;
-        let (creator, other) = &heard.creator;
-        let caller = self.canonical(&mut batch, creator, other.as_ref()).await?;
-        let from = self.canonical(&mut batch, &heard.from, None).await?;
-        let own = self.store.find_login_in(&mut batch.tx, &login).await?.map(|login| login.own);
-        let from_me = own.as_ref() == Some(&caller);
-        // Others' calls ring by their caller alone, and only who takes part has news of them.
-        let rings = matches!(heard.news, CallNews::Offered { .. } | CallNews::MissedWhileAway);
-        let may_tell = from_me || from == caller || !rings && own.as_ref() == Some(&from);
-        if !may_tell {
-            tracing::debug!("news of a call by somebody who has no part in it are dropped");
-            return self.commit(batch).await;
-        }
-        let is_told_by_caller = from == caller;
-        let peer = if from_me { from } else { caller.clone() };
-        if own.as_ref() == Some(&peer) || !peer.as_str().parse().is_ok_and(|peer: Jid| is_bridged(&peer)) {
-            return self.commit(batch).await;
-        }
-        let chat = ChatId::new(peer.as_str());
-        let portal = self.portal_of(&mut batch, &login, &chat, &caller).await?;
-        let about = About {
-            sender: caller.as_str().into(),
-            id: heard.call_id.clone(),
-            ts_ms: heard.ts_ms,
-            from_me,
-            // Who tells may be another than who calls.
-            push_name: if is_told_by_caller { heard.push_name.clone() } else { String::new() },
-            business_name: None,
-        };
-        let row = CallRow { arrival: WaArrival::new(&wa::Message::default(), about), news: heard.news.clone() };
-        let id = WaMessageId::new(heard.call_id.as_str());
-        let arrival = Arrival {
-            dedup: self.store.derive().wa_dedup(&login, &chat, &caller, &id, &heard.news.name()),
-            lane: Lane::into_matrix(portal),
-            source: Source::Whatsapp,
-            login: Some(login),
-            portal: Some(portal),
-            kind: CALL,
-            body: serde_json::to_vec(&row).unwrap_or_default(),
-            seq: None,
-        };
-        let new = self.store.put_arrival(&mut batch.tx, &arrival).await?;
-        self.commit(batch).await?;
-        if new {
-            self.store.bell().ring(arrival.lane);
-        }
-        Ok(())
-    }
-
     /// Stores a receipt that somebody else read our messages. Droppable: a failure is only logged by the caller.
     ///
     /// # Errors
@@ -395,7 +339,7 @@ impl Intake {
     }
 
     /// The person's LID when known from the stanza, from memory or from the database; else the id itself.
-    async fn canonical(&self, batch: &mut Batch, jid: &Jid, alt: Option<&Jid>) -> Result<GhostId> {
+    pub(super) async fn canonical(&self, batch: &mut Batch, jid: &Jid, alt: Option<&Jid>) -> Result<GhostId> {
         let id = bare(jid);
         if jid.server != Server::Pn {
             if let Some(pn) = alt.filter(|alt| alt.server == Server::Pn) {
@@ -432,11 +376,13 @@ impl Intake {
         Ok(())
     }
 
-    async fn begin(&self, what: &'static str) -> Result<Batch> {
+    /// Begins a transaction of the intake.
+    pub(super) async fn begin(&self, what: &'static str) -> Result<Batch> {
         Ok(Batch { tx: self.store.begin_line(what).await?, learnt: Vec::new(), lanes: Vec::new() })
     }
 
-    async fn commit(&self, batch: Batch) -> Result<()> {
+    /// Commits one, and remembers what it has taught.
+    pub(super) async fn commit(&self, batch: Batch) -> Result<()> {
         batch.tx.commit().await?;
         ring_all(&self.store, batch.lanes);
         let mut aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
@@ -447,7 +393,14 @@ impl Intake {
         Ok(())
     }
 
-    async fn portal_of(&self, batch: &mut Batch, login: &LoginId, chat: &ChatId, sender: &GhostId) -> Result<PortalId> {
+    /// The portal of a chat, made when it is new.
+    pub(super) async fn portal_of(
+        &self,
+        batch: &mut Batch,
+        login: &LoginId,
+        chat: &ChatId,
+        sender: &GhostId,
+    ) -> Result<PortalId> {
         let known = self.portals.lock().unwrap_or_else(PoisonError::into_inner).get(chat).copied();
         if let Some(portal) = known {
             return Ok(portal);
@@ -508,7 +461,7 @@ fn comment_of(inbound: &InboundMessage) -> Option<wa::Message> {
 }
 
 /// Whether this kind of chat has rooms: direct chats and own notes.
-fn is_bridged(chat: &Jid) -> bool {
+pub(super) fn is_bridged(chat: &Jid) -> bool {
     matches!(chat.server, Server::Pn | Server::Lid) && chat.user != "0"
 }
 

@@ -15,6 +15,7 @@ matrix_bed::stories! {
     shared {
         an_unreadable_message_keeps_its_place_and_takes_it_when_it_comes
         what_an_edit_can_not_carry_takes_the_place_of_the_notice
+        what_was_deleted_before_it_could_be_read_is_not_left
         the_phone_is_asked_again_after_a_start
         nothing_is_shown_of_what_hides_itself
         a_view_once_message_says_where_it_can_be_opened
@@ -57,12 +58,8 @@ async fn an_unreadable_message_keeps_its_place_and_takes_it_when_it_comes(world:
     let id = sends_broken(world, &chat, text("read me later"), Options::default()).await?;
     let notice = wait_notice(&chat).await?;
     ensure!(notice.body().contains("Waiting for this message"), "{}", notice.content);
-    // What is said about it finds it.
+    // What is said about it waits for it: the notice is not what was meant.
     contact_sends(world, &chat, Kind::Reaction { target: id.clone(), emoji: "👍".into() }).await?;
-    wait_event(&chat, "a reaction to the notice", |event| {
-        event.kind == "m.reaction" && event.content["m.relates_to"]["event_id"] == notice.id.as_str()
-    })
-    .await?;
     // The phone is asked again after the start, and does not hear it: the sender brings it.
     lose_request(world, &chat)?;
     world.bridge.restart().await?;
@@ -72,6 +69,10 @@ async fn an_unreadable_message_keeps_its_place_and_takes_it_when_it_comes(world:
     ensure!(message.newest_content()["body"] == "read me later", "{}", message.content);
     ensure!(message.newest_content()["msgtype"] == "m.text", "{}", message.content);
     ensure!(message.sender == notice.sender, "{} speaks for {}", message.sender, notice.sender);
+    wait_event(&chat, "the reaction to it", |event| {
+        event.kind == "m.reaction" && event.content["m.relates_to"]["event_id"] == notice.id.as_str()
+    })
+    .await?;
     // From then on it is a message like any other.
     let edit = Kind::Edit { target: id.clone(), text: Some("read me now".into()), message: None, secret: false };
     contact_sends(world, &chat, edit).await?;
@@ -100,6 +101,21 @@ async fn the_phone_is_asked_again_after_a_start(world: &mut World) -> Result<()>
     world.bridge.wait_idle().await?;
     ensure!(count(&chat, |event| edits(event, &notice.id)).await? == 1, "it came twice");
     Ok(())
+}
+
+async fn what_was_deleted_before_it_could_be_read_is_not_left(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let id = sends_broken(world, &chat, text("nobody shall read this"), Options::default()).await?;
+    let notice = wait_notice(&chat).await?;
+    contact_sends(world, &chat, Kind::Revoke { target: id.clone() }).await?;
+    chat.begin("something after it").await?;
+    let again = Options { id: Some(id), ..Options::default() };
+    contact_sends_with(world, &chat, text("nobody shall read this"), again).await?;
+    wait::until("the notice and what it became are gone", LIMIT, || async {
+        let left = count(&chat, |event| event.id == notice.id && !event.body().is_empty()).await?;
+        Ok((left == 0).then_some(()))
+    })
+    .await
 }
 
 async fn what_an_edit_can_not_carry_takes_the_place_of_the_notice(world: &mut World) -> Result<()> {
