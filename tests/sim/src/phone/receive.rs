@@ -1,5 +1,7 @@
 //! What a phone does with a message.
 
+use std::time::Duration;
+
 use buffa::Message as _;
 use serde_json::Value;
 use wacore::messages::{decode_plaintext, is_sender_key_distribution_only};
@@ -14,6 +16,7 @@ use super::{
     signal::Failure,
 };
 use crate::{
+    account::Link,
     history::{Arrival, ArrivalOutcome},
     history_sync,
     ids::{Address, Number},
@@ -21,6 +24,9 @@ use crate::{
     stanza::{attr_or_empty, bytes, copy_attrs, jid, leaf, unix_now},
     state::State,
 };
+
+/// How long a request of a phone takes to its peer and the answer back, at least.
+const ROUND_TRIP: Duration = Duration::from_millis(150);
 
 /// A message a phone shows.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -279,5 +285,11 @@ fn ask_again(state: &mut State, number: &Number, sender: &Address, node: &Node, 
         };
     }
     let receipt = receipt.children(content).build();
+    // Between two requests for the same message lies at least a round trip; a client that is still at the first one
+    // ignores the second (whatsapp-rust does).
+    let link = state.companion_mut(sender).map(|companion| companion.link.clone());
+    if let (Some(Link::Live(conn)), 2..) = (link, count) {
+        state.pause(conn, ROUND_TRIP);
+    }
     receipts::route(state, &Address::new(number, 0), &receipt);
 }
