@@ -3,7 +3,6 @@
 use super::Bridge;
 use super::effects::Scene;
 use super::people::Halt;
-use super::states::die_here;
 use crate::convert::arrival::{About, WaArrival};
 use crate::convert::edit;
 use crate::convert::incoming::{CallFacts, CallState, call};
@@ -64,7 +63,7 @@ impl Bridge {
                 self.say_unsettled(&scene, "notice", &[part], None).await?;
             }
         }
-        fail::fail_point!("states.call", |_| die_here());
+        fail::fail_point!("states.call", |_| super::states::die_here());
         let mut tx = self.store().begin("calls.settle").await?;
         self.store().put_call_in(&mut tx, &now).await?;
         self.store().settle_row_in(&mut tx, row.seq).await?;

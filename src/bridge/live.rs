@@ -9,7 +9,6 @@ use super::effects::Scene;
 use super::from_matrix::key_of_ours;
 use super::outgoing::{Outgoing, Saying, made};
 use super::people::Halt;
-use super::states::die_here;
 use crate::convert::outgoing::{Plan, Resolved, Timer};
 use crate::convert::{MxPart, edit, quote};
 use crate::ids::WaMessageId;
@@ -58,7 +57,7 @@ impl Bridge {
                 }
             }
         };
-        fail::fail_point!("states.live", |_| die_here());
+        fail::fail_point!("states.live", |_| super::states::die_here());
         let mut tx = self.store().begin("live.in").await?;
         self.store().put_live_in(&mut tx, &live).await?;
         self.store().settle_row_in(&mut tx, scene.row.seq).await?;
@@ -124,7 +123,7 @@ impl Bridge {
                 None => None,
             },
         };
-        fail::fail_point!("states.live_out", |_| die_here());
+        fail::fail_point!("states.live_out", |_| super::states::die_here());
         let mut tx = self.store().begin("live.out").await?;
         if let Some(live) = &live {
             self.store().put_live_in(&mut tx, live).await?;

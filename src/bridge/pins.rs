@@ -8,7 +8,6 @@ use super::Bridge;
 use super::effects::Scene;
 use super::outgoing::{Outgoing, Saying, made};
 use super::people::Halt;
-use super::states::die_here;
 use crate::convert::MessageName;
 use crate::convert::outgoing::{Plan, Resolved, pins_changed};
 use crate::store::messages::{Message, MessageState, PartKey};
@@ -50,7 +49,7 @@ impl Bridge {
                 self.matrix().send_state(&known.room, self.matrix().bot(), PINNED, "", &content).await?;
             }
         }
-        fail::fail_point!("states.pin", |_| die_here());
+        fail::fail_point!("states.pin", |_| super::states::die_here());
         let pin = Pin { portal: scene.portal, wa_id: target.key.wa_id, event_id, pinned, ts };
         let mut tx = self.store().begin("pins.in").await?;
         self.store().put_pin_in(&mut tx, &pin).await?;
@@ -80,7 +79,7 @@ impl Bridge {
                 };
                 part += 1;
                 let key = self.send_pin(saying, &plan, &message, part).await?;
-                fail::fail_point!("states.pins_out", |_| die_here());
+                fail::fail_point!("states.pins_out", |_| super::states::die_here());
                 let mut tx = self.store().begin("pins.out").await?;
                 self.store().message_was_sent_in(&mut tx, &key, None).await?;
                 self.store().put_pin_in(&mut tx, &pin).await?;

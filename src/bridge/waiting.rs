@@ -9,7 +9,6 @@ use super::deliver::Delivery;
 use super::effects::Scene;
 use super::people::{Facts, Halt};
 use super::rooms::Known;
-use super::states::die_here;
 use crate::convert::absent::Absent;
 use crate::convert::arrival::WaArrival;
 use crate::convert::incoming::Effect;
@@ -57,7 +56,7 @@ impl Bridge {
             tracing::warn!(row = row.seq, "a message could not be read and did not come in time: its place is kept");
             self.tell_place(&scene, &part).await?;
         }
-        fail::fail_point!("states.place", |_| die_here());
+        fail::fail_point!("states.place", |_| super::states::die_here());
         let mut tx = self.store().begin("waiting.settle").await?;
         self.store().settle_missing_in(&mut tx, row.seq).await?;
         tx.commit().await?;
@@ -124,7 +123,7 @@ impl Bridge {
                 self.redact_once(&known.room, event, &place.mx_sender, &scene.row.dedup, "gives way").await?;
             }
         }
-        fail::fail_point!("states.free", |_| die_here());
+        fail::fail_point!("states.free", |_| super::states::die_here());
         let mut tx = self.store().begin("waiting.free").await?;
         self.store().free_place_in(&mut tx, &key).await?;
         tx.commit().await?;
@@ -161,7 +160,7 @@ impl Bridge {
         let kind = if first.content["msgtype"] == "m.notice" { "notice" } else { "new" };
         let content = edit::replacement(&first.content, event);
         self.revise(&known, scene, &place.mx_sender, "becomes", &content).await?;
-        fail::fail_point!("states.fill", |_| die_here());
+        fail::fail_point!("states.fill", |_| super::states::die_here());
         let mut tx = self.store().begin("waiting.fill").await?;
         self.store().fill_place_in(&mut tx, &place.key, kind, &quote::keep(message)).await?;
         if parts.len() == 1 {
