@@ -119,7 +119,7 @@ impl Bridge {
             Halt::Verdict(Verdict::Never { tell, why }) => (tell, why),
             Halt::Verdict(Verdict::Later { why }) if is_last(scene) => {
                 let prefix = &self.config().bridge.command_prefix;
-                let what = content::name_of(media.kind);
+                let what = media.kind.noun();
                 (
                     format!("A {what} could not be fetched in several tries. Say `{prefix} retry` here to try again."),
                     why,
@@ -275,7 +275,7 @@ impl Bridge {
             tell: format!(
                 "A {} is no longer on WhatsApp's servers, and your phone, which may have it, did not answer. Please \
                  switch it on and say `{} retry` here.",
-                content::name_of(kind),
+                kind.noun(),
                 self.config().bridge.command_prefix
             ),
             why: "the file is gone and the phone did not answer".into(),

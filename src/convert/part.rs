@@ -151,6 +151,22 @@ pub enum MediaKind {
     Contacts,
 }
 
+impl MediaKind {
+    /// What it is called in a sentence for people.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Image => "photo",
+            Self::Video => "video",
+            Self::Gif => "GIF",
+            Self::Ptv => "video note",
+            Self::Audio => "audio file",
+            Self::Voice => "voice message",
+            Self::Sticker | Self::AnimatedSticker | Self::LottieSticker => "sticker",
+            Self::Document | Self::LinkPicture | Self::Contacts => "file",
+        }
+    }
+}
+
 /// A file of a WhatsApp message.
 #[derive(Clone, PartialEq)]
 pub struct WaMedia {

@@ -4,12 +4,13 @@ use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use matrix_bed::chat::Chat;
-use matrix_bed::person::Event;
 use matrix_bed::phones::InboxItem;
 use matrix_bed::wait;
 use matrix_bed::world::World;
 use serde_json::{Value, json};
 use whatsapp_sim::{Kind, Media, MediaFaults, Options};
+
+use super::acts::{contact_sends, wait_event, wait_item};
 
 matrix_bed::stories! {
     shared {
@@ -25,27 +26,8 @@ matrix_bed::stories! {
     own {}
 }
 
-async fn send(world: &World, from: &str, to: &str, kind: Kind) -> Result<String> {
-    let ids = world.phones.simulator().send_kind_with(from, to, kind, Options::default()).await?;
-    ids.into_iter().next().context("nothing was sent")
-}
-
-async fn contact_sends(world: &World, chat: &Chat, kind: Kind) -> Result<String> {
-    send(world, &chat.contact().number, &chat.login().number, kind).await
-}
-
-async fn wait_event(chat: &Chat, what: &str, wanted: impl Fn(&Event) -> bool) -> Result<Event> {
-    let room = chat.room()?;
-    chat.person().wait_event(what, wait::STEP, |event| event.room == room && wanted(event)).await
-}
-
-async fn wait_item(world: &World, chat: &Chat, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<InboxItem> {
-    let number = chat.contact().number.clone();
-    wait::until(what, wait::STEP, || async {
-        Ok(world.phones.inbox(&number).into_iter().find(|item| wanted(&item.message)))
-    })
-    .await
-    .with_context(|| format!("the phone has {:?}", world.phones.inbox(&number)))
+async fn send(world: &World, from: &str, to: &str, kind: Kind) -> Result<()> {
+    world.phones.simulator().send_kind_with(from, to, kind, Options::default()).await.map(drop)
 }
 
 /// The bytes behind a media name, as a Matrix client fetches them.
@@ -430,5 +412,32 @@ async fn killed_while_files_are_on_their_way(world: &mut World) -> Result<()> {
     let inbox = world.phones.inbox(&chat.contact().number);
     let times = inbox.iter().filter(|item| item.message["imageMessage"]["caption"] == "sent once").count();
     ensure!(times == 1, "it is there {times} times");
+    // In the middle of an album: behind the album's own message, and behind its first file.
+    for passed in [0, 1] {
+        let mut items = Vec::new();
+        for number in 0..2 {
+            let bytes = picture(300, 200 + number, image::ImageFormat::Jpeg);
+            let mxc = chat.person().client().upload(bytes, "image/jpeg", "a").await?;
+            items.push(json!({ "itemtype": "m.image", "body": "a", "url": mxc, "info": { "mimetype": "image/jpeg" } }));
+        }
+        world.bridge.kill9()?;
+        world.bridge.start_with_kill_points(&format!("from_mx.after_send={passed}*off->return")).await?;
+        let words = format!("album {passed}");
+        let content = json!({ "msgtype": "dm.filament.gallery", "body": words, "itemtypes": items });
+        chat.person().send(&chat.room()?, "m.room.message", &content).await?;
+        world.bridge.wait_exit(wait::STEP).await?;
+        world.bridge.start().await?;
+        wait_item(world, &chat, "the album's first file", |m| m.to_string().contains(&words)).await?;
+        world.bridge.wait_idle().await?;
+        let inbox = world.phones.inbox(&chat.contact().number);
+        let albums: Vec<&InboxItem> = inbox.iter().filter(|item| item.message["albumMessage"].is_object()).collect();
+        ensure!(albums.len() == passed + 1, "{} albums after {} were sent", albums.len(), passed + 1);
+        let newest = &albums[passed].id;
+        let is_child = |item: &&InboxItem| {
+            item.message["messageContextInfo"]["messageAssociation"]["parentMessageKey"]["id"] == newest.as_str()
+        };
+        let files = inbox.iter().filter(is_child).count();
+        ensure!(files == 2, "{files} files of 2 in {words}");
+    }
     Ok(())
 }

@@ -9,7 +9,7 @@ use matrix_bed::world::World;
 use serde_json::{Value, json};
 use whatsapp_sim::{Kind, Options};
 
-use crate::relations::{contact_sends, wait_event, wait_item};
+use crate::acts::{contact_sends_with, wait_event, wait_item};
 
 matrix_bed::stories! {
     shared {
@@ -66,7 +66,7 @@ fn id_of(poll: &Event, text: &str) -> Result<String> {
 
 /// A poll of the contact's phone, in the room.
 async fn contact_asks(world: &World, chat: &Chat, selectable: u32) -> Result<(String, Event)> {
-    let id = contact_sends(world, chat, lunch(selectable), Options::default()).await?;
+    let id = contact_sends_with(world, chat, lunch(selectable), Options::default()).await?;
     let event = wait_event(chat, "the poll", is_poll).await?;
     ensure!(start_of(&event)["question"]["body"] == "Lunch?", "{}", event.content);
     Ok((id, event))
@@ -108,24 +108,24 @@ async fn the_contacts_votes_are_shown(world: &mut World) -> Result<()> {
     let (id, poll) = contact_asks(world, &chat, 1).await?;
     ensure!(start_of(&poll)["max_selections"] == 1, "{}", poll.content);
     let (soup, bread) = (id_of(&poll, "soup")?, id_of(&poll, "bread")?);
-    contact_sends(world, &chat, vote(&id, &["soup"]), Options::default()).await?;
+    contact_sends_with(world, &chat, vote(&id, &["soup"]), Options::default()).await?;
     let first = wait_vote(&chat, &poll.id, std::slice::from_ref(&soup), None).await?;
     ensure!(first.sender == poll.sender, "{} votes", first.sender);
     // The same again is nothing new.
-    contact_sends(world, &chat, vote(&id, &["soup"]), Options::default()).await?;
-    contact_sends(world, &chat, vote(&id, &["bread"]), Options::default()).await?;
+    contact_sends_with(world, &chat, vote(&id, &["soup"]), Options::default()).await?;
+    contact_sends_with(world, &chat, vote(&id, &["bread"]), Options::default()).await?;
     let second = wait_vote(&chat, &poll.id, &[bread], Some(&first)).await?;
     world.bridge.restart().await?;
-    contact_sends(world, &chat, vote(&id, &[]), Options::default()).await?;
+    contact_sends_with(world, &chat, vote(&id, &[]), Options::default()).await?;
     let last = wait_vote(&chat, &poll.id, &[], Some(&second)).await?;
-    contact_sends(world, &chat, vote(&id, &["soup"]), Options::default()).await?;
+    contact_sends_with(world, &chat, vote(&id, &["soup"]), Options::default()).await?;
     wait_vote(&chat, &poll.id, &[soup], Some(&last)).await?;
     // Of several answers.
     let (id, _) = {
-        let id = contact_sends(world, &chat, lunch(0), Options::default()).await?;
+        let id = contact_sends_with(world, &chat, lunch(0), Options::default()).await?;
         let event = wait_event(&chat, "the other poll", |event| is_poll(event) && event.id != poll.id).await?;
         ensure!(start_of(&event)["max_selections"] == 3, "{}", event.content);
-        contact_sends(world, &chat, vote(&id, &["cake", "soup"]), Options::default()).await?;
+        contact_sends_with(world, &chat, vote(&id, &["cake", "soup"]), Options::default()).await?;
         let both = [id_of(&event, "cake")?, id_of(&event, "soup")?];
         (id, wait_vote(&chat, &event.id, &both, None).await?)
     };
@@ -142,9 +142,9 @@ async fn a_vote_waits_for_its_poll(world: &mut World) -> Result<()> {
     let login = chat.login().number.clone();
     // The poll is lost on its way and comes with the next connection; the vote is there first.
     world.phones.fault(&login, FaultKind::Drop, 1)?;
-    let id = contact_sends(world, &chat, lunch(1), Options::default()).await?;
+    let id = contact_sends_with(world, &chat, lunch(1), Options::default()).await?;
     world.phones.simulator().wait_fault_used(&login, FaultKind::Drop, wait::STEP).await?;
-    contact_sends(world, &chat, vote(&id, &["cake"]), Options::default()).await?;
+    contact_sends_with(world, &chat, vote(&id, &["cake"]), Options::default()).await?;
     let parked = "UPDATE inbox SET state = state WHERE state = 'parked'";
     wait::until("the vote waits", wait::STEP, || async {
         Ok((world.database.execute(parked).await? == 1).then_some(()))
@@ -197,10 +197,10 @@ async fn a_poll_from_matrix_is_voted_on_by_the_phone(world: &mut World) -> Resul
         world.bridge.restart().await?;
         let chosen: Vec<&str> = chosen.into_iter().filter(|text| !text.is_empty()).collect();
         let ids: Vec<String> = ids.into_iter().filter(|id| !id.is_empty()).map(str::to_owned).collect();
-        contact_sends(world, &chat, vote(&item.id, &chosen), Options::default()).await?;
+        contact_sends_with(world, &chat, vote(&item.id, &chosen), Options::default()).await?;
         let shown = wait_vote(&chat, &event, &ids, None).await?;
         ensure!(world.bridge.slot().is_ghost(&shown.sender), "{} votes", shown.sender);
-        contact_sends(world, &chat, vote(&item.id, &[]), Options::default()).await?;
+        contact_sends_with(world, &chat, vote(&item.id, &[]), Options::default()).await?;
         wait_vote(&chat, &event, &[], Some(&shown)).await?;
     }
     Ok(())
@@ -305,7 +305,7 @@ async fn polls_end_both_ways(world: &mut World) -> Result<()> {
     });
     let mine = chat.person().send(&room, "org.matrix.msc3381.poll.start", &content).await?;
     let item = wait_item(world, &chat, "the poll", |m| m["pollCreationMessageV3"]["name"] == "Tea?").await?;
-    contact_sends(world, &chat, vote(&item.id, &["yes"]), Options::default()).await?;
+    contact_sends_with(world, &chat, vote(&item.id, &["yes"]), Options::default()).await?;
     wait_vote(&chat, &mine, &["y".into()], None).await?;
     person_votes(&chat, &mine, &["y"]).await?;
     wait_read(world, &chat, &["yes"], &[]).await?;
@@ -322,15 +322,15 @@ async fn polls_end_both_ways(world: &mut World) -> Result<()> {
     wait_event(&chat, "a word about it", |event| event.body().contains("This poll has ended")).await?;
     // The contact's.
     let (id, poll) = {
-        let id = contact_sends(world, &chat, lunch(1), Options::default()).await?;
+        let id = contact_sends_with(world, &chat, lunch(1), Options::default()).await?;
         let of_ghost = |event: &Event| is_poll(event) && event.id != mine;
         (id, wait_event(&chat, "the contact's poll", of_ghost).await?)
     };
     end(&poll.id).await?;
     wait_event(&chat, "a word about that", |event| event.body().contains("Only who asked a poll can end it")).await?;
-    contact_sends(world, &chat, vote(&id, &["soup"]), Options::default()).await?;
+    contact_sends_with(world, &chat, vote(&id, &["soup"]), Options::default()).await?;
     wait_vote(&chat, &poll.id, &[id_of(&poll, "soup")?], None).await?;
-    contact_sends(world, &chat, Kind::PollEnd { poll: id }, Options::default()).await?;
+    contact_sends_with(world, &chat, Kind::PollEnd { poll: id }, Options::default()).await?;
     let ended = wait_event(&chat, "the end of the contact's poll", |event| {
         event.kind == "org.matrix.msc3381.poll.end" && event.sender == poll.sender
     })
@@ -360,9 +360,9 @@ async fn a_poll_ends_when_its_time_is_over(world: &mut World) -> Result<()> {
     if let Kind::Poll { end_time, .. } = &mut poll {
         *end_time = Some(i64::try_from(soon)?);
     }
-    let id = contact_sends(world, &chat, poll, Options::default()).await?;
+    let id = contact_sends_with(world, &chat, poll, Options::default()).await?;
     let poll = wait_event(&chat, "the poll", is_poll).await?;
-    contact_sends(world, &chat, vote(&id, &["bread"]), Options::default()).await?;
+    contact_sends_with(world, &chat, vote(&id, &["bread"]), Options::default()).await?;
     wait_vote(&chat, &poll.id, &[id_of(&poll, "bread")?], None).await?;
     let ended = wait_event(&chat, "its end", |event| event.kind == "org.matrix.msc3381.poll.end").await?;
     ensure!(ended.sender == poll.sender && ended.ts >= soon * 1000, "{} at {}", ended.sender, ended.ts);
@@ -376,7 +376,7 @@ async fn answers_are_added_to_a_poll(world: &mut World) -> Result<()> {
     let (id, poll) = contact_asks(world, &chat, 1).await?;
     world.bridge.restart().await?;
     let add = |option: &str| Kind::PollAddOption { poll: id.clone(), option: option.to_owned() };
-    contact_sends(world, &chat, add("pie"), Options::default()).await?;
+    contact_sends_with(world, &chat, add("pie"), Options::default()).await?;
     let grown = wait_event(&chat, "the poll with its new answer", |event| {
         let relation = &event.content["m.relates_to"];
         relation["rel_type"] == "m.replace" && relation["event_id"] == poll.id.as_str()
@@ -403,7 +403,7 @@ async fn answers_are_added_to_a_poll(world: &mut World) -> Result<()> {
 async fn a_poll_is_changed_by_who_asked(world: &mut World) -> Result<()> {
     let chat = world.begin().await?;
     let (id, poll) = contact_asks(world, &chat, 1).await?;
-    contact_sends(world, &chat, vote(&id, &["bread"]), Options::default()).await?;
+    contact_sends_with(world, &chat, vote(&id, &["bread"]), Options::default()).await?;
     let first = wait_vote(&chat, &poll.id, &[id_of(&poll, "bread")?], None).await?;
     let options: Vec<Value> = ["bread", "rice"].iter().map(|name| json!({ "optionName": name })).collect();
     let changed =
@@ -413,7 +413,7 @@ async fn a_poll_is_changed_by_who_asked(world: &mut World) -> Result<()> {
         purpose: "POLL_EDIT".into(),
         message: changed.clone(),
     };
-    contact_sends(world, &chat, edit(&id), Options::default()).await?;
+    contact_sends_with(world, &chat, edit(&id), Options::default()).await?;
     let edited = wait_event(&chat, "the changed poll", |event| {
         let relation = &event.content["m.relates_to"];
         relation["rel_type"] == "m.replace" && relation["event_id"] == poll.id.as_str()
@@ -423,7 +423,7 @@ async fn a_poll_is_changed_by_who_asked(world: &mut World) -> Result<()> {
     ensure!(start["question"]["body"] == "Dinner?", "{start}");
     ensure!(start["answers"][0]["id"] == id_of(&poll, "bread")?.as_str(), "an answer keeps its votes: {start}");
     let rice = start["answers"][1]["id"].as_str().context("an answer has an id")?.to_owned();
-    contact_sends(world, &chat, edit(&id), Options::default()).await?;
+    contact_sends_with(world, &chat, edit(&id), Options::default()).await?;
     person_votes(&chat, &poll.id, &[&rice]).await?;
     wait_read_raw(world, &chat).await?;
     ensure!(!first.id.is_empty());
@@ -440,8 +440,8 @@ async fn a_poll_is_changed_by_who_asked(world: &mut World) -> Result<()> {
     });
     let mine = chat.person().send(&chat.room()?, "org.matrix.msc3381.poll.start", &content).await?;
     let item = wait_item(world, &chat, "the poll", |m| m["pollCreationMessageV3"]["name"] == "Tea?").await?;
-    contact_sends(world, &chat, edit(&item.id), Options::default()).await?;
-    contact_sends(world, &chat, vote(&item.id, &["yes"]), Options::default()).await?;
+    contact_sends_with(world, &chat, edit(&item.id), Options::default()).await?;
+    contact_sends_with(world, &chat, vote(&item.id, &["yes"]), Options::default()).await?;
     wait_vote(&chat, &mine, &["y".into()], None).await?;
     let history = chat.person().history(&chat.room()?).await?;
     let about = |event: &&Event| event.kind != RESPONSE && event.content.to_string().contains(&mine);
@@ -455,7 +455,7 @@ async fn polls_work_with_a_contact_known_by_number_only(world: &mut World) -> Re
     let chat = world.chat(&person, &login, &contact);
     chat.begin("hello, says bob").await?;
     let (id, poll) = contact_asks(world, &chat, 1).await?;
-    contact_sends(world, &chat, vote(&id, &["soup"]), Options::default()).await?;
+    contact_sends_with(world, &chat, vote(&id, &["soup"]), Options::default()).await?;
     wait_vote(&chat, &poll.id, &[id_of(&poll, "soup")?], None).await?;
     person_votes(&chat, &poll.id, &[&id_of(&poll, "cake")?]).await?;
     wait_read(world, &chat, &["cake"], &[]).await?;
@@ -491,14 +491,14 @@ async fn nobody_votes_as_somebody_else(world: &mut World) -> Result<()> {
     let carol = world.chat_with(chat.person(), chat.login(), "carol")?;
     carol.begin("hello, says carol").await?;
     for message in [replayed.clone(), forged] {
-        contact_sends(world, &chat, raw(message), Options::default()).await?;
+        contact_sends_with(world, &chat, raw(message), Options::default()).await?;
     }
-    contact_sends(world, &carol, raw(replayed), Options::default()).await?;
+    contact_sends_with(world, &carol, raw(replayed), Options::default()).await?;
     // The secret itself is of no use to them there either: the poll is none of that chat's.
-    let own = contact_sends(world, &carol, lunch(1), Options::default()).await?;
+    let own = contact_sends_with(world, &carol, lunch(1), Options::default()).await?;
     wait_event(&carol, "carol's poll", is_poll).await?;
     let mut swapped = json!({ "pollUpdateMessage": {} });
-    contact_sends(world, &carol, vote(&own, &["soup"]), Options::default()).await?;
+    contact_sends_with(world, &carol, vote(&own, &["soup"]), Options::default()).await?;
     let carols = wait_event(&carol, "carol's vote", |event| event.kind == RESPONSE).await?;
     let items = world.phones.inbox(&chat.login().number);
     let sealed = items.iter().rfind(|item| item.message["pollUpdateMessage"].is_object() && !item.from_me);
@@ -506,10 +506,10 @@ async fn nobody_votes_as_somebody_else(world: &mut World) -> Result<()> {
         sealed.context("the own phone has carol's vote")?.message["pollUpdateMessage"].clone();
     swapped["pollUpdateMessage"]["pollCreationMessageKey"] =
         json!({ "remoteJid": mine.chat, "fromMe": true, "id": id });
-    contact_sends(world, &chat, raw(swapped), Options::default()).await?;
+    contact_sends_with(world, &chat, raw(swapped), Options::default()).await?;
     ensure!(carols.room != poll.room, "carol has a chat of her own");
     // An honest vote is the first and only one of the contact.
-    contact_sends(world, &chat, vote(&id, &["soup"]), Options::default()).await?;
+    contact_sends_with(world, &chat, vote(&id, &["soup"]), Options::default()).await?;
     wait_vote(&chat, &poll.id, &[id_of(&poll, "soup")?], None).await?;
     world.bridge.kill9()?;
     world.bridge.start().await?;
@@ -542,7 +542,7 @@ async fn a_vote_is_cast_once_whatever_dies(world: &mut World) -> Result<()> {
     {
         world.bridge.kill9()?;
         world.bridge.start_with_kill_points(&format!("{point}=return")).await?;
-        contact_sends(world, &chat, vote(&id, &option), Options::default()).await?;
+        contact_sends_with(world, &chat, vote(&id, &option), Options::default()).await?;
         world.bridge.wait_exit(wait::STEP).await?;
         world.bridge.start().await?;
         wait_vote(&chat, &poll.id, &[id_of(&poll, option[0])?], None).await?;

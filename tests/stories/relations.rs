@@ -1,13 +1,14 @@
 //! Messages about messages: marks and mentions, answers, edits, deletions, reactions; both ways, and after a start.
 
 use anyhow::{Context, Result, ensure};
-use matrix_bed::chat::Chat;
 use matrix_bed::person::Event;
-use matrix_bed::phones::{FaultKind, InboxItem};
+use matrix_bed::phones::FaultKind;
 use matrix_bed::wait;
 use matrix_bed::world::World;
 use serde_json::{Value, json};
 use whatsapp_sim::{Kind, Options};
+
+use super::acts::{contact_sends_with, wait_event, wait_item};
 
 matrix_bed::stories! {
     shared {
@@ -22,33 +23,6 @@ matrix_bed::stories! {
     own {
         what_was_deleted_before_it_left_is_never_sent
     }
-}
-
-/// Something of the contact's phone for the person.
-pub(crate) async fn contact_sends(world: &World, chat: &Chat, kind: Kind, options: Options) -> Result<String> {
-    let (from, to) = (&chat.contact().number, &chat.login().number);
-    let ids = world.phones.simulator().send_kind_with(from, to, kind, options).await?;
-    ids.into_iter().next().context("nothing was sent")
-}
-
-pub(crate) async fn wait_event(chat: &Chat, what: &str, wanted: impl Fn(&Event) -> bool) -> Result<Event> {
-    let room = chat.room()?;
-    chat.person().wait_event(what, wait::STEP, |event| event.room == room && wanted(event)).await
-}
-
-/// Waits until the contact's phone shows a message that fits.
-pub(crate) async fn wait_item(
-    world: &World,
-    chat: &Chat,
-    what: &str,
-    wanted: impl Fn(&Value) -> bool,
-) -> Result<InboxItem> {
-    let number = chat.contact().number.clone();
-    wait::until(what, wait::STEP, || async {
-        Ok(world.phones.inbox(&number).into_iter().find(|item| wanted(&item.message)))
-    })
-    .await
-    .with_context(|| format!("the phone has {:?}", world.phones.inbox(&number)))
 }
 
 fn related(content: Value, relation: Value) -> Value {
@@ -102,7 +76,7 @@ async fn answers_quote_both_ways(world: &mut World) -> Result<()> {
         // And the contact answers the answer.
         let options = Options { reply_to: Some(item.id.clone()), ..Options::default() };
         let text = format!("thanks, {round}");
-        contact_sends(world, &chat, Kind::Text { text: text.clone() }, options).await?;
+        contact_sends_with(world, &chat, Kind::Text { text: text.clone() }, options).await?;
         let event = wait_event(&chat, &text, |event| event.body() == text).await?;
         let answered = &event.content["m.relates_to"]["m.in_reply_to"]["event_id"];
         ensure!(*answered == answer.as_str(), "it answers {answered}, not {answer}: {}", event.content);
@@ -115,14 +89,15 @@ async fn answers_quote_both_ways(world: &mut World) -> Result<()> {
 
 async fn edits_cross_both_ways(world: &mut World) -> Result<()> {
     let chat = world.begin().await?;
-    let theirs = contact_sends(world, &chat, Kind::Text { text: "meet at nein".into() }, Options::default()).await?;
+    let theirs =
+        contact_sends_with(world, &chat, Kind::Text { text: "meet at nein".into() }, Options::default()).await?;
     let first = wait_event(&chat, "the text", |event| event.body() == "meet at nein").await?;
     let room = chat.room()?;
     let mine = chat.person().send_text(&room, "see you tehre").await?;
     let item = wait_item(world, &chat, "the person's text", |m| m.to_string().contains("see you tehre")).await?;
     world.bridge.restart().await?;
     let edit = Kind::Edit { target: theirs, text: Some("meet at nine".into()), message: None, secret: false };
-    contact_sends(world, &chat, edit, Options::default()).await?;
+    contact_sends_with(world, &chat, edit, Options::default()).await?;
     let edited = wait_event(&chat, "the edit", |event| event.newest_content()["body"] == "meet at nine").await?;
     let relation = &edited.content["m.relates_to"];
     ensure!(relation["rel_type"] == "m.replace" && relation["event_id"] == first.id.as_str(), "{relation}");
@@ -151,13 +126,13 @@ async fn edits_cross_both_ways(world: &mut World) -> Result<()> {
 
 async fn deletions_cross_both_ways(world: &mut World) -> Result<()> {
     let chat = world.begin().await?;
-    let theirs = contact_sends(world, &chat, Kind::Text { text: "a slip".into() }, Options::default()).await?;
+    let theirs = contact_sends_with(world, &chat, Kind::Text { text: "a slip".into() }, Options::default()).await?;
     let slip = wait_event(&chat, "the slip", |event| event.body() == "a slip").await?;
     let room = chat.room()?;
     let mine = chat.person().send_text(&room, "my slip").await?;
     let item = wait_item(world, &chat, "the person's slip", |m| m.to_string().contains("my slip")).await?;
     world.bridge.restart().await?;
-    contact_sends(world, &chat, Kind::Revoke { target: theirs }, Options::default()).await?;
+    contact_sends_with(world, &chat, Kind::Revoke { target: theirs }, Options::default()).await?;
     let gone = wait_event(&chat, "the deletion", |event| {
         event.kind == "m.room.redaction" && event.content["redacts"] == slip.id.as_str()
     });
@@ -177,7 +152,7 @@ async fn reactions_cross_both_ways(world: &mut World) -> Result<()> {
     let mut shown: Option<Event> = None;
     for emoji in ["👍", "🎉", ""] {
         let kind = Kind::Reaction { target: item.id.clone(), emoji: emoji.into() };
-        contact_sends(world, &chat, kind, Options::default()).await?;
+        contact_sends_with(world, &chat, kind, Options::default()).await?;
         if let Some(before) = &shown {
             wait_event(&chat, "the older one goes", |event| {
                 event.kind == "m.room.redaction" && event.content["redacts"] == before.id.as_str()
@@ -224,9 +199,9 @@ async fn a_reaction_waits_for_its_message(world: &mut World) -> Result<()> {
     let login = chat.login().number.clone();
     // The message is lost on its way and comes with the next connection; the reaction to it is there first.
     world.phones.fault(&login, FaultKind::Drop, 1)?;
-    let lost = contact_sends(world, &chat, Kind::Text { text: "late".into() }, Options::default()).await?;
+    let lost = contact_sends_with(world, &chat, Kind::Text { text: "late".into() }, Options::default()).await?;
     world.phones.simulator().wait_fault_used(&login, FaultKind::Drop, wait::STEP).await?;
-    contact_sends(world, &chat, Kind::Reaction { target: lost, emoji: "👍".into() }, Options::default()).await?;
+    contact_sends_with(world, &chat, Kind::Reaction { target: lost, emoji: "👍".into() }, Options::default()).await?;
     let parked = "UPDATE inbox SET state = state WHERE state = 'parked'";
     wait::until("the reaction waits", wait::STEP, || async {
         Ok((world.database.execute(parked).await? == 1).then_some(()))
@@ -255,7 +230,8 @@ async fn nobody_edits_or_deletes_what_others_said(world: &mut World) -> Result<(
         json!({ "protocolMessage": { "type": "REVOKE", "key": key } }),
     ];
     for message in forged {
-        contact_sends(world, &chat, Kind::Raw { message: Some(message), protobuf: None }, Options::default()).await?;
+        contact_sends_with(world, &chat, Kind::Raw { message: Some(message), protobuf: None }, Options::default())
+            .await?;
     }
     chat.begin("and an honest word").await?;
     world.bridge.wait_idle().await?;

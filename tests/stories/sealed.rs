@@ -5,7 +5,7 @@ use matrix_bed::world::World;
 use serde_json::json;
 use whatsapp_sim::{Kind, Options};
 
-use crate::relations::{contact_sends, wait_event, wait_item};
+use crate::acts::{contact_sends_with, wait_event, wait_item};
 
 matrix_bed::stories! {
     shared {
@@ -18,7 +18,8 @@ matrix_bed::stories! {
 
 async fn sealed_edits_reactions_and_comments_are_opened(world: &mut World) -> Result<()> {
     let chat = world.begin().await?;
-    let theirs = contact_sends(world, &chat, Kind::Text { text: "meet at nein".into() }, Options::default()).await?;
+    let theirs =
+        contact_sends_with(world, &chat, Kind::Text { text: "meet at nein".into() }, Options::default()).await?;
     let text = wait_event(&chat, "the text", |event| event.body() == "meet at nein").await?;
     // Killed at once: the secret is with the message, not in the library's memory.
     world.bridge.kill9()?;
@@ -29,11 +30,11 @@ async fn sealed_edits_reactions_and_comments_are_opened(world: &mut World) -> Re
         message: None,
         secret: true,
     };
-    contact_sends(world, &chat, edit(&theirs, "meet at nine"), Options::default()).await?;
+    contact_sends_with(world, &chat, edit(&theirs, "meet at nine"), Options::default()).await?;
     let edited = wait_event(&chat, "the edit", |event| event.newest_content()["body"] == "meet at nine").await?;
     ensure!(edited.content["m.relates_to"]["event_id"] == text.id.as_str(), "{}", edited.content);
     let react = Kind::SecretReaction { target: theirs.clone(), emoji: "👍".into() };
-    contact_sends(world, &chat, react, Options::default()).await?;
+    contact_sends_with(world, &chat, react, Options::default()).await?;
     wait_event(&chat, "the reaction", |event| {
         event.kind == "m.reaction" && event.content["m.relates_to"]["event_id"] == text.id.as_str()
     })
@@ -42,13 +43,13 @@ async fn sealed_edits_reactions_and_comments_are_opened(world: &mut World) -> Re
     let mine = chat.person().send_text(&chat.room()?, "a question").await?;
     let item = wait_item(world, &chat, "the question", |message| message.to_string().contains("a question")).await?;
     let react = Kind::SecretReaction { target: item.id.clone(), emoji: "🎉".into() };
-    contact_sends(world, &chat, react, Options::default()).await?;
+    contact_sends_with(world, &chat, react, Options::default()).await?;
     wait_event(&chat, "the reaction to it", |event| {
         event.kind == "m.reaction" && event.content["m.relates_to"]["event_id"] == mine.as_str()
     })
     .await?;
     let comment = Kind::Comment { target: item.id, text: "a comment on it".into() };
-    contact_sends(world, &chat, comment, Options::default()).await?;
+    contact_sends_with(world, &chat, comment, Options::default()).await?;
     wait_event(&chat, "the comment", |event| event.body() == "a comment on it").await?;
     Ok(())
 }
@@ -64,17 +65,17 @@ async fn events_are_changed_and_answered(world: &mut World) -> Result<()> {
         join_link: None,
         canceled: false,
     };
-    let id = contact_sends(world, &chat, party, Options::default()).await?;
+    let id = contact_sends_with(world, &chat, party, Options::default()).await?;
     let event = wait_event(&chat, "the event", |event| event.body().contains("Party")).await?;
     world.bridge.restart().await?;
     let rsvp = Kind::Rsvp { event: id.clone(), response: "maybe".into(), guests: Some(2) };
-    contact_sends(world, &chat, rsvp, Options::default()).await?;
+    contact_sends_with(world, &chat, rsvp, Options::default()).await?;
     let answer = wait_event(&chat, "the answer", |event| event.body().contains("Maybe going, with 2 guests")).await?;
     let answered = &answer.content["m.relates_to"]["m.in_reply_to"]["event_id"];
     ensure!(*answered == event.id.as_str(), "{}", answer.content);
     ensure!(answer.sender == event.sender, "{} answers", answer.sender);
     let edit = Kind::EventEdit { event: id, name: "Feast".into(), start: 1_900_000_000 };
-    contact_sends(world, &chat, edit, Options::default()).await?;
+    contact_sends_with(world, &chat, edit, Options::default()).await?;
     let edited = wait_event(&chat, "the changed event", |event| event.newest_content().to_string().contains("Feast"));
     let edited = edited.await?;
     ensure!(edited.content["m.relates_to"]["event_id"] == event.id.as_str(), "{}", edited.content);
@@ -95,15 +96,16 @@ async fn a_sealed_edit_of_somebody_else_is_dropped(world: &mut World) -> Result<
     ];
     for message in forged {
         let sealed = Kind::Sealed { target: item.id.clone(), purpose: "MESSAGE_EDIT".into(), message };
-        contact_sends(world, &chat, sealed, Options::default()).await?;
+        contact_sends_with(world, &chat, sealed, Options::default()).await?;
     }
     // Under the seal of their own message they name the person's.
-    let theirs = contact_sends(world, &chat, Kind::Text { text: "what they said".into() }, Options::default()).await?;
+    let theirs =
+        contact_sends_with(world, &chat, Kind::Text { text: "what they said".into() }, Options::default()).await?;
     let text = wait_event(&chat, "their text", |event| event.body() == "what they said").await?;
     let edited = json!({ "conversation": "what they say now" });
     let message = json!({ "protocolMessage": { "type": "MESSAGE_EDIT", "key": key, "editedMessage": edited } });
     let sealed = Kind::Sealed { target: theirs, purpose: "MESSAGE_EDIT".into(), message };
-    contact_sends(world, &chat, sealed, Options::default()).await?;
+    contact_sends_with(world, &chat, sealed, Options::default()).await?;
     let edit = wait_event(&chat, "their edit", |event| event.newest_content()["body"] == "what they say now").await?;
     ensure!(edit.content["m.relates_to"]["event_id"] == text.id.as_str(), "{}", edit.content);
     chat.begin("and an honest word").await?;

@@ -147,20 +147,6 @@ pub(super) fn sticker_words(file: &SpoolFile) -> Option<String> {
     sticker::note(&bytes)?.body()
 }
 
-/// What a kind of file is called in a sentence.
-pub(super) fn name_of(kind: MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Image | MediaKind::LinkPicture => "photo",
-        MediaKind::Video => "video",
-        MediaKind::Gif => "GIF",
-        MediaKind::Ptv => "video note",
-        MediaKind::Audio => "audio file",
-        MediaKind::Voice => "voice message",
-        MediaKind::Sticker | MediaKind::AnimatedSticker | MediaKind::LottieSticker => "sticker",
-        MediaKind::Document | MediaKind::Contacts => "file",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

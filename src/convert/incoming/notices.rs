@@ -120,16 +120,7 @@ pub enum GoneMedia {
 
 /// The place of a file that could not be fetched. `content` is the part's own: its caption and its mentions stay.
 pub fn media_gone(kind: MediaKind, why: GoneMedia, content: &Value) -> MxPart {
-    let what = match kind {
-        MediaKind::Image => "photo",
-        MediaKind::Video => "video",
-        MediaKind::Gif => "GIF",
-        MediaKind::Ptv => "video note",
-        MediaKind::Audio => "audio file",
-        MediaKind::Voice => "voice message",
-        MediaKind::Sticker | MediaKind::AnimatedSticker | MediaKind::LottieSticker => "sticker",
-        MediaKind::Document | MediaKind::LinkPicture | MediaKind::Contacts => "file",
-    };
+    let what = kind.noun();
     let megabytes = |bytes: u64| format!("{} MB", bytes.div_ceil(1_000_000));
     let mut text = match why {
         GoneMedia::Asked => format!(
