@@ -37,10 +37,12 @@ const BIG_BODY: usize = 256 << 10;
 /// Least time between two catch-ups called for by jumps forward, milliseconds.
 const HINT_EVERY_MS: i64 = 20_000;
 
-/// Age of an event, milliseconds, from which on its transaction was kept by the homeserver for a while.
-const LATE_MS: i64 = 1500;
-/// For how long after a late transaction a jump forward holds the lanes, milliseconds.
-const RECOVERING_MS: i64 = 3000;
+/// Age of an event, milliseconds, from which on its transaction was kept by the homeserver for a while: Synapse waits two
+/// seconds before it repeats one.
+const LATE_MS: i64 = 1000;
+/// For how long after a late transaction a jump forward holds the lanes, milliseconds. What a busy homeserver keeps while
+/// it recovers comes slowly, and its last is fresh again; three seconds were too few on a machine with a load of ten.
+const RECOVERING_MS: i64 = 30_000;
 
 /// The intake from Matrix. Cheap to clone.
 #[derive(Clone)]

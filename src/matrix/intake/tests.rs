@@ -264,3 +264,24 @@ async fn a_jump_of_the_numbers_calls_for_a_catch_up_but_not_at_every_step() {
     intake.note_number("4");
     assert!(nudged().await);
 }
+
+#[tokio::test]
+async fn a_jump_long_after_a_late_transaction_still_holds_the_lanes() {
+    let (matrix, store) = matrix_at("http://127.0.0.1:9").await;
+    let intake = Intake::new(matrix);
+    let caught_up = || {
+        intake.watch_is_up();
+        intake.release(intake.epoch());
+        assert!(!*intake.holding().borrow());
+    };
+    for (later, holds) in [(0, true), (10_000, true), (RECOVERING_MS, false)] {
+        caught_up();
+        intake.doubt_order("5", LATE_MS);
+        intake.note_number("5");
+        store.clock().advance(later);
+        intake.doubt_order("6", 20);
+        assert!(!*intake.holding().borrow(), "no jump, {later} ms later");
+        intake.doubt_order("7", 20);
+        assert_eq!(*intake.holding().borrow(), holds, "a jump, {later} ms later");
+    }
+}
