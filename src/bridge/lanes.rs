@@ -139,7 +139,10 @@ impl Bridge {
                 },
             };
             match &news.state {
-                LineState::Connected => self.open(&Gate::Login(news.login.clone())),
+                LineState::Connected => {
+                    self.open(&Gate::Login(news.login.clone()));
+                    self.line_is_up(&news.login);
+                }
                 LineState::LoggedOut { .. } => {
                     // What waits for it is told now, not when it comes back.
                     self.open(&Gate::Login(news.login.clone()));

@@ -105,7 +105,7 @@ impl Bridge {
         let ghost = self.ready_ghost(&peer, Facts::default()).await?;
         let name = match portal.kind {
             // Clients that see the room's alias and no name show the alias.
-            PortalKind::Direct => self.store().find_ghost(&peer).await?.map(|ghost| ghost.name),
+            PortalKind::Direct => self.name_of_chat(&owner.id, &peer).await?,
             PortalKind::Own => Some("WhatsApp: notes to yourself".to_owned()),
         };
         let owner_id = user_id(&owner.mxid)?;
