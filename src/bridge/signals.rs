@@ -33,6 +33,10 @@ const MOST_TYPING: usize = 256;
 const MEMORY: usize = 10_000;
 /// People of one login whose coming and going is asked for: those of the chats with the newest messages.
 const WATCHED: i64 = 200;
+/// How often ghosts that are online are shown so again: Synapse believes a user to be gone who did nothing for 30 seconds.
+const ONLINE_AGAIN: Duration = Duration::from_secs(20);
+/// Ghosts that are kept online at the same time.
+const MOST_ONLINE: usize = 200;
 /// Pause between two such requests.
 const WATCH_PACE: Duration = Duration::from_millis(50);
 
@@ -45,6 +49,8 @@ pub struct Signals {
     typing: Mutex<HashMap<(PortalId, LoginId), CancellationToken>>,
     /// What each login was told of a person's presence.
     seen: Mutex<HashMap<GhostId, HashMap<LoginId, Seen>>>,
+    /// Ghosts that are shown as online.
+    online: Mutex<HashMap<GhostId, OwnedUserId>>,
     /// Logins whose news of people are being looked at; true when there are more.
     pub(super) refreshing: Mutex<HashMap<LoginId, bool>>,
 }
@@ -94,7 +100,8 @@ impl Bridge {
                 }
             }
         };
-        self.stop().run_until_cancelled(async { tokio::join!(from_whatsapp, from_matrix) }).await;
+        let all = async { tokio::join!(from_whatsapp, from_matrix, self.keep_online()) };
+        self.stop().run_until_cancelled(all).await;
     }
 
     async fn show_in_matrix(&self, signal: Signal) {
@@ -245,13 +252,55 @@ impl Bridge {
             if seen.len() >= MEMORY && !seen.contains_key(&person) {
                 seen.clear();
             }
-            let of_person = seen.entry(person).or_default();
+            let of_person = seen.entry(person.clone()).or_default();
             of_person.insert(login.clone(), told);
             told_to_all(&logins, of_person)
         };
         let Some(shown) = shown else { return Ok(()) };
+        {
+            let mut online = self.shared.signals.online.lock().unwrap_or_else(PoisonError::into_inner);
+            if !shown.online {
+                online.remove(&person);
+            } else if online.len() < MOST_ONLINE {
+                online.insert(person, user.clone());
+            }
+        }
         let words = if shown.online { None } else { shown.last.and_then(last_seen_words) };
         Ok(self.matrix().show_presence(&user, shown.online, words).await?)
+    }
+
+    /// Shows ghosts that are online as such again and again.
+    async fn keep_online(&self) {
+        if self.config().network.presence != Presence::Shared {
+            return;
+        }
+        loop {
+            tokio::time::sleep(ONLINE_AGAIN).await;
+            let online: Vec<OwnedUserId> = {
+                let online = self.shared.signals.online.lock().unwrap_or_else(PoisonError::into_inner);
+                online.values().cloned().collect()
+            };
+            for user in online {
+                if self.matrix().is_reachable()
+                    && let Err(error) = self.matrix().show_presence(&user, true, None).await
+                {
+                    tracing::debug!(%error, "a ghost was not shown as online");
+                }
+            }
+        }
+    }
+
+    /// Forgets what a login was told of people's presence: nobody tells it of changes any more.
+    pub(super) fn line_is_down(&self, login: &LoginId) {
+        let signals = &self.shared.signals;
+        let mut online = signals.online.lock().unwrap_or_else(PoisonError::into_inner);
+        signals.seen.lock().unwrap_or_else(PoisonError::into_inner).retain(|person, told| {
+            if told.remove(login).is_some() {
+                // The homeserver lets it pass by itself.
+                online.remove(person);
+            }
+            !told.is_empty()
+        });
     }
 
     /// Does what a new connection of a login asks for: its news of people are looked at, and it asks who is there.

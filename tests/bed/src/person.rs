@@ -345,6 +345,40 @@ impl Person {
             .with_context(|| format!("{} waited {} s in vain: {what}", self.name(), limit.as_secs()))
     }
 
+    /// Shows that this person types in a room for at most `lasting`, or has stopped.
+    ///
+    /// # Errors
+    /// The homeserver refuses.
+    pub async fn type_in(&self, room: &str, lasting: Option<Duration>) -> Result<()> {
+        let path = [&V3[..], &["rooms", room, "typing", self.id()]].concat();
+        let body = match lasting {
+            Some(lasting) => json!({"typing": true, "timeout": lasting.as_millis()}),
+            None => json!({"typing": false}),
+        };
+        self.client().put(&path, &body).await.map(drop)
+    }
+
+    /// Returns how often this client was told who types in a room.
+    #[must_use]
+    pub fn typing_told(&self, room: &str) -> usize {
+        self.login.seen.typing(room).len()
+    }
+
+    /// Waits until this client, after the first `before` times, is told that `user` types in a room, or that they do not.
+    ///
+    /// # Errors
+    /// It is not within `limit`.
+    pub async fn wait_typing(&self, room: &str, user: &str, on: bool, before: usize, limit: Duration) -> Result<()> {
+        let told = |state: &sync::State| {
+            let in_room = state.typing.iter().filter(|(other, _)| other == room).skip(before);
+            in_room.into_iter().any(|(_, users)| users.iter().any(|other| other == user) == on).then_some(())
+        };
+        self.login.seen.wait(limit, told).await.with_context(|| {
+            let told = self.login.seen.typing(room);
+            format!("{} waited {} s in vain: {user} types: {on}; was told {told:?}", self.name(), limit.as_secs())
+        })
+    }
+
     /// Waits until somebody's membership of a room is as said (`join`, `leave`, ...).
     ///
     /// # Errors
