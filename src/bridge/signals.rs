@@ -155,7 +155,7 @@ impl Bridge {
             }
         };
         if on || was.is_some() {
-            self.matrix().show_typing(&*room_id(&room)?, &user, on.then_some(TYPING_LASTS)).await?;
+            self.matrix().show_typing(&room_id(&room)?, &user, on.then_some(TYPING_LASTS)).await?;
         }
         Ok(())
     }

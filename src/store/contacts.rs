@@ -187,11 +187,8 @@ impl Store {
             let unmark = sqlx::query(UNMARK_OTHER).bind(login.as_str()).bind(person.as_str()).bind(other.text());
             unmark.execute(tx.connection()).await.named("stale_person.unmark_other")?;
         }
-        let mark = sqlx::query(MARK)
-            .bind(login.as_str())
-            .bind(person.as_str())
-            .bind(what.text())
-            .bind(self.clock().next_id());
+        let mark =
+            sqlx::query(MARK).bind(login.as_str()).bind(person.as_str()).bind(what.text()).bind(self.clock().next_id());
         Ok(mark.execute(tx.connection()).await.named("stale_person.mark")?.rows_affected() > 0)
     }
 
@@ -217,11 +214,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn stale_is_done(&self, mark: &StaleMark) -> Result<()> {
-        let done = sqlx::query(DONE)
-            .bind(mark.login.as_str())
-            .bind(mark.person.as_str())
-            .bind(mark.what.text())
-            .bind(mark.at);
+        let done =
+            sqlx::query(DONE).bind(mark.login.as_str()).bind(mark.person.as_str()).bind(mark.what.text()).bind(mark.at);
         self.write("stale_person.done", done).await.map(drop)
     }
 

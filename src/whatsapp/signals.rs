@@ -352,7 +352,8 @@ impl Whatsapp {
     /// Shows a chat that the owner types, or has stopped. WhatsApp forgets the first after some ten seconds. Fire and
     /// forget; false when the login is offline.
     pub async fn show_typing(&self, login: &LoginId, chat: &ChatId, on: bool) -> bool {
-        let Some(client) = self.line(login).and_then(|line| line.client()).filter(|client| client.is_logged_in()) else {
+        let Some(client) = self.line(login).and_then(|line| line.client()).filter(|client| client.is_logged_in())
+        else {
             return false;
         };
         let Ok(chat) = chat.as_str().parse::<Jid>() else { return false };
@@ -373,7 +374,8 @@ impl Whatsapp {
 
     /// Asks to be told when a person comes and goes; lasts as long as the connection. False when the login is offline.
     pub async fn watch_person(&self, login: &LoginId, person: &GhostId) -> bool {
-        let Some(client) = self.line(login).and_then(|line| line.client()).filter(|client| client.is_logged_in()) else {
+        let Some(client) = self.line(login).and_then(|line| line.client()).filter(|client| client.is_logged_in())
+        else {
             return false;
         };
         let Ok(jid) = person.as_str().parse::<Jid>() else { return true };

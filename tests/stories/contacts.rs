@@ -25,8 +25,9 @@ async fn wait_room_name(person: &Person, room: &str, name: &str) -> Result<()> {
     .await
 }
 
-async fn profile(person: &Person, user: &str) -> Result<Value> {
-    person.client().get(&["_matrix", "client", "v3", "profile", user]).await
+/// A user's profile as a room has it: its homeserver tells each change to every room the user is in.
+async fn profile(person: &Person, room: &str, user: &str) -> Result<Value> {
+    Ok(person.find_state(room, "m.room.member", user).await?.unwrap_or_default())
 }
 
 /// Every name the ghost ever had in a room, and every name of the room.
@@ -52,7 +53,7 @@ async fn an_address_book_names_its_owners_rooms_only(world: &mut World) -> Resul
     ensure!(at_bob.begin("hello bob").await?.sender == ghost, "one person, one ghost");
     let (her_room, his_room) = (at_alice.room()?, at_bob.room()?);
     wait_room_name(&alice, &her_room, "Aunt Carol").await?;
-    let own = profile(&alice, &ghost).await?["displayname"].as_str().context("a name")?.to_owned();
+    let own = profile(&alice, &her_room, &ghost).await?["displayname"].as_str().context("a name")?.to_owned();
     ensure!(own.contains("carol"), "the ghost has her own name: {own}");
     wait_room_name(&bob, &his_room, &own).await?;
 
@@ -63,7 +64,7 @@ async fn an_address_book_names_its_owners_rooms_only(world: &mut World) -> Resul
     wait_room_name(&alice, &her_room, "Dear Aunt").await?;
     at_alice.begin("still carol").await?;
     at_bob.begin("still carol, too").await?;
-    ensure!(profile(&bob, &ghost).await?["displayname"] == own.as_str(), "the ghost's name does not follow");
+    ensure!(profile(&bob, &his_room, &ghost).await?["displayname"] == own.as_str(), "the ghost's name does not follow");
     // An empty entry is none.
     world.phones.save_contact(&hers.number, &carol, "")?;
     wait_room_name(&alice, &her_room, &own).await?;
@@ -89,9 +90,19 @@ fn jpeg(tail: &[u8]) -> Vec<u8> {
     [&[0xFF, 0xD8, 0xFF, 0xE0, 0, 0x10][..], b"JFIF\0", tail].concat()
 }
 
+/// Begins a chat in which both have spoken: WhatsApp tells of a person's changes to those who have asked for them.
+async fn begin(world: &mut World) -> Result<(Chat, String)> {
+    let chat = world.begin().await?;
+    let ghost = chat.wait_in_room("hello, says bob").await?.sender;
+    chat.person_says("hello bob").await?;
+    chat.wait_at_contact("hello bob").await?;
+    Ok((chat, ghost))
+}
+
 async fn wait_picture(chat: &Chat, ghost: &str, what: &str, wanted: Option<&[u8]>) -> Result<()> {
     wait::until(what, wait::STEP, || async {
-        let shown = profile(chat.person(), ghost).await?["avatar_url"].as_str().unwrap_or_default().to_owned();
+        let shown =
+            profile(chat.person(), &chat.room()?, ghost).await?["avatar_url"].as_str().unwrap_or_default().to_owned();
         let is_shown = match wanted {
             Some(bytes) if !shown.is_empty() => chat.person().client().download(&shown).await? == bytes,
             Some(_) => false,
@@ -103,8 +114,7 @@ async fn wait_picture(chat: &Chat, ghost: &str, what: &str, wanted: Option<&[u8]
 }
 
 async fn a_picture_comes_changes_and_goes(world: &mut World) -> Result<()> {
-    let chat = world.begin().await?;
-    let ghost = chat.wait_in_room("hello, says bob").await?.sender;
+    let (chat, ghost) = begin(world).await?;
     let (simulator, bob) = (world.phones.simulator().clone(), chat.contact().number.clone());
     simulator.set_picture(&bob, Some(jpeg(b"first")))?;
     wait_picture(&chat, &ghost, "the first picture", Some(&jpeg(b"first"))).await?;
@@ -118,11 +128,10 @@ async fn a_picture_comes_changes_and_goes(world: &mut World) -> Result<()> {
 }
 
 async fn a_business_has_its_name_as_long_as_it_is_one(world: &mut World) -> Result<()> {
-    let chat = world.begin().await?;
+    let (chat, ghost) = begin(world).await?;
     let (room, bob) = (chat.room()?, chat.contact().number.clone());
-    let ghost = chat.wait_in_room("hello, says bob").await?.sender;
     let name = async || -> Result<String> {
-        Ok(profile(chat.person(), &ghost).await?["displayname"].as_str().unwrap_or_default().to_owned())
+        Ok(profile(chat.person(), &room, &ghost).await?["displayname"].as_str().unwrap_or_default().to_owned())
     };
     let own = name().await?;
     let simulator = world.phones.simulator().clone();

@@ -115,7 +115,10 @@ async fn what_was_read_on_the_phone_is_not_reported_again(world: &mut World) -> 
     alice.read_up_to(&room, &event.id).await?;
     let by_bridge = || {
         let receipts = world.phones.receipts(&bob);
-        receipts.into_iter().filter(|receipt| receipt.kind == "read" && receipt.device > 0).flat_map(|receipt| receipt.ids)
+        receipts
+            .into_iter()
+            .filter(|receipt| receipt.kind == "read" && receipt.device > 0)
+            .flat_map(|receipt| receipt.ids)
     };
     wait::until("the contact's phone shows it as read", wait::STEP, || async {
         Ok(by_bridge().any(|id| id == here).then_some(()))
@@ -236,6 +239,7 @@ async fn who_is_online_is_shown_both_ways_when_it_is_shared(world: &mut World) -
     world.phones.simulator().set_presence(&his.number, "available")?;
     wait_presence(&alice, &ghost, "bob's ghost is online again", is_online).await?;
     world.phones.simulator().set_presence(&his.number, "unavailable")?;
-    let hides = |told: &Value| told["presence"] == "offline" && told["status_msg"].as_str().unwrap_or_default().is_empty();
+    let hides =
+        |told: &Value| told["presence"] == "offline" && told["status_msg"].as_str().unwrap_or_default().is_empty();
     wait_presence(&alice, &ghost, "bob's ghost is offline, and nothing more", hides).await
 }

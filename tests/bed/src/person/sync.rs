@@ -198,7 +198,8 @@ fn read_receipts(room: &str, update: &Value) -> Vec<Receipt> {
 }
 
 fn read_typing(room: &str, update: &Value) -> Vec<(String, Vec<String>)> {
-    let told = update["ephemeral"]["events"].as_array().into_iter().flatten().filter(|event| event["type"] == "m.typing");
+    let told =
+        update["ephemeral"]["events"].as_array().into_iter().flatten().filter(|event| event["type"] == "m.typing");
     let users = |event: &Value| {
         let users = event["content"]["user_ids"].as_array().into_iter().flatten();
         users.filter_map(Value::as_str).map(str::to_owned).collect()
