@@ -4,17 +4,19 @@
 //! it is tried and settled after, together with the row; running the three again is harmless.
 //!
 //! Parts: [`lanes`] (who works on what, parking), [`from_whatsapp`] and [`from_matrix`] (one row each way),
-//! [`deliver`] (reserve, send, settle into Matrix), `files`, `uploads` and `albums` (what hangs on messages), [`rooms`], [`people`], [`receipts`], [`report`] (what people
+//! [`deliver`] (reserve, send, settle into Matrix), `files`, `uploads` and `albums` (what hangs on messages), [`rooms`], [`people`], [`receipts`], [`signals`] (typing and presence), `contacts`, [`report`] (what people
 //! are told), [`upkeep`] (sweeps).
 
 mod albums;
 mod ballots;
 mod calls;
+mod contacts;
 pub mod deliver;
 pub mod effects;
 mod files;
 pub mod from_matrix;
 pub mod from_whatsapp;
+mod group_changes;
 mod group_rooms;
 pub mod groups;
 pub mod lanes;
@@ -29,6 +31,7 @@ pub mod receipts;
 pub mod report;
 pub mod rooms;
 mod sealed;
+pub mod signals;
 mod states;
 pub mod upkeep;
 mod uploads;
@@ -79,6 +82,7 @@ struct Shared {
     silent_phones: files::SilentPhones,
     people: people::People,
     rooms: rooms::Rooms,
+    signals: signals::Signals,
     commands: OnceLock<CommandRunner>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -108,6 +112,7 @@ impl Bridge {
                 silent_phones: files::SilentPhones::default(),
                 people: people::People::default(),
                 rooms: rooms::Rooms::default(),
+                signals: signals::Signals::default(),
                 commands: OnceLock::new(),
                 tasks: TaskTracker::new(),
                 stop,

@@ -7,7 +7,7 @@
 //!
 //! Parts: [`error`] (answers), `client` (requests), [`reach`] (is it there, is the token good), `users`,
 //! `events`, [`rooms`], `media`; [`incoming`] (what an event means to us), [`intake`] and `transactions` (what the
-//! homeserver calls), [`catch_up`] and `watch` (what fills the gaps that transactions leave).
+//! homeserver calls), [`signals`] (typing and presence), [`catch_up`] and `watch` (what fills the gaps that transactions leave).
 //!
 //! Knows the store and the floors below, neither WhatsApp nor the bridge.
 
@@ -24,6 +24,7 @@ pub mod incoming;
 pub mod intake;
 pub mod reach;
 pub mod rooms;
+pub mod signals;
 
 #[cfg(test)]
 mod homeserver_double;
@@ -37,6 +38,10 @@ use std::sync::Arc;
 /// The device of the bot and of every ghost. Fixed, so that what the homeserver remembers of transaction ids
 /// outlives the process; there is no login behind it.
 pub const DEVICE: &str = "WABRIDGE";
+
+/// Room and user ids have at most 255 bytes (specification, appendix "Common identifier format"); what is longer
+/// would not fit into an index either.
+pub(crate) const LONGEST_ID: usize = 255;
 
 /// What the Matrix side needs to know of the configuration.
 #[derive(Clone)]

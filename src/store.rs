@@ -11,6 +11,7 @@
 
 pub mod bell;
 pub mod calls;
+pub mod contacts;
 pub mod disappearing;
 pub mod files;
 pub mod ghosts;
@@ -380,6 +381,7 @@ fn migrations() -> Vec<Migration> {
         step(4, "states", include_str!("../migrations/0004_states.sql")),
         step(5, "files", include_str!("../migrations/0005_files.sql")),
         step(6, "groups", include_str!("../migrations/0006_groups.sql")),
+        step(7, "signals", include_str!("../migrations/0007_signals.sql")),
     ]
 }
 

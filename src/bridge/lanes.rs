@@ -143,14 +143,16 @@ impl Bridge {
                     self.open(&Gate::Login(news.login.clone()));
                     let (bridge, login) = (self.clone(), news.login.clone());
                     self.spawn(async move { bridge.read_groups_of(&login).await });
+                    self.line_is_up(&news.login);
                 }
                 LineState::LoggedOut { .. } => {
+                    self.line_is_down(&news.login);
                     // What waits for it is told now, not when it comes back.
                     self.open(&Gate::Login(news.login.clone()));
                     let bridge = self.clone();
                     self.spawn(async move { bridge.tell_logouts().await });
                 }
-                LineState::Connecting | LineState::Offline { .. } => {}
+                LineState::Connecting | LineState::Offline { .. } => self.line_is_down(&news.login),
             }
         }
     }

@@ -137,7 +137,7 @@ impl Bridge {
             Some("WhatsApp: notes to yourself".to_owned())
         } else {
             // Clients that see the room's alias and no name show the alias.
-            self.store().find_ghost(&peer).await?.map(|ghost| ghost.name)
+            self.name_of_chat(&owner.id, &peer).await?
         };
         let owner_id = user_id(&owner.mxid)?;
         // The chat's id holds a phone number or a LID: what anybody in the room can read shows the keyed name.

@@ -76,8 +76,23 @@ const JOIN_PORTAL: &str = "-- portal_login.put
     ON CONFLICT (portal_id, login_id) DO NOTHING";
 const READ_TO: &str = "-- portal_login.read_to
     UPDATE portal_login SET read_to = $3 WHERE portal_id = $1 AND login_id = $2 AND read_to < $3";
+const FIND_READ_TO: &str = "-- portal_login.find_read_to
+    SELECT read_to FROM portal_login WHERE portal_id = $1 AND login_id = $2";
+const OF_PORTAL: &str = "-- login.of_portal
+    SELECT login.login_id, mxid, device_key, lid, pn, push_name, state, reason, since
+    FROM portal_login JOIN login ON login.login_id = portal_login.login_id
+    WHERE portal_id = $1 AND state = 'linked' ORDER BY login.login_id";
 
 impl Store {
+    /// The linked logins that take part in a portal, by name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn logins_in_portal(&self, portal: PortalId) -> Result<Vec<Login>> {
+        let rows = sqlx::query(OF_PORTAL).bind(portal.get()).fetch_all(self.pool()).await.named("login.of_portal")?;
+        rows.iter().map(read_login).collect()
+    }
+
     /// Every login, by name.
     ///
     /// # Errors
@@ -128,6 +143,10 @@ impl Store {
             .execute(tx.connection())
             .await
             .named("login.put")?;
+        if done.rows_affected() > 0 {
+            // A new device gets the whole address book.
+            self.forget_contacts_in(tx, id).await?;
+        }
         Ok(done.rows_affected() > 0)
     }
 
@@ -161,6 +180,7 @@ impl Store {
         for (text, from, to) in steps {
             sqlx::query(text).bind(from).bind(to).execute(tx.connection()).await.named("login.release")?;
         }
+        self.forget_contacts_in(tx, id).await?;
         sqlx::query(DELETE).bind(id.as_str()).execute(tx.connection()).await.named("login.delete")?;
         Ok(true)
     }
@@ -222,6 +242,16 @@ impl Store {
     pub async fn join_portal_in(&self, tx: &mut Tx, portal: PortalId, login: &LoginId) -> Result<bool> {
         let done = sqlx::query(JOIN_PORTAL).bind(portal.get()).bind(login.as_str()).execute(tx.connection()).await;
         Ok(done.named("portal_login.put")?.rows_affected() > 0)
+    }
+
+    /// Up to which time a login has reported a portal as read; 0 when it never has.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_read_mark(&self, portal: PortalId, login: &LoginId) -> Result<i64> {
+        let row = sqlx::query(FIND_READ_TO).bind(portal.get()).bind(login.as_str()).fetch_optional(self.pool()).await;
+        let mark = row.named("portal_login.find_read_to")?.map(|row| row.try_get("read_to")).transpose();
+        Ok(mark.named("portal_login.find_read_to")?.unwrap_or(0))
     }
 
     /// Moves a login's read mark forward; false when it already stands there or further.
