@@ -149,6 +149,11 @@ impl Bridge {
         Ok(self.store().set_membership(known.portal.id, user.as_str(), "join").await?)
     }
 
+    /// Forgets what this process knows of rooms; found again in the database.
+    pub(super) fn forget_rooms(&self) {
+        self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Forgets what this process knows of a portal's room.
     pub fn forget_room(&self, id: PortalId) {
         self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);

@@ -108,6 +108,7 @@ impl Bridge {
         let Signal { login, at, what } = signal;
         let shown = match what {
             Heard::People => return self.look_at_people(&login),
+            Heard::Renumbered => return self.forget_rooms(),
             _ if at.elapsed() > STALE || !self.matrix().is_reachable() => return,
             Heard::Typing { chat, person, on } => self.show_typing_in_room(&login, &chat, &person, on).await,
             Heard::Presence { person, online, last_seen } => {

@@ -74,6 +74,8 @@ pub enum Heard {
     },
     /// Changes of people are stored and wait to be shown.
     People,
+    /// Somebody has another id now, and their chats go by it.
+    Renumbered,
 }
 
 /// What the owner read on another device, as the inbox keeps it.
@@ -96,6 +98,15 @@ pub(super) enum News {
         /// The messages.
         ids: Vec<String>,
     },
+}
+
+/// What storing news has changed.
+#[derive(Default)]
+struct Stored {
+    /// Something about people is to be looked at.
+    people: bool,
+    /// Somebody has another id now.
+    renumbered: bool,
 }
 
 /// News on their way from the library's receive path to the line's task.
@@ -190,9 +201,12 @@ impl Line {
         for pause in TRIES {
             tokio::time::sleep(pause).await;
             match intake.store_news(&news).await {
-                Ok(false) => return,
-                Ok(true) => {
-                    if let Some(login) = self.login_id() {
+                Ok(stored) => {
+                    let Some(login) = self.login_id() else { return };
+                    if stored.renumbered {
+                        setup.signal(login.clone(), Heard::Renumbered);
+                    }
+                    if stored.people {
                         setup.signal(login, Heard::People);
                     }
                     return;
@@ -228,11 +242,12 @@ impl LineSetup {
 }
 
 impl Intake {
-    /// Stores news; true when people have changed.
-    async fn store_news(&self, news: &[News]) -> Result<bool> {
-        let Some(login) = self.login.borrow().clone() else { return Ok(false) };
+    /// Stores news.
+    async fn store_news(&self, news: &[News]) -> Result<Stored> {
+        let mut stored = Stored::default();
+        let Some(login) = self.login.borrow().clone() else { return Ok(stored) };
         let mut batch = self.begin("intake.news").await?;
-        let (mut people, mut lanes) = (false, Vec::new());
+        let mut lanes = Vec::new();
         for news in news {
             match news {
                 News::OwnRead { chat, ids } => {
@@ -246,7 +261,16 @@ impl Intake {
                         let until = until.map_or(told.timestamp.timestamp_millis(), |seconds| seconds * 1000 + 999);
                         lanes.extend(self.own_read(&mut batch, &login, &told.jid, Vec::new(), Some(until)).await?);
                     }
-                    event => people |= self.person_news(&mut batch, &login, event).await?,
+                    Event::ContactNumberChanged(told) => {
+                        let old = self.canonical(&mut batch, &told.old_jid, told.old_lid.as_ref()).await?;
+                        let new = self.canonical(&mut batch, &told.new_jid, told.new_lid.as_ref()).await?;
+                        if old != new {
+                            // One person: what was kept under the old id goes on under the new one.
+                            batch.lanes.extend(self.store.join_ids_in(&mut batch.tx, &old, &new).await?);
+                            stored.renumbered = true;
+                        }
+                    }
+                    event => stored.people |= self.person_news(&mut batch, &login, event).await?,
                 },
             }
         }
@@ -254,7 +278,7 @@ impl Intake {
         for lane in lanes {
             self.store.bell().ring(lane);
         }
-        Ok(people)
+        Ok(stored)
     }
 
     /// Stores what was read on another device; the lane to ring when it is new. Chats without a portal have nothing to mark.
@@ -323,15 +347,6 @@ impl Intake {
             Event::BusinessStatusUpdate(told) => {
                 let jid = told.target_jid.as_ref().unwrap_or(&told.jid);
                 self.mark_stale(batch, login, jid, Stale::Business).await
-            }
-            Event::ContactNumberChanged(told) => {
-                let old = self.canonical(batch, &told.old_jid, told.old_lid.as_ref()).await?;
-                let new = self.canonical(batch, &told.new_jid, told.new_lid.as_ref()).await?;
-                if old != new {
-                    // One person: what was kept under the old id goes on under the new one.
-                    batch.lanes.extend(self.store.join_ids_in(&mut batch.tx, &old, &new).await?);
-                }
-                Ok(false)
             }
             _ => Ok(false),
         }
