@@ -69,6 +69,9 @@ impl Bridge {
                 fail::fail_point!("from_wa.after_room", |_| std::process::abort());
                 self.store().set_portal_room(id, room.as_str()).await?;
                 portal.room = Some(room.to_string());
+                if portal.kind == PortalKind::Direct {
+                    self.watch_new(login, &portal.chat);
+                }
                 room
             }
         };
