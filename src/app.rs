@@ -130,6 +130,8 @@ async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Resul
     bridge.spawn(async move { signalling.run_signals().await });
     let keeping = bridge.clone();
     bridge.spawn(async move { keeping.run_upkeep().await });
+    let grouping = bridge.clone();
+    bridge.spawn(async move { grouping.run_groups().await });
     let working = bridge.clone();
     bridge.spawn(async move {
         if let Err(error) = working.run_lanes().await {

@@ -182,9 +182,10 @@ impl Bridge {
     /// The logins that speak for people in a room of a chat.
     async fn speakers_in(&self, room: &str) -> crate::store::Result<Option<(PortalId, ChatId, Vec<Login>)>> {
         let Some(portal) = self.store().find_portal_by_room(room).await? else { return Ok(None) };
-        let mut logins = self.store().logins_in_portal(portal.id).await?;
+        let mut logins = self.store().logins_in(portal.id).await?;
         logins.retain(|login| {
-            portal.receiver.as_ref().is_none_or(|receiver| *receiver == login.id)
+            login.state == LoginState::Linked
+                && portal.receiver.as_ref().is_none_or(|receiver| *receiver == login.id)
                 && self.config().bridge.level_of(&login.mxid) >= Level::User
         });
         // Somebody with two accounts in a group speaks through the first.

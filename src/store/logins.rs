@@ -78,21 +78,8 @@ const READ_TO: &str = "-- portal_login.read_to
     UPDATE portal_login SET read_to = $3 WHERE portal_id = $1 AND login_id = $2 AND read_to < $3";
 const FIND_READ_TO: &str = "-- portal_login.find_read_to
     SELECT read_to FROM portal_login WHERE portal_id = $1 AND login_id = $2";
-const OF_PORTAL: &str = "-- login.of_portal
-    SELECT login.login_id, mxid, device_key, lid, pn, push_name, state, reason, since
-    FROM portal_login JOIN login ON login.login_id = portal_login.login_id
-    WHERE portal_id = $1 AND state = 'linked' ORDER BY login.login_id";
 
 impl Store {
-    /// The linked logins that take part in a portal, by name.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn logins_in_portal(&self, portal: PortalId) -> Result<Vec<Login>> {
-        let rows = sqlx::query(OF_PORTAL).bind(portal.get()).fetch_all(self.pool()).await.named("login.of_portal")?;
-        rows.iter().map(read_login).collect()
-    }
-
     /// Every login, by name.
     ///
     /// # Errors
@@ -235,13 +222,13 @@ impl Store {
         Ok(room.filter(|room| !room.is_empty()))
     }
 
-    /// Notes that a login takes part in a portal.
+    /// Notes that a login takes part in a portal; whether that is news.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn join_portal_in(&self, tx: &mut Tx, portal: PortalId, login: &LoginId) -> Result<()> {
+    pub async fn join_portal_in(&self, tx: &mut Tx, portal: PortalId, login: &LoginId) -> Result<bool> {
         let done = sqlx::query(JOIN_PORTAL).bind(portal.get()).bind(login.as_str()).execute(tx.connection()).await;
-        done.named("portal_login.put").map(drop)
+        Ok(done.named("portal_login.put")?.rows_affected() > 0)
     }
 
     /// Up to which time a login has reported a portal as read; 0 when it never has.

@@ -146,15 +146,16 @@ impl Newsstand {
 
 /// Whether an event is news for the database.
 pub(super) fn is_news(event: &Event) -> bool {
-    matches!(
-        event,
+    match event {
         Event::ContactUpdate(_)
-            | Event::ContactUpdated(_)
-            | Event::ContactNumberChanged(_)
-            | Event::PictureUpdate(_)
-            | Event::BusinessStatusUpdate(_)
-            | Event::MarkChatAsReadUpdate(_)
-    )
+        | Event::ContactUpdated(_)
+        | Event::ContactNumberChanged(_)
+        | Event::BusinessStatusUpdate(_)
+        | Event::MarkChatAsReadUpdate(_) => true,
+        // Pictures of groups are the groups' business.
+        Event::PictureUpdate(told) => matches!(told.jid.server, Server::Pn | Server::Lid),
+        _ => false,
+    }
 }
 
 /// The signal in an event, if there is one.
@@ -339,7 +340,7 @@ impl Intake {
                 };
                 self.store.put_contact_in(&mut batch.tx, login, &person, &contact).await
             }
-            Event::PictureUpdate(told) if matches!(told.jid.server, Server::Pn | Server::Lid) => {
+            Event::PictureUpdate(told) => {
                 let what = if told.removed { Stale::NoPicture } else { Stale::Picture };
                 self.mark_stale(batch, login, &told.jid, what).await
             }

@@ -50,6 +50,7 @@ impl EventHandler for Sink {
                             self.intake.news.put(read);
                         }
                     }
+                    "iq" => self.intake.add_modes.note(stanza.get()),
                     _ => {}
                 }
                 return;
@@ -90,6 +91,8 @@ impl EventHandler for Sink {
             | Event::UndecryptableMessage(_)
             | Event::IncomingCall(_)
             | Event::MissedCall(_)
+            | Event::GroupUpdate(_)
+            | Event::PictureUpdate(_)
             | Event::Messages(_) => {
                 let dropped =
                     |_| tracing::error!("an event of the WhatsApp connection was dropped: its buffer is full");

@@ -14,6 +14,7 @@ mod contacts;
 mod disappearing;
 mod faults;
 mod files;
+mod groups;
 mod identity;
 mod kill;
 mod kinds;
