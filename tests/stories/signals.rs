@@ -237,8 +237,9 @@ async fn two_logins_in_a_group_read_each_for_itself(world: &mut World) -> Result
     // What one of them says is read by the other as anybody's, on the phone too; and nobody has a second self in the room.
     group.person_says(&alice, &hers, "dora, do you?").await?;
     let asked = group.wait_in_room(&dora, "dora, do you?").await?;
-    dora.read_up_to(&room, &asked.id).await?;
     let item = group.wait_at(&doras, "dora, do you?").await?;
+    world.bridge.wait_idle().await?;
+    dora.read_up_to(&room, &asked.id).await?;
     wait_heard_read(world, &hers, &doras, &item.id).await?;
     group.phone_says(&bob, "enough").await?;
     group.wait_in_room(&alice, "enough").await?;
