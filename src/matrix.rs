@@ -219,6 +219,27 @@ mod tests {
         assert_ne!(matrix.ghost_id("a b"), matrix.ghost_id("a c"));
     }
 
+    /// Where different ghosts come from the same hash, or a plain tail looks like one.
+    #[tokio::test]
+    async fn no_two_tails_share_a_user() {
+        let (matrix, _store) = matrix_at("http://127.0.0.1:9").await;
+        let mut runner = proptest::test_runner::TestRunner::default();
+        let tail = "[0-9]{1,15}|lid-[0-9]{1,15}|x-[0-9a-f]{2,20}|[0-9a-f]{40}|\\PC{0,60}";
+        let pairs = (proptest::string::string_regex(tail).unwrap(), proptest::string::string_regex(tail).unwrap());
+        let told = runner.run(&pairs, |(a, b)| {
+            proptest::prop_assume!(a != b);
+            let (first, second) = (matrix.ghost_id(&a), matrix.ghost_id(&b));
+            proptest::prop_assert_ne!(&first, &second);
+            proptest::prop_assert!(first != matrix.bot() && matrix.is_ours(&first));
+            // And the way back: a plain tail is found again.
+            if matrix.ghost_tail(&first) == Some(a.as_str()) {
+                proptest::prop_assert_ne!(matrix.ghost_tail(&second), Some(a.as_str()));
+            }
+            Ok(())
+        });
+        told.unwrap();
+    }
+
     #[tokio::test]
     async fn names_that_make_no_user_id_are_refused_at_the_start() {
         let (matrix, store) = matrix_at("http://127.0.0.1:9").await;

@@ -141,9 +141,9 @@ impl Bridge {
             match &news.state {
                 LineState::Connected => {
                     self.open(&Gate::Login(news.login.clone()));
+                    self.line_is_up(&news.login);
                     let (bridge, login) = (self.clone(), news.login.clone());
                     self.spawn(async move { bridge.read_groups_of(&login).await });
-                    self.line_is_up(&news.login);
                 }
                 LineState::LoggedOut { .. } => {
                     self.line_is_down(&news.login);

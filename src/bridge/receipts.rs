@@ -40,6 +40,10 @@ impl Bridge {
             && let Ok(event) = EventId::parse(event)
         {
             let reader = self.canonical(&receipt.reader).await?;
+            // Who is on Matrix themselves has a mark of their own.
+            if self.store().logins_in(portal).await?.iter().any(|login| login.own == reader) {
+                return Ok(self.store().settle_row(row.seq).await?);
+            }
             let user = self.ready_ghost(&reader, Facts::default()).await?;
             let known = self.ready_room(portal, login).await?;
             self.ready_member(&known, &user).await?;

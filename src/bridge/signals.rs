@@ -35,6 +35,8 @@ const MEMORY: usize = 10_000;
 const WATCHED: i64 = 200;
 /// How often ghosts that are online are shown so again: Synapse believes a user to be gone who did nothing for 30 seconds.
 const ONLINE_AGAIN: Duration = Duration::from_secs(20);
+/// How long an owner is believed to be there when the homeserver says nothing.
+const LONGEST_THERE: Duration = Duration::from_secs(3600);
 /// Ghosts that are kept online at the same time.
 const MOST_ONLINE: usize = 200;
 /// Pause between two such requests.
@@ -51,6 +53,8 @@ pub struct Signals {
     seen: Mutex<HashMap<GhostId, HashMap<LoginId, Seen>>>,
     /// Ghosts that are shown as online.
     online: Mutex<HashMap<GhostId, OwnedUserId>>,
+    /// Owners who are shown as there, and when the homeserver last said so.
+    there: Mutex<HashMap<String, Instant>>,
     /// Logins whose news of people are being looked at; true when there are more.
     pub(super) refreshing: Mutex<HashMap<LoginId, bool>>,
 }
@@ -108,6 +112,7 @@ impl Bridge {
         let Signal { login, at, what } = signal;
         let shown = match what {
             Heard::People => return self.look_at_people(&login),
+            Heard::Renumbered => return self.forget_rooms(),
             _ if at.elapsed() > STALE || !self.matrix().is_reachable() => return,
             Heard::Typing { chat, person, on } => self.show_typing_in_room(&login, &chat, &person, on).await,
             Heard::Presence { person, online, last_seen } => {
@@ -177,9 +182,10 @@ impl Bridge {
     /// The logins that speak for people in a room of a chat.
     async fn speakers_in(&self, room: &str) -> crate::store::Result<Option<(PortalId, ChatId, Vec<Login>)>> {
         let Some(portal) = self.store().find_portal_by_room(room).await? else { return Ok(None) };
-        let mut logins = self.store().logins_in_portal(portal.id).await?;
+        let mut logins = self.store().logins_in(portal.id).await?;
         logins.retain(|login| {
-            portal.receiver.as_ref().is_none_or(|receiver| *receiver == login.id)
+            login.state == LoginState::Linked
+                && portal.receiver.as_ref().is_none_or(|receiver| *receiver == login.id)
                 && self.config().bridge.level_of(&login.mxid) >= Level::User
         });
         // Somebody with two accounts in a group speaks through the first.
@@ -189,6 +195,10 @@ impl Bridge {
     }
 
     async fn show_typing_in_whatsapp(&self, room: &str, people: &[String]) -> crate::store::Result<()> {
+        // Ghosts' typing comes back this way, too: mostly there is nobody to look for.
+        if people.is_empty() && self.shared.signals.typing.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return Ok(());
+        }
         let Some((portal, chat, logins)) = self.speakers_in(room).await? else { return Ok(()) };
         for login in logins {
             let key = (portal, login.id.clone());
@@ -232,12 +242,41 @@ impl Bridge {
         if self.config().network.presence != Presence::Shared || self.config().bridge.level_of(user) < Level::User {
             return Ok(());
         }
+        {
+            let mut there = self.shared.signals.there.lock().unwrap_or_else(PoisonError::into_inner);
+            if online {
+                there.insert(user.to_owned(), Instant::now());
+            } else {
+                there.remove(user);
+            }
+        }
+        self.show_owner(user, online).await
+    }
+
+    async fn show_owner(&self, user: &str, online: bool) -> crate::store::Result<()> {
         for login in self.store().logins_of(user).await? {
             if login.state == LoginState::Linked {
                 self.whatsapp().show_presence(&login.id, online).await;
             }
         }
         Ok(())
+    }
+
+    /// Shows owners as away of whom the homeserver has said nothing for long: their phones were mute for good if the word
+    /// that they went was lost.
+    async fn forget_owners(&self) {
+        let gone: Vec<String> = {
+            let mut there = self.shared.signals.there.lock().unwrap_or_else(PoisonError::into_inner);
+            let gone = there.iter().filter(|(_, at)| at.elapsed() > LONGEST_THERE).map(|(user, _)| user.clone());
+            let gone: Vec<String> = gone.collect();
+            there.retain(|user, _| !gone.contains(user));
+            gone
+        };
+        for user in gone {
+            if let Err(error) = self.show_owner(&user, false).await {
+                tracing::debug!(%error, "an owner was not shown as away");
+            }
+        }
     }
 
     async fn show_presence_of_ghost(&self, login: &LoginId, person: &GhostId, told: Seen) -> Result<(), Halt> {
@@ -276,6 +315,7 @@ impl Bridge {
         }
         loop {
             tokio::time::sleep(ONLINE_AGAIN).await;
+            self.forget_owners().await;
             let online: Vec<OwnedUserId> = {
                 let online = self.shared.signals.online.lock().unwrap_or_else(PoisonError::into_inner);
                 online.values().cloned().collect()
@@ -313,6 +353,16 @@ impl Bridge {
                 if let Some(Err(error)) = watched {
                     tracing::debug!(%error, "the presence of contacts was not asked for");
                 }
+            });
+        }
+    }
+
+    /// Asks to be told when the person of a new chat comes and goes.
+    pub(super) fn watch_new(&self, login: &LoginId, chat: &ChatId) {
+        if self.config().network.presence == Presence::Shared {
+            let (bridge, login, person) = (self.clone(), login.clone(), GhostId::new(chat.as_str()));
+            self.spawn(async move {
+                bridge.whatsapp().watch_person(&login, &person).await;
             });
         }
     }

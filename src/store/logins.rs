@@ -78,21 +78,8 @@ const READ_TO: &str = "-- portal_login.read_to
     UPDATE portal_login SET read_to = $3 WHERE portal_id = $1 AND login_id = $2 AND read_to < $3";
 const FIND_READ_TO: &str = "-- portal_login.find_read_to
     SELECT read_to FROM portal_login WHERE portal_id = $1 AND login_id = $2";
-const OF_PORTAL: &str = "-- login.of_portal
-    SELECT login.login_id, mxid, device_key, lid, pn, push_name, state, reason, since
-    FROM portal_login JOIN login ON login.login_id = portal_login.login_id
-    WHERE portal_id = $1 AND state = 'linked' ORDER BY login.login_id";
 
 impl Store {
-    /// The linked logins that take part in a portal, by name.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn logins_in_portal(&self, portal: PortalId) -> Result<Vec<Login>> {
-        let rows = sqlx::query(OF_PORTAL).bind(portal.get()).fetch_all(self.pool()).await.named("login.of_portal")?;
-        rows.iter().map(read_login).collect()
-    }
-
     /// Every login, by name.
     ///
     /// # Errors

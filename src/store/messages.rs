@@ -129,7 +129,7 @@ const NEWEST: &str = "-- message.newest
     ORDER BY ts DESC, part DESC LIMIT 1";
 const UNREAD_BETWEEN: &str = "-- message.unread_between
     SELECT sender, wa_id, ts FROM message
-    WHERE portal_id = $1 AND ts > $2 AND ts <= $3 AND origin = 'wa' AND kind = 'new' AND part = 0 AND state = 'sent'
+    WHERE portal_id = $1 AND ts > $2 AND ts <= $3 AND kind = 'new' AND part = 0 AND state = 'sent'
     ORDER BY ts LIMIT 500";
 
 impl Store {
@@ -269,8 +269,8 @@ impl Store {
         row.named("message.newest")?.as_ref().map(read_message).transpose()
     }
 
-    /// Messages from WhatsApp later than `after` and up to `until`, oldest first, at most 500; and up to which time that
-    /// is all of them: later than `after`, unless that is `until`.
+    /// Messages later than `after` and up to `until`, oldest first, at most 500, those of people on Matrix among them
+    /// (other logins see them as a phone's); and up to which time that is all of them: later than `after`, unless that is `until`.
     ///
     /// # Errors
     /// When the database fails.

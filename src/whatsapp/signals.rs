@@ -25,7 +25,7 @@ use whatsapp_rust::prelude::{Event, Jid, Server};
 use whatsapp_rust::wacore::stanza::receipt::collect_simple_message_ids;
 use whatsapp_rust::wacore::types::events::Receipt;
 use whatsapp_rust::wacore::types::presence::{ChatPresence, ReceiptType};
-use whatsapp_rust::wacore_binary::{JidExt as _, NodeRef};
+use whatsapp_rust::wacore_binary::NodeRef;
 
 /// Inbox kind of what the owner read on another device: the body is an [`OwnReadRow`].
 pub const OWN_READ: &str = "wa.own_read";
@@ -74,6 +74,8 @@ pub enum Heard {
     },
     /// Changes of people are stored and wait to be shown.
     People,
+    /// Somebody has another id now, and their chats go by it.
+    Renumbered,
 }
 
 /// What the owner read on another device, as the inbox keeps it.
@@ -96,6 +98,15 @@ pub(super) enum News {
         /// The messages.
         ids: Vec<String>,
     },
+}
+
+/// What storing news has changed.
+#[derive(Default)]
+struct Stored {
+    /// Something about people is to be looked at.
+    people: bool,
+    /// Somebody has another id now.
+    renumbered: bool,
 }
 
 /// News on their way from the library's receive path to the line's task.
@@ -135,18 +146,16 @@ impl Newsstand {
 
 /// Whether an event is news for the database.
 pub(super) fn is_news(event: &Event) -> bool {
-    // Pictures of groups are the groups' own matter.
-    if let Event::PictureUpdate(told) = event {
-        return !told.jid.is_group();
-    }
-    matches!(
-        event,
+    match event {
         Event::ContactUpdate(_)
-            | Event::ContactUpdated(_)
-            | Event::ContactNumberChanged(_)
-            | Event::BusinessStatusUpdate(_)
-            | Event::MarkChatAsReadUpdate(_)
-    )
+        | Event::ContactUpdated(_)
+        | Event::ContactNumberChanged(_)
+        | Event::BusinessStatusUpdate(_)
+        | Event::MarkChatAsReadUpdate(_) => true,
+        // Pictures of groups are the groups' business.
+        Event::PictureUpdate(told) => matches!(told.jid.server, Server::Pn | Server::Lid),
+        _ => false,
+    }
 }
 
 /// The signal in an event, if there is one.
@@ -193,9 +202,12 @@ impl Line {
         for pause in TRIES {
             tokio::time::sleep(pause).await;
             match intake.store_news(&news).await {
-                Ok(false) => return,
-                Ok(true) => {
-                    if let Some(login) = self.login_id() {
+                Ok(stored) => {
+                    let Some(login) = self.login_id() else { return };
+                    if stored.renumbered {
+                        setup.signal(login.clone(), Heard::Renumbered);
+                    }
+                    if stored.people {
                         setup.signal(login, Heard::People);
                     }
                     return;
@@ -231,11 +243,12 @@ impl LineSetup {
 }
 
 impl Intake {
-    /// Stores news; true when people have changed.
-    async fn store_news(&self, news: &[News]) -> Result<bool> {
-        let Some(login) = self.login.borrow().clone() else { return Ok(false) };
+    /// Stores news.
+    async fn store_news(&self, news: &[News]) -> Result<Stored> {
+        let mut stored = Stored::default();
+        let Some(login) = self.login.borrow().clone() else { return Ok(stored) };
         let mut batch = self.begin("intake.news").await?;
-        let (mut people, mut lanes) = (false, Vec::new());
+        let mut lanes = Vec::new();
         for news in news {
             match news {
                 News::OwnRead { chat, ids } => {
@@ -249,7 +262,16 @@ impl Intake {
                         let until = until.map_or(told.timestamp.timestamp_millis(), |seconds| seconds * 1000 + 999);
                         lanes.extend(self.own_read(&mut batch, &login, &told.jid, Vec::new(), Some(until)).await?);
                     }
-                    event => people |= self.person_news(&mut batch, &login, event).await?,
+                    Event::ContactNumberChanged(told) => {
+                        let old = self.canonical(&mut batch, &told.old_jid, told.old_lid.as_ref()).await?;
+                        let new = self.canonical(&mut batch, &told.new_jid, told.new_lid.as_ref()).await?;
+                        if old != new {
+                            // One person: what was kept under the old id goes on under the new one.
+                            batch.lanes.extend(self.store.join_ids_in(&mut batch.tx, &old, &new).await?);
+                            stored.renumbered = true;
+                        }
+                    }
+                    event => stored.people |= self.person_news(&mut batch, &login, event).await?,
                 },
             }
         }
@@ -257,7 +279,7 @@ impl Intake {
         for lane in lanes {
             self.store.bell().ring(lane);
         }
-        Ok(people)
+        Ok(stored)
     }
 
     /// Stores what was read on another device; the lane to ring when it is new. Chats without a portal have nothing to mark.
@@ -318,7 +340,7 @@ impl Intake {
                 };
                 self.store.put_contact_in(&mut batch.tx, login, &person, &contact).await
             }
-            Event::PictureUpdate(told) if matches!(told.jid.server, Server::Pn | Server::Lid) => {
+            Event::PictureUpdate(told) => {
                 let what = if told.removed { Stale::NoPicture } else { Stale::Picture };
                 self.mark_stale(batch, login, &told.jid, what).await
             }
@@ -326,15 +348,6 @@ impl Intake {
             Event::BusinessStatusUpdate(told) => {
                 let jid = told.target_jid.as_ref().unwrap_or(&told.jid);
                 self.mark_stale(batch, login, jid, Stale::Business).await
-            }
-            Event::ContactNumberChanged(told) => {
-                let old = self.canonical(batch, &told.old_jid, told.old_lid.as_ref()).await?;
-                let new = self.canonical(batch, &told.new_jid, told.new_lid.as_ref()).await?;
-                if old != new {
-                    // One person: what was kept under the old id goes on under the new one.
-                    batch.lanes.extend(self.store.join_ids_in(&mut batch.tx, &old, &new).await?);
-                }
-                Ok(false)
             }
             _ => Ok(false),
         }

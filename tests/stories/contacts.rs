@@ -13,6 +13,7 @@ matrix_bed::stories! {
         names_that_were_heard_while_the_bridge_was_down
         a_picture_comes_changes_and_goes
         a_business_has_its_name_as_long_as_it_is_one
+        a_contact_with_a_new_number_is_the_same_person
     }
     own {}
 }
@@ -153,4 +154,25 @@ async fn a_business_has_its_name_as_long_as_it_is_one(world: &mut World) -> Resu
         }
     })
     .await
+}
+
+async fn a_contact_with_a_new_number_is_the_same_person(world: &mut World) -> Result<()> {
+    let (chat, ghost) = begin(world).await?;
+    let room = chat.room()?;
+    let moved = world.chat_with(chat.person(), chat.login(), "bob")?;
+    world.phones.simulator().tell_number_change(&chat.contact().number, &moved.contact().number)?;
+    let lid = &moved.contact().lid;
+    wait::until("the chat goes by the new id", wait::STEP, || async {
+        let query = format!("SELECT COUNT(*) FROM portal WHERE chat = '{lid}@lid'");
+        Ok((world.database.number(&query).await? == 1).then_some(()))
+    })
+    .await?;
+    let first = moved.begin("my new number").await?;
+    ensure!((&first.room, &first.sender) == (&room, &ghost), "{first:?} is not in {room} by {ghost}");
+    moved.person_says("to the new number").await?;
+    moved.wait_at_contact("to the new number").await?;
+    world.bridge.restart().await?;
+    let later = moved.begin("still me").await?;
+    ensure!((&later.room, &later.sender) == (&room, &ghost), "{later:?} is not in {room} by {ghost}");
+    Ok(())
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use matrix_bed::chat::Chat;
+use matrix_bed::group::Group;
 use matrix_bed::person::Person;
-use matrix_bed::phones::Phones;
+use matrix_bed::phones::{Account, Phones};
 use matrix_bed::wait;
 use matrix_bed::world::World;
 use serde_json::{Value, json};
@@ -20,6 +21,9 @@ matrix_bed::stories! {
         what_was_read_on_the_phone_is_not_reported_again
         a_voice_message_that_was_played_was_read
         hidden_read_receipts_stay_hidden
+        in_a_group_authors_hear_who_read_them
+        two_logins_in_a_group_read_each_for_itself
+        in_a_group_typing_is_shown_both_ways
     }
     own {
         who_is_online_is_shown_both_ways_when_it_is_shared
@@ -162,6 +166,115 @@ async fn hidden_read_receipts_stay_hidden(world: &mut World) -> Result<()> {
     .await?;
     ensure!(!has(&chat.contact().number, "read"), "the contact was told");
     Ok(())
+}
+
+/// The messages of which an author's phone heard from `reader`'s bridge that they were read.
+fn heard_read(world: &World, author: &Account, reader: &Account) -> Vec<String> {
+    let receipts = world.phones.receipts(&author.number).into_iter();
+    let by_bridge =
+        receipts.filter(|receipt| receipt.kind == "read" && receipt.device > 0 && receipt.from == reader.number);
+    by_bridge.flat_map(|receipt| receipt.ids).collect()
+}
+
+async fn wait_heard_read(world: &World, author: &Account, reader: &Account, id: &str) -> Result<()> {
+    let what = format!("{} hears that {} has read", author.name, reader.name);
+    wait::until(&what, wait::STEP, || async {
+        Ok(heard_read(world, author, reader).iter().any(|heard| heard == id).then_some(()))
+    })
+    .await
+}
+
+async fn in_a_group_authors_hear_who_read_them(world: &mut World) -> Result<()> {
+    let (bob, carol) = (world.phones.create_account("bob")?, world.phones.create_account("carol")?);
+    let (alice, hers, _) = world.log_in("alice").await?;
+    let group = Group::create(&world.phones, &bob, "Readers", &[&hers, &carol])?;
+    let room = group.room_of(&alice).await?;
+    let at_bobs = group.phone_says(&bob, "bob's first").await?;
+    group.wait_in_room(&alice, "bob's first").await?;
+    world.phones.simulator().mark_read(&hers.number, &group.jid, std::slice::from_ref(&at_bobs)).await?;
+    wait_noted(world, &at_bobs).await?;
+    let by_bob = group.phone_says(&bob, "bob's second").await?;
+    group.wait_in_room(&alice, "bob's second").await?;
+    let by_carol = group.phone_says(&carol, "carol's").await?;
+    let last = group.wait_in_room(&alice, "carol's").await?;
+    alice.read_up_to(&room, &last.id).await?;
+    wait_heard_read(world, &bob, &hers, &by_bob).await?;
+    wait_heard_read(world, &carol, &hers, &by_carol).await?;
+    // To each their own, and nothing that was read on the phone.
+    let (bobs, carols) = (heard_read(world, &bob, &hers), heard_read(world, &carol, &hers));
+    ensure!(bobs == [by_bob] && carols == [by_carol], "bob heard of {bobs:?}, carol of {carols:?}");
+
+    // And the other way: each reader's mark is their ghost's.
+    let said = group.person_says(&alice, &hers, "read me, all of you").await?;
+    for friend in [&bob, &carol] {
+        let item = group.wait_at(friend, "read me, all of you").await?;
+        world.phones.simulator().mark_read(&friend.number, &group.jid, std::slice::from_ref(&item.id)).await?;
+        let ghost = world.bridge.slot().ghost(&format!("lid-{}", friend.lid));
+        let what = format!("{} has read it", friend.name);
+        let read = alice.wait_receipt(&what, wait::STEP, |receipt| {
+            (&receipt.room, &receipt.event, &receipt.user) == (&room, &said, &ghost)
+        });
+        read.await?;
+    }
+    group.check_laws(&[&alice], &[&bob, &carol]).await
+}
+
+async fn two_logins_in_a_group_read_each_for_itself(world: &mut World) -> Result<()> {
+    let bob = world.phones.create_account("bob")?;
+    let (alice, hers, _) = world.log_in("alice").await?;
+    let (dora, doras, _) = world.log_in("dora").await?;
+    let group = Group::create(&world.phones, &bob, "Two of ours", &[&hers, &doras])?;
+    let room = group.room_of(&alice).await?;
+    group.room_of(&dora).await?;
+    let id = group.phone_says(&bob, "who reads this?").await?;
+    let event = group.wait_in_room(&alice, "who reads this?").await?;
+    group.wait_in_room(&dora, "who reads this?").await?;
+    alice.read_up_to(&room, &event.id).await?;
+    wait_heard_read(world, &bob, &hers, &id).await?;
+    ensure!(heard_read(world, &bob, &doras).is_empty(), "dora has read nothing");
+    dora.read_up_to(&room, &event.id).await?;
+    wait_heard_read(world, &bob, &doras, &id).await?;
+    // What one of them says is read by the other as anybody's, on the phone too; and nobody has a second self in the room.
+    group.person_says(&alice, &hers, "dora, do you?").await?;
+    let asked = group.wait_in_room(&dora, "dora, do you?").await?;
+    let item = group.wait_at(&doras, "dora, do you?").await?;
+    world.bridge.wait_idle().await?;
+    dora.read_up_to(&room, &asked.id).await?;
+    wait_heard_read(world, &hers, &doras, &item.id).await?;
+    group.phone_says(&bob, "enough").await?;
+    group.wait_in_room(&alice, "enough").await?;
+    world.bridge.wait_idle().await?;
+    let ghost = world.bridge.slot().ghost(&format!("lid-{}", doras.lid));
+    let members = alice.members(&room).await?;
+    ensure!(!members.contains(&ghost), "dora is there twice: {members:?}");
+    group.check_laws(&[&alice, &dora], &[&bob]).await
+}
+
+async fn in_a_group_typing_is_shown_both_ways(world: &mut World) -> Result<()> {
+    let (bob, carol) = (world.phones.create_account("bob")?, world.phones.create_account("carol")?);
+    let (alice, hers, _) = world.log_in("alice").await?;
+    let group = Group::create(&world.phones, &bob, "Typists", &[&hers, &carol])?;
+    let room = group.room_of(&alice).await?;
+    let ghost = world.bridge.slot().ghost(&format!("lid-{}", carol.lid));
+    alice.wait_member(&room, &ghost, "join").await?;
+    world.phones.show(&carol.number, &group.jid, "composing")?;
+    alice.wait_typing(&room, &ghost, true, 0, wait::STEP).await?;
+    let before = alice.typing_told(&room);
+    group.phone_says(&carol, "typed it").await?;
+    group.wait_in_room(&alice, "typed it").await?;
+    alice.wait_typing(&room, &ghost, false, before, SOON).await?;
+    alice.type_in(&room, Some(Duration::from_secs(60))).await?;
+    let shown = |state: &'static str| {
+        let (phones, bob, hers) = (world.phones.clone(), bob.number.clone(), hers.number.clone());
+        wait::until("bob's phone shows alice typing, and not", wait::STEP, move || {
+            let found = phones.shown(&bob, &hers).iter().any(|one| one == state).then_some(());
+            async move { Ok(found) }
+        })
+    };
+    shown("composing").await?;
+    alice.type_in(&room, None).await?;
+    shown("paused").await?;
+    group.check_laws(&[&alice], &[&bob, &carol]).await
 }
 
 /// Switches the homeserver's presence on, and the bridge's.
