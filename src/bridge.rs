@@ -4,7 +4,7 @@
 //! it is tried and settled after, together with the row; running the three again is harmless.
 //!
 //! Parts: [`lanes`] (who works on what, parking), [`from_whatsapp`] and [`from_matrix`] (one row each way),
-//! [`deliver`] (reserve, send, settle into Matrix), `files`, `uploads` and `albums` (what hangs on messages), [`rooms`], [`people`], [`receipts`], [`report`] (what people
+//! [`deliver`] (reserve, send, settle into Matrix), `files`, `uploads` and `albums` (what hangs on messages), [`rooms`], [`people`], [`puppets`] (people's own accounts), [`receipts`], [`report`] (what people
 //! are told), [`upkeep`] (sweeps).
 
 mod albums;
@@ -23,6 +23,7 @@ pub mod people;
 mod pins;
 mod polls;
 mod pressing;
+pub mod puppets;
 pub mod receipts;
 pub mod report;
 pub mod rooms;
@@ -76,6 +77,7 @@ struct Shared {
     lanes: lanes::Lanes,
     silent_phones: files::SilentPhones,
     people: people::People,
+    puppets: puppets::Puppets,
     rooms: rooms::Rooms,
     commands: OnceLock<CommandRunner>,
     tasks: TaskTracker,
@@ -105,6 +107,7 @@ impl Bridge {
                 lanes: lanes::Lanes::default(),
                 silent_phones: files::SilentPhones::default(),
                 people: people::People::default(),
+                puppets: puppets::Puppets::default(),
                 rooms: rooms::Rooms::default(),
                 commands: OnceLock::new(),
                 tasks: TaskTracker::new(),

@@ -27,6 +27,7 @@ pub mod places;
 pub mod polls;
 pub mod portals;
 pub mod pressing;
+pub mod puppets;
 pub mod reactions;
 pub mod seal;
 mod states;
@@ -375,6 +376,7 @@ fn migrations() -> Vec<Migration> {
         step(3, "polls", include_str!("../migrations/0003_polls.sql")),
         step(4, "states", include_str!("../migrations/0004_states.sql")),
         step(5, "files", include_str!("../migrations/0005_files.sql")),
+        step(8, "puppets", include_str!("../migrations/0008_puppets.sql")),
     ]
 }
 

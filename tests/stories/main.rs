@@ -24,6 +24,7 @@ mod pins;
 mod poison;
 mod polls;
 mod pressing;
+mod puppet;
 mod relations;
 mod release;
 mod sealed;
