@@ -15,6 +15,8 @@ pub mod effects;
 mod files;
 pub mod from_matrix;
 pub mod from_whatsapp;
+mod group_rooms;
+pub mod groups;
 pub mod lanes;
 mod live;
 mod merge;

@@ -139,7 +139,11 @@ impl Bridge {
                 },
             };
             match &news.state {
-                LineState::Connected => self.open(&Gate::Login(news.login.clone())),
+                LineState::Connected => {
+                    self.open(&Gate::Login(news.login.clone()));
+                    let (bridge, login) = (self.clone(), news.login.clone());
+                    self.spawn(async move { bridge.read_groups_of(&login).await });
+                }
                 LineState::LoggedOut { .. } => {
                     // What waits for it is told now, not when it comes back.
                     self.open(&Gate::Login(news.login.clone()));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use matrix_bed::chat::Chat;
 use matrix_bed::client::{self, Client};
+use matrix_bed::group::Group;
 use matrix_bed::management::Management;
 use matrix_bed::person::{Event, Person};
 use matrix_bed::wait;
@@ -24,6 +25,7 @@ matrix_bed::stories! {
         a_lost_token_is_told_once_and_nothing_is_missing
         what_a_lost_puppet_has_sent_is_not_sent_again
         two_people_never_speak_in_each_others_rooms
+        everybody_speaks_for_themselves_in_a_group
         nobody_is_acted_as_who_does_not_want_it
     }
     own {
@@ -369,6 +371,50 @@ async fn two_people_never_speak_in_each_others_rooms(world: &mut World) -> Resul
         ensure!(!history.iter().any(|event| event.sender == stranger.id()), "{} acts in {room}", stranger.id());
         ensure!(history.iter().filter(|event| event.body().contains("types")).count() == 4, "each once");
     }
+    Ok(())
+}
+
+async fn everybody_speaks_for_themselves_in_a_group(world: &mut World) -> Result<()> {
+    act_as_people(world).await?;
+    let bob = world.phones.create_account("bob")?;
+    let (alice, alices, _) = world.log_in("alice").await?;
+    let (dora, doras, managing) = world.log_in("dora").await?;
+    let group = Group::create(&world.phones, &bob, "Together", &[&alices, &doras])?;
+    let room = group.room_of(&alice).await?;
+    ensure!(group.room_of(&dora).await? == room, "two rooms");
+    // Whichever login hears it first.
+    for round in 0..3 {
+        for (person, account) in [(&alice, &alices), (&dora, &doras)] {
+            let words = format!("{} types {round}", account.name);
+            group.phone_says(account, &words).await?;
+            let event = group.wait_in_room(&alice, &words).await?;
+            ensure!(event.sender == person.id(), "{words:?} comes from {}", event.sender);
+        }
+    }
+    // An admin deletes what Alice said: it was not her.
+    let slip = group.phone_says(&alices, "alice slips").await?;
+    let shown = group.wait_in_room(&alice, "alice slips").await?;
+    let simulator = world.phones.simulator();
+    simulator.send_kind(&bob.number, &group.jid, Kind::Revoke { target: slip }).await?;
+    let gone = alice.wait_event("the deletion", wait::STEP, |event| {
+        event.kind == "m.room.redaction" && event.content["redacts"] == shown.id.as_str()
+    });
+    ensure!(gone.await?.sender != alice.id(), "she did not take it away");
+    managing.ask("logout-matrix", "don't act as you any more").await?;
+    group.phone_says(&doras, "dora as a ghost").await?;
+    let event = group.wait_in_room(&alice, "dora as a ghost").await?;
+    ensure!(world.bridge.slot().is_ghost(&event.sender), "{} says it", event.sender);
+    // Who leaves the group is taken out of its room, and heard of there no more.
+    world.phones.simulator().change_participants(&bob.number, &group.jid, "remove", &[&alices.number])?;
+    dora.wait_member(&room, alice.id(), "leave").await?;
+    group.phone_says(&bob, "alice is gone").await?;
+    group.wait_in_room(&dora, "alice is gone").await?;
+    world.bridge.wait_idle().await?;
+    // Nothing of the own phones was sent back to the group.
+    let items = group.items(&bob);
+    let typed = items.iter().filter(|item| item.text.as_deref().is_some_and(|text| text.contains("types"))).count();
+    ensure!(typed == 6, "{typed} of 6: {items:#?}");
+    ensure!(!dora.members(&room).await?.iter().any(|member| member == alice.id()));
     Ok(())
 }
 
