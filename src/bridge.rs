@@ -4,7 +4,8 @@
 //! it is tried and settled after, together with the row; running the three again is harmless.
 //!
 //! Parts: [`lanes`] (who works on what, parking), [`from_whatsapp`] and [`from_matrix`] (one row each way),
-//! [`deliver`] (reserve, send, settle into Matrix), `files`, `uploads` and `albums` (what hangs on messages), [`rooms`], [`people`], [`receipts`], [`signals`] (typing and presence), `contacts`, [`report`] (what people
+//! [`deliver`] (reserve, send, settle into Matrix), `files`, `uploads` and `albums` (what hangs on messages), [`rooms`], `groups`,
+//! [`people`], `contacts`, [`puppets`] (people's own accounts), [`receipts`], [`signals`] (typing and presence), [`report`] (what people
 //! are told), [`upkeep`] (sweeps).
 
 mod albums;
@@ -27,6 +28,7 @@ pub mod people;
 mod pins;
 mod polls;
 mod pressing;
+pub mod puppets;
 pub mod receipts;
 pub mod report;
 pub mod rooms;
@@ -81,6 +83,7 @@ struct Shared {
     lanes: lanes::Lanes,
     silent_phones: files::SilentPhones,
     people: people::People,
+    puppets: puppets::Puppets,
     rooms: rooms::Rooms,
     signals: signals::Signals,
     commands: OnceLock<CommandRunner>,
@@ -111,6 +114,7 @@ impl Bridge {
                 lanes: lanes::Lanes::default(),
                 silent_phones: files::SilentPhones::default(),
                 people: people::People::default(),
+                puppets: puppets::Puppets::default(),
                 rooms: rooms::Rooms::default(),
                 signals: signals::Signals::default(),
                 commands: OnceLock::new(),
