@@ -4,6 +4,7 @@
 //! transaction ids made from the event they answer, so a repeated row answers once.
 
 mod account;
+mod chat;
 mod show_link;
 
 use crate::bridge::{Bridge, CommandCall};
@@ -32,10 +33,11 @@ enum Run {
     Cancel,
     Retry,
     SetManagementRoom,
+    DisappearingTimer,
 }
 
 /// Every command, in the order `help` shows them.
-const COMMANDS: [Entry; 9] = [
+const COMMANDS: [Entry; 10] = [
     Entry { name: "help", usage: "help", help: "Show this list.", level: Level::Commands, run: Run::Help },
     Entry {
         name: "login",
@@ -64,6 +66,13 @@ const COMMANDS: [Entry; 9] = [
         help: "Unlink an account. Its rooms stay for the next login.",
         level: Level::User,
         run: Run::Logout,
+    },
+    Entry {
+        name: "disappearing-timer",
+        usage: "disappearing-timer off | 24h | 7d | 90d",
+        help: "In a chat's room: set after how long its new messages disappear.",
+        level: Level::User,
+        run: Run::DisappearingTimer,
     },
     Entry {
         name: "ping",
@@ -146,6 +155,7 @@ async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
         Run::Logout => account::logout(&call, entry.usage).await,
         Run::Retry => retry(&call).await,
         Run::SetManagementRoom => set_management_room(&call).await,
+        Run::DisappearingTimer => chat::set_timer(&call, entry.usage).await,
     }
 }
 

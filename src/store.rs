@@ -375,6 +375,7 @@ fn migrations() -> Vec<Migration> {
         step(3, "polls", include_str!("../migrations/0003_polls.sql")),
         step(4, "states", include_str!("../migrations/0004_states.sql")),
         step(5, "files", include_str!("../migrations/0005_files.sql")),
+        step(9, "disappearing and spaces", include_str!("../migrations/0009_disappearing_and_spaces.sql")),
     ]
 }
 

@@ -226,6 +226,9 @@ impl Bridge {
         if let Some(words) = self.command_words(event, false) {
             return self.command(row, event, words).await;
         }
+        if event.kind == super::timers::STATE {
+            return self.timer_event(row, event, portal, login).await;
+        }
         let login = self.speaker(login, &event.sender)?;
         if event.kind == "m.room.encrypted" {
             return Err(never(
@@ -270,7 +273,7 @@ impl Bridge {
     }
 
     /// The portal's login, when it is theirs to speak through.
-    fn speaker(&self, login: Option<Login>, sender: &str) -> Result<Login, Halt> {
+    pub(super) fn speaker(&self, login: Option<Login>, sender: &str) -> Result<Login, Halt> {
         match login {
             Some(login) if login.mxid == sender && self.config().bridge.level_of(sender) >= Level::User => Ok(login),
             _ => Err(never(
@@ -341,8 +344,7 @@ impl Bridge {
             ballots::record_in(self.store(), &mut tx, ballot, event.origin_server_ts).await?;
         }
         if let Some(seconds) = expires_s(&message) {
-            let expires_at = event.origin_server_ts.saturating_add(i64::from(seconds) * 1000);
-            self.store().put_expiry_in(&mut tx, portal.id, &key.wa_id, expires_at).await?;
+            self.store().put_expiry_in(&mut tx, &key, self.expires_at(seconds)).await?;
         }
         self.store().settle_row_in(&mut tx, row.seq).await?;
         tx.commit().await?;
@@ -446,7 +448,7 @@ fn reservation<'a>(
 }
 
 /// What a failure to send means for the row. Codes as seen from WhatsApp's servers by open clients.
-fn read_failure(failure: SendFailure, login: &LoginId) -> Halt {
+pub(super) fn read_failure(failure: SendFailure, login: &LoginId) -> Halt {
     match failure {
         SendFailure::Offline => Halt::Verdict(Verdict::Blocked(Gate::Login(login.clone()))),
         SendFailure::Unknown(why) => Halt::Verdict(Verdict::Later { why: why.into() }),

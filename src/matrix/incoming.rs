@@ -20,7 +20,7 @@ pub const EVENT: &str = "event";
 pub const RECEIPT: &str = "receipt";
 
 /// Event types that are taken. The `/sync` filter names the same ones.
-pub const TAKEN: [&str; 18] = [
+pub const TAKEN: [&str; 19] = [
     "m.room.message",
     "m.room.encrypted",
     "m.room.redaction",
@@ -39,6 +39,7 @@ pub const TAKEN: [&str; 18] = [
     "m.beacon",
     "org.matrix.msc3672.beacon_info",
     "org.matrix.msc3672.beacon",
+    "com.beeper.disappearing_timer",
 ];
 
 /// Room and user ids have at most 255 bytes (specification, appendix "Common identifier format"); what is longer

@@ -39,7 +39,8 @@ const PROTECTED: [&str; 14] = [
 ];
 
 /// State that everybody in a room may set: what WhatsApp lets everybody do too.
-const SHARED: [&str; 3] = ["m.room.pinned_events", "m.beacon_info", "org.matrix.msc3672.beacon_info"];
+const SHARED: [&str; 4] =
+    ["m.room.pinned_events", "m.beacon_info", "org.matrix.msc3672.beacon_info", "com.beeper.disappearing_timer"];
 
 /// One piece of room state.
 #[derive(Debug, Clone, PartialEq, Eq)]

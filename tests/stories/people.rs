@@ -24,7 +24,7 @@ matrix_bed::stories! {
 }
 
 /// Waits for the bot's answer to `event`'s words in a room.
-async fn wait_told(person: &Person, bot: &str, room: &str, words: &str) -> Result<Event> {
+pub(super) async fn wait_told(person: &Person, bot: &str, room: &str, words: &str) -> Result<Event> {
     let told = |event: &Event| event.room == room && event.sender == bot && event.body().contains(words);
     person.wait_event(&format!("the bot says {words:?}"), wait::STEP, told).await
 }
@@ -165,7 +165,7 @@ async fn who_is_only_relayed_gets_no_answer(world: &mut World) -> Result<()> {
 }
 
 /// A stranger, brought into a chat's room by its owner.
-async fn bring_stranger(world: &mut World, chat: &Chat) -> Result<Person> {
+pub(super) async fn bring_stranger(world: &mut World, chat: &Chat) -> Result<Person> {
     let (room, stranger) = (chat.room()?, world.person("mallory").await?);
     crown(world, chat).await?;
     chat.person().invite(&room, stranger.id()).await?;
