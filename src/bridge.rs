@@ -28,6 +28,7 @@ pub mod receipts;
 pub mod report;
 pub mod rooms;
 mod sealed;
+pub mod spaces;
 mod states;
 pub mod timers;
 pub mod upkeep;
@@ -79,6 +80,7 @@ struct Shared {
     silent_phones: files::SilentPhones,
     people: people::People,
     rooms: rooms::Rooms,
+    spaces: spaces::Spaces,
     commands: OnceLock<CommandRunner>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -108,6 +110,7 @@ impl Bridge {
                 silent_phones: files::SilentPhones::default(),
                 people: people::People::default(),
                 rooms: rooms::Rooms::default(),
+                spaces: spaces::Spaces::default(),
                 commands: OnceLock::new(),
                 tasks: TaskTracker::new(),
                 stop,

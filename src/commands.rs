@@ -34,10 +34,11 @@ enum Run {
     Retry,
     SetManagementRoom,
     DisappearingTimer,
+    Space,
 }
 
 /// Every command, in the order `help` shows them.
-const COMMANDS: [Entry; 10] = [
+const COMMANDS: [Entry; 11] = [
     Entry { name: "help", usage: "help", help: "Show this list.", level: Level::Commands, run: Run::Help },
     Entry {
         name: "login",
@@ -94,6 +95,13 @@ const COMMANDS: [Entry; 10] = [
         help: "Make this the room where commands need no prefix.",
         level: Level::Commands,
         run: Run::SetManagementRoom,
+    },
+    Entry {
+        name: "space",
+        usage: "space",
+        help: "Invite you again to the space that holds your chats, after you have left it.",
+        level: Level::User,
+        run: Run::Space,
     },
     Entry {
         name: "version",
@@ -155,6 +163,7 @@ async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
         Run::Logout => account::logout(&call, entry.usage).await,
         Run::Retry => retry(&call).await,
         Run::SetManagementRoom => set_management_room(&call).await,
+        Run::Space => account::space(&call).await,
         Run::DisappearingTimer => chat::set_timer(&call, entry.usage).await,
     }
 }

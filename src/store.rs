@@ -29,6 +29,7 @@ pub mod portals;
 pub mod pressing;
 pub mod reactions;
 pub mod seal;
+pub mod spaces;
 mod states;
 mod wa_appstate;
 pub mod wa_backend;

@@ -158,7 +158,7 @@ impl Bridge {
             self.store().set_membership(portal.id, &event.sender, "leave").await?;
             self.forget_room(portal.id);
         }
-        Ok(())
+        self.left_space(&event.room_id, &event.sender).await
     }
 
     /// An encrypted room can not be read yet: say so there, and go on in a fresh unencrypted one.

@@ -139,10 +139,14 @@ impl Bridge {
                 },
             };
             match &news.state {
-                LineState::Connected => self.open(&Gate::Login(news.login.clone())),
+                LineState::Connected => {
+                    self.open(&Gate::Login(news.login.clone()));
+                    self.wake_spaces();
+                }
                 LineState::LoggedOut { .. } => {
                     // What waits for it is told now, not when it comes back.
                     self.open(&Gate::Login(news.login.clone()));
+                    self.wake_spaces();
                     let bridge = self.clone();
                     self.spawn(async move { bridge.tell_logouts().await });
                 }

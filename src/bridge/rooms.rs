@@ -69,6 +69,7 @@ impl Bridge {
                 fail::fail_point!("from_wa.after_room", |_| std::process::abort());
                 self.store().set_portal_room(id, room.as_str()).await?;
                 portal.room = Some(room.to_string());
+                self.wake_spaces();
                 room
             }
         };

@@ -23,6 +23,8 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     /// Levels by `*`, server name or user id.
     Levels,
+    /// true or false.
+    Flag,
 }
 
 /// One line of the table.
@@ -196,6 +198,16 @@ pub(super) const KEYS: &[Key] = &[
         default: Fallback::Is("!wa"),
         example: None,
         doc: &["What a command begins with, except in a private chat with the bot, where bare words do."],
+    },
+    Key {
+        path: "bridge.personal_filtering_spaces",
+        kind: Kind::Flag,
+        default: Fallback::Is("true"),
+        example: None,
+        doc: &[
+            "Whether each login gets a space that holds the rooms of its chats. With false no space is made, and those that",
+            "are there stay as they are.",
+        ],
     },
     Key {
         path: "bridge.permissions",

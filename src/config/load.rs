@@ -165,6 +165,17 @@ fn accept(key: &Key, place: &str, value: Value, faults: &mut Faults) -> Option<V
             None
         }
         (_, Value::String(text)) if text.is_empty() => None,
+        (Kind::Flag, value) => match scalar_text(&value).parse::<bool>() {
+            Ok(flag) => Some(Value::Bool(flag)),
+            Err(_) => {
+                faults.add(
+                    place,
+                    format!("`{}` is neither true nor false", shown(&scalar_text(&value))),
+                    "use one of them",
+                );
+                None
+            }
+        },
         (Kind::Generated, Value::String(text))
             if [TO_BE_GENERATED, TO_BE_GENERATED_ELSEWHERE].contains(&text.as_str()) =>
         {
@@ -276,7 +287,7 @@ fn fall_back(key: &Key, faults: &mut Faults) -> Value {
         }
     };
     match key.kind {
-        Kind::Port | Kind::Mebibytes | Kind::Levels => serde_yaml::from_str(text).unwrap_or(Value::Null),
+        Kind::Port | Kind::Mebibytes | Kind::Levels | Kind::Flag => serde_yaml::from_str(text).unwrap_or(Value::Null),
         _ => Value::String(text.to_owned()),
     }
 }

@@ -78,6 +78,8 @@ pub struct RoomRecipe {
     pub invite: Vec<OwnedUserId>,
     /// More state, such as [`Matrix::bridge_state`] and [`Matrix::functional_members`].
     pub state: Vec<StateEvent>,
+    /// Whether it is a space: a room that holds rooms.
+    pub is_space: bool,
     /// Power of others than the bot; at most 99, so that nobody outranks it.
     pub powers: Vec<(OwnedUserId, i64)>,
 }
@@ -169,6 +171,9 @@ impl Matrix {
         request.is_direct = recipe.is_direct;
         request.invite = recipe.invite.clone();
         request.power_level_content_override = Some(raw(&self.powers(recipe))?);
+        if recipe.is_space {
+            request.creation_content = Some(raw(&json!({ "type": "m.space" }))?);
+        }
         request.initial_state = recipe_state(recipe)
             .iter()
             .map(|state| {

@@ -27,5 +27,6 @@ mod pressing;
 mod relations;
 mod release;
 mod sealed;
+mod spaces;
 mod text;
 mod waiting;
