@@ -128,6 +128,8 @@ async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Resul
     bridge.spawn(async move { following.follow_lines(news).await });
     let keeping = bridge.clone();
     bridge.spawn(async move { keeping.run_upkeep().await });
+    let grouping = bridge.clone();
+    bridge.spawn(async move { grouping.run_groups().await });
     let working = bridge.clone();
     bridge.spawn(async move {
         if let Err(error) = working.run_lanes().await {

@@ -16,6 +16,8 @@ mod expiry;
 mod files;
 pub mod from_matrix;
 pub mod from_whatsapp;
+mod group_rooms;
+pub mod groups;
 pub mod lanes;
 mod live;
 mod merge;

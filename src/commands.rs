@@ -10,6 +10,7 @@ mod show_link;
 use crate::bridge::{Bridge, CommandCall};
 use crate::config::Level;
 use crate::matrix::error::{MatrixError, Result};
+use crate::store::portals::Portal;
 use crate::verdict::Verdict;
 use ruma::{OwnedRoomId, RoomId};
 
@@ -184,9 +185,7 @@ async fn retry(call: &Call) -> Result<()> {
     let store = call.bridge.store();
     let mut again = store.retry_failed(&lane).await.map_err(database)?;
     if let Some(portal) = store.find_portal_by_room(call.room.as_str()).await.map_err(database)?
-        && let Some(receiver) = &portal.receiver
-        && let Some(login) = store.find_login(receiver).await.map_err(database)?
-        && login.mxid == call.sender
+        && takes_part(call, &portal).await?
     {
         again += store.retry_failed(&crate::ids::Lane::into_matrix(portal.id)).await.map_err(database)?;
     }
@@ -196,6 +195,16 @@ async fn retry(call: &Call) -> Result<()> {
         many => format!("Trying {many} messages again."),
     };
     call.answer(&text).await
+}
+
+/// Whether a chat is the caller's: a direct one by its login, a group by any login of theirs in it.
+async fn takes_part(call: &Call, portal: &Portal) -> Result<bool> {
+    let store = call.bridge.store();
+    let logins = match &portal.receiver {
+        Some(receiver) => store.find_login(receiver).await.map_err(database)?.into_iter().collect(),
+        None => store.logins_in(portal.id).await.map_err(database)?,
+    };
+    Ok(logins.iter().any(|login| login.mxid == call.sender))
 }
 
 async fn set_management_room(call: &Call) -> Result<()> {

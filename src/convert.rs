@@ -17,6 +17,7 @@ pub mod choices;
 pub mod edit;
 pub mod emoji;
 pub mod geo;
+pub mod group;
 pub mod incoming;
 pub mod markup;
 mod notice;

@@ -100,7 +100,8 @@ impl Derive {
         hex(&hash[..16])
     }
 
-    /// What makes two arrivals from WhatsApp the same one.
+    /// What makes two arrivals from WhatsApp the same one. A group has one room, so what several logins hear of it is one
+    /// arrival.
     pub fn wa_dedup(
         &self,
         login: &LoginId,
@@ -109,10 +110,11 @@ impl Derive {
         message: &WaMessageId,
         kind: &str,
     ) -> String {
+        let hearer = if chat.is_group() { "" } else { login.as_str() };
         let hash = self.hash(
             "wa-dedup",
             &[
-                login.as_str().as_bytes(),
+                hearer.as_bytes(),
                 chat.as_str().as_bytes(),
                 sender.as_str().as_bytes(),
                 message.as_str().as_bytes(),

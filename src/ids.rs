@@ -69,6 +69,13 @@ macro_rules! quiet_debug {
 }
 quiet_debug!(LoginId, ChatId, GhostId, WaMessageId, DeviceKey, Lane);
 
+impl ChatId {
+    /// Whether it is a group's, whose room several logins may share.
+    pub fn is_group(&self) -> bool {
+        self.0.ends_with("@g.us")
+    }
+}
+
 /// A chat's number inside this installation; an ordered id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortalId(i64);

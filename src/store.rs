@@ -14,6 +14,7 @@ pub mod calls;
 pub mod disappearing;
 pub mod files;
 pub mod ghosts;
+pub mod groups;
 pub mod identity;
 pub mod inbox;
 pub mod live;
@@ -118,6 +119,8 @@ struct Shared {
     clock: Clock,
     derive: Derive,
     bell: bell::Bell,
+    /// Rung when a group was marked.
+    groups_bell: tokio::sync::Notify,
     parking: parking::Parking,
     places: places::Places,
 }
@@ -192,6 +195,7 @@ impl Store {
                 clock,
                 derive,
                 bell: bell::Bell::default(),
+                groups_bell: tokio::sync::Notify::new(),
                 parking: parking::Parking::default(),
                 places: places::Places::default(),
             }),
@@ -376,6 +380,7 @@ fn migrations() -> Vec<Migration> {
         step(3, "polls", include_str!("../migrations/0003_polls.sql")),
         step(4, "states", include_str!("../migrations/0004_states.sql")),
         step(5, "files", include_str!("../migrations/0005_files.sql")),
+        step(6, "groups", include_str!("../migrations/0006_groups.sql")),
         step(9, "disappearing and spaces", include_str!("../migrations/0009_disappearing_and_spaces.sql")),
     ]
 }

@@ -4,10 +4,12 @@
 //! WhatsApp hears of it; every send ends in a known outcome or in *unknown*. News of lines go up through one
 //! bounded channel; floor 3 listens.
 
+mod add_modes;
 mod barrier;
 mod binding;
 pub mod calls;
 mod dial;
+pub mod groups;
 pub mod http;
 pub mod intake;
 pub mod line;

@@ -116,7 +116,7 @@ impl Bridge {
     pub(super) async fn delete_album(&self, saying: &Saying<'_>, parts: &[Message]) -> Result<(), Halt> {
         let nobody = |_: &str| None::<Jid>;
         for (at, part) in parts.iter().filter(|part| part.state != MessageState::Failed).enumerate() {
-            Self::may_delete(saying, part)?;
+            self.may_delete(saying, part).await?;
             let message = {
                 let mut resolved = Resolved::new(&nobody);
                 resolved.ts_ms = saying.event.origin_server_ts;

@@ -11,6 +11,7 @@ use crate::convert::MxPart;
 use crate::ids::{GhostId, LoginId};
 use crate::matrix::error::MatrixError;
 use crate::store::messages::{MessageState, PartKey, Reservation};
+use crate::store::portals::PortalKind;
 use crate::store::reactions::Reaction;
 use crate::verdict::Verdict;
 use ruma::{OwnedEventId, UserId};
@@ -132,7 +133,7 @@ impl Bridge {
     }
 
     /// A room the bot is no longer in can not be used any more: forgotten, so that the next try makes another.
-    async fn leave_dead_room(&self, known: &Known, halt: Halt) -> Halt {
+    pub(super) async fn leave_dead_room(&self, known: &Known, halt: Halt) -> Halt {
         let Halt::Verdict(Verdict::Later { .. } | Verdict::Never { .. }) = halt else { return halt };
         let gone = match self.matrix().membership(&known.room, self.matrix().bot()).await {
             Ok(membership) => membership.as_deref() != Some("join"),
@@ -145,6 +146,11 @@ impl Bridge {
         let alias =
             self.store().derive().alias(&known.portal.chat, known.portal.receiver.as_ref(), known.room.as_str());
         self.forget_room(known.portal.id);
+        if known.portal.kind == PortalKind::Group
+            && let Err(error) = self.store().forget_shown(known.portal.id).await
+        {
+            return error.into();
+        }
         match self.store().forget_portal_room(known.portal.id, known.room.as_str(), &alias).await {
             Ok(()) => Halt::Verdict(Verdict::Later { why: "the room is gone; the next try makes another".into() }),
             Err(error) => error.into(),

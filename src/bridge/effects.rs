@@ -14,8 +14,10 @@ use crate::matrix::error::MatrixError;
 use crate::store::disappearing::GONE;
 use crate::store::inbox::InboxRow;
 use crate::store::messages::{Message, PartKey};
+use crate::store::portals::PortalKind;
 use crate::store::reactions::{Reaction, ReactionKey};
-use crate::verdict::Verdict;
+use crate::verdict::{Gate, Verdict};
+use crate::whatsapp::groups::GroupFailure;
 use ruma::{EventId, OwnedUserId, RoomId, UserId};
 use serde_json::json;
 use std::cell::RefCell;
@@ -62,7 +64,7 @@ impl Bridge {
         let mut people = HashMap::new();
         for jid in people_in(message).into_iter().take(MAX_PEOPLE) {
             let bare = jid.to_non_ad().to_string();
-            let person = self.person_of(scene.login, &bare).await?;
+            let person = self.person_of(scene.portal, scene.login, &bare).await?;
             people.insert(bare, person);
         }
         let find = |jid: &Jid| people.get(&jid.to_non_ad().to_string()).cloned();
@@ -94,7 +96,7 @@ impl Bridge {
     }
 
     /// Somebody a message names: the owner of the login, or a ghost.
-    async fn person_of(&self, login: &LoginId, bare: &str) -> Result<Person, Halt> {
+    async fn person_of(&self, portal: PortalId, login: &LoginId, bare: &str) -> Result<Person, Halt> {
         let id = self.canonical(bare).await?;
         if let Some(owner) = self.store().find_login(login).await?.filter(|login| login.own == id) {
             let name = match owner.push_name.as_str() {
@@ -103,9 +105,21 @@ impl Bridge {
             };
             return Ok(Person { mxid: owner.mxid, name });
         }
+        if let Some(other) = self.owner_in_group(portal, &id).await? {
+            return Ok(other);
+        }
         let user = self.ready_ghost(&id, Facts::default()).await?;
         let name = self.store().find_ghost(&id).await?.map(|ghost| ghost.name).unwrap_or_default();
         Ok(Person { mxid: user.to_string(), name })
+    }
+
+    /// The person behind another login that is in the same chat.
+    async fn owner_in_group(&self, portal: PortalId, id: &GhostId) -> Result<Option<Person>, Halt> {
+        let owner = self.store().logins_in(portal).await?.into_iter().find(|login| login.own == *id);
+        Ok(owner.map(|owner| {
+            let name = if owner.push_name.is_empty() { owner.mxid.clone() } else { owner.push_name };
+            Person { mxid: owner.mxid, name }
+        }))
     }
 
     /// Does what a message wants; its row is settled with it, or waits for its target.
@@ -189,7 +203,19 @@ impl Bridge {
     /// # Errors
     /// [`Halt`] when the database fails.
     pub(super) async fn find_target(&self, scene: &Scene<'_>, name: &MessageName) -> Result<Option<Message>, Halt> {
-        Ok(self.store().find_message_by_wa_id(scene.portal, &WaMessageId::new(name.id.as_str())).await?)
+        let wa_id = WaMessageId::new(name.id.as_str());
+        // In a group several people may use one id: the name says whose is meant.
+        let author = match &name.participant {
+            Some(author) => Some(self.canonical(&author.to_non_ad().to_string()).await?),
+            None => name.from_me.then(|| scene.sender.clone()),
+        };
+        if let Some(sender) = author {
+            let key = PartKey { portal: scene.portal, sender, wa_id: wa_id.clone(), part: 0 };
+            if let Some(found) = self.store().find_message(&key).await? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(self.store().find_message_by_wa_id(scene.portal, &wa_id).await?)
     }
 
     /// The message a row is about; none when it is not here yet, and the row now waits for it.
@@ -275,7 +301,7 @@ impl Bridge {
 
     async fn take_back(&self, scene: &Scene<'_>, name: &MessageName) -> Result<(), Halt> {
         let Some(target) = self.target_or_park(scene, name).await? else { return Ok(()) };
-        if target.key.sender == *scene.sender {
+        if target.key.sender == *scene.sender || self.may_moderate(scene).await? {
             let known = self.ready_room(scene.portal, scene.login).await?;
             for part in self.store().parts_of(scene.portal, &target.key.sender, &target.key.wa_id).await? {
                 if let Some(event) = &part.event_id {
@@ -287,6 +313,20 @@ impl Bridge {
             tracing::debug!(row = scene.row.seq, "a deletion that is not the author's is dropped");
         }
         Ok(self.store().settle_row(scene.row.seq).await?)
+    }
+
+    /// Whether the writer may delete what others said: a group's admins may. Who was made one a moment ago is looked up.
+    async fn may_moderate(&self, scene: &Scene<'_>) -> Result<bool, Halt> {
+        let portal = self.store().load_portal(scene.portal).await?;
+        if portal.kind != PortalKind::Group || self.is_admin(&portal, scene.sender).await? {
+            return Ok(portal.kind == PortalKind::Group);
+        }
+        match self.whatsapp().read_group(scene.login, &portal.chat).await {
+            Ok(_) => Ok(self.is_admin(&portal, scene.sender).await?),
+            Err(GroupFailure::Offline) => Err(Halt::Verdict(Verdict::Blocked(Gate::Login(scene.login.clone())))),
+            Err(GroupFailure::Later(why)) => Err(Halt::Verdict(Verdict::Away { why })),
+            Err(GroupFailure::Store(error)) => Err(error.into()),
+        }
     }
 
     /// Takes an event away, as the ghost that sent it or else as the bot; the same cause again changes nothing.

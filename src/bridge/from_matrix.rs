@@ -17,7 +17,7 @@ use crate::store::StoreError;
 use crate::store::inbox::InboxRow;
 use crate::store::logins::{Login, LoginState};
 use crate::store::messages::{MessageState, PartKey, Reservation};
-use crate::store::portals::Portal;
+use crate::store::portals::{Portal, PortalKind};
 use crate::verdict::{Gate, Verdict};
 use crate::whatsapp::line::LineState;
 use crate::whatsapp::outgoing::SendFailure;
@@ -106,7 +106,10 @@ impl Bridge {
             return self.membership(row, &event).await;
         }
         match self.store().find_portal_with_login(&event.room_id).await? {
-            Some((portal, login)) => self.said_in_portal(row, &event, &portal, login, more).await,
+            Some((portal, login)) => {
+                let login = self.login_of(&portal, login, &event.sender).await?;
+                self.said_in_portal(row, &event, &portal, login, more).await
+            }
             None => self.said_to_bot(row, &event).await,
         }
     }
@@ -229,7 +232,7 @@ impl Bridge {
         if event.kind == super::timers::STATE {
             return self.timer_event(row, event, portal, login).await;
         }
-        let login = self.speaker(login, &event.sender)?;
+        let login = self.speaker(portal, login, &event.sender)?;
         if event.kind == "m.room.encrypted" {
             return Err(never(
                 "This room is encrypted, and the bridge can't read encrypted messages yet.",
@@ -272,10 +275,28 @@ impl Bridge {
         }
     }
 
+    /// The login of a direct chat; in a group the one somebody has there, a linked one before others.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn login_of(&self, portal: &Portal, login: Option<Login>, sender: &str) -> Result<Option<Login>, Halt> {
+        if portal.kind != PortalKind::Group {
+            return Ok(login);
+        }
+        let mut logins = self.store().logins_in(portal.id).await?;
+        logins.retain(|login| login.mxid == sender);
+        let linked = logins.iter().position(|login| login.state == LoginState::Linked).unwrap_or(0);
+        Ok((!logins.is_empty()).then(|| logins.swap_remove(linked)))
+    }
+
     /// The portal's login, when it is theirs to speak through.
-    pub(super) fn speaker(&self, login: Option<Login>, sender: &str) -> Result<Login, Halt> {
+    pub(super) fn speaker(&self, portal: &Portal, login: Option<Login>, sender: &str) -> Result<Login, Halt> {
         match login {
             Some(login) if login.mxid == sender && self.config().bridge.level_of(sender) >= Level::User => Ok(login),
+            _ if portal.kind == PortalKind::Group => Err(never(
+                "No WhatsApp account of yours is in this group, so you can't write here.",
+                "the sender has no login in the group",
+            )),
             _ => Err(never(
                 "Only the owner of this WhatsApp account can write here.",
                 "the sender does not own the chat's login",
@@ -397,8 +418,9 @@ impl Bridge {
         let mark: ReadMark =
             serde_json::from_slice(&row.body).map_err(|_| never("", "a stored read mark can not be read"))?;
         let portal = self.store().find_portal_with_login(&mark.room_id).await?;
-        if let Some((portal, login)) = portal
-            && let Ok(login) = self.speaker(login, &mark.user_id)
+        let Some((portal, login)) = portal else { return Ok(self.store().settle_row(row.seq).await?) };
+        let login = self.login_of(&portal, login, &mark.user_id).await?;
+        if let Ok(login) = self.speaker(&portal, login, &mark.user_id)
             && login.state == LoginState::Linked
         {
             return self.read_mark_into_whatsapp(row, &portal, &login.id, &mark.event_id).await;

@@ -75,12 +75,20 @@ impl Bridge {
                 why: why.into(),
             })
         };
-        let arrival = WaArrival::from_bytes(&row.body).map_err(|_| unreadable("the stored arrival can not be read"))?;
+        let mut arrival =
+            WaArrival::from_bytes(&row.body).map_err(|_| unreadable("the stored arrival can not be read"))?;
         let message = arrival.message().map_err(|_| unreadable("the stored message can not be read"))?;
         let sender = self.canonical(&arrival.sender).await?;
         let key = PartKey { portal, sender: sender.clone(), wa_id: WaMessageId::new(arrival.id.as_str()), part: 0 };
+        let is_group = self.chat_of(portal).await?.is_group();
+        let voice = if is_group { self.voice_of(portal, login).await? } else { login.clone() };
+        let login = &voice;
+        if is_group {
+            // Several logins hear of it, and the row is of whichever heard it first.
+            arrival.from_me = self.store().find_login(login).await?.is_some_and(|login| login.own == sender);
+        }
         // A copy of what we sent ourselves proves that it arrived.
-        if arrival.from_me
+        if (arrival.from_me || is_group)
             && let Some(ours) = self.store().find_message(&key).await?.filter(|ours| ours.from_matrix)
         {
             let mut tx = self.store().begin("from_whatsapp.own_copy").await?;

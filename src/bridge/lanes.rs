@@ -142,6 +142,8 @@ impl Bridge {
                 LineState::Connected => {
                     self.open(&Gate::Login(news.login.clone()));
                     self.wake_spaces();
+                    let (bridge, login) = (self.clone(), news.login.clone());
+                    self.spawn(async move { bridge.read_groups_of(&login).await });
                 }
                 LineState::LoggedOut { .. } => {
                     // What waits for it is told now, not when it comes back.

@@ -190,11 +190,14 @@ impl Bridge {
 
     /// A message's name as WhatsApp writes it.
     pub(super) fn key_of(saying: &Saying<'_>, target: &Message) -> wa::MessageKey {
+        let from_me = target.key.sender == saying.login.own;
+        // In a group a key names the author, unless that is us.
+        let author = (saying.portal.chat.is_group() && !from_me).then(|| target.key.sender.as_str().to_owned());
         wa::MessageKey {
             remote_jid: Some(saying.portal.chat.as_str().to_owned()),
-            from_me: Some(target.key.sender == saying.login.own),
+            from_me: Some(from_me),
             id: Some(target.key.wa_id.as_str().to_owned()),
-            participant: None,
+            participant: author,
         }
     }
 
@@ -268,12 +271,16 @@ impl Bridge {
         Ok(Some(Outgoing { message, quote: None, kind: "reaction", reaction: Some(reaction), replaces, ballot: None }))
     }
 
-    /// Whether the sender may delete a message for everybody, still.
+    /// Whether the sender may delete a message for everybody, still. A group's admins may delete what others said, at any
+    /// time.
     ///
     /// # Errors
     /// With words for them when they may not.
-    pub(super) fn may_delete(saying: &Saying<'_>, deleted: &Message) -> Result<(), Halt> {
+    pub(super) async fn may_delete(&self, saying: &Saying<'_>, deleted: &Message) -> Result<(), Halt> {
         if deleted.key.sender != saying.login.own {
+            if self.is_admin(saying.portal, &saying.login.own).await? {
+                return Ok(());
+            }
             let tell = "Only your own messages can be deleted on WhatsApp; this one is gone here and stays there.";
             return Err(never(tell, "a deletion of somebody else's message"));
         }
@@ -322,7 +329,7 @@ impl Bridge {
         if deleted.state == MessageState::Failed {
             return Ok(None);
         }
-        Self::may_delete(saying, &deleted)?;
+        self.may_delete(saying, &deleted).await?;
         Ok(Some(Outgoing {
             message: made(plan, &resolved_for(&deleted))?,
             quote: None,

@@ -34,7 +34,30 @@ pub struct Known {
     joined: Mutex<HashSet<OwnedUserId>>,
 }
 
+impl Known {
+    /// Forgets that somebody is in the room.
+    pub(super) fn forget_member(&self, user: &UserId) {
+        self.joined.lock().unwrap_or_else(PoisonError::into_inner).remove(user);
+    }
+}
+
 impl Bridge {
+    /// A portal's room that exists, without making or changing anything.
+    ///
+    /// # Errors
+    /// [`Halt`] when it has none.
+    pub(super) async fn known_room(&self, portal: &Portal) -> Result<Arc<Known>, Halt> {
+        let remembered =
+            self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner).get(&portal.id).cloned();
+        match remembered {
+            Some(known) => Ok(known),
+            None => {
+                let room = room_id(portal.room.as_deref().unwrap_or_default())?;
+                Ok(Arc::new(Known { portal: portal.clone(), room, joined: Mutex::default() }))
+            }
+        }
+    }
+
     /// The portal's chat, perhaps under the id it had before its LID was learnt.
     ///
     /// # Errors
@@ -102,12 +125,20 @@ impl Bridge {
     }
 
     async fn make_room(&self, portal: &Portal, owner: &Login) -> Result<OwnedRoomId, Halt> {
+        match portal.kind {
+            PortalKind::Group => self.make_group_room(portal, owner).await,
+            PortalKind::Direct | PortalKind::Own => self.make_direct_room(portal, owner).await,
+        }
+    }
+
+    async fn make_direct_room(&self, portal: &Portal, owner: &Login) -> Result<OwnedRoomId, Halt> {
         let peer = GhostId::new(portal.chat.as_str());
         let ghost = self.ready_ghost(&peer, Facts::default()).await?;
-        let name = match portal.kind {
+        let name = if portal.kind == PortalKind::Own {
+            Some("WhatsApp: notes to yourself".to_owned())
+        } else {
             // Clients that see the room's alias and no name show the alias.
-            PortalKind::Direct => self.store().find_ghost(&peer).await?.map(|ghost| ghost.name),
-            PortalKind::Own => Some("WhatsApp: notes to yourself".to_owned()),
+            self.store().find_ghost(&peer).await?.map(|ghost| ghost.name)
         };
         let owner_id = user_id(&owner.mxid)?;
         // The chat's id holds a phone number or a LID: what anybody in the room can read shows the keyed name.

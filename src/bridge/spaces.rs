@@ -98,7 +98,7 @@ impl Bridge {
         if !space.is_linked {
             let Some(room) = &space.room else { return Ok(Left::Nothing) };
             let surplus = self.store().rooms_in_space(room, BATCH).await?;
-            return self.take_out(room, surplus).await;
+            return self.take_rooms_out(room, surplus).await;
         }
         let name = if several { format!("WhatsApp +{}", space.login) } else { "WhatsApp".to_owned() };
         let room = match &space.room {
@@ -128,11 +128,11 @@ impl Bridge {
             self.store().room_is_in_space(&room, &child).await?;
         }
         let surplus = self.store().rooms_surplus_in_space(&space.login, &room, BATCH).await?;
-        let rest = self.take_out(&room, surplus).await?;
+        let rest = self.take_rooms_out(&room, surplus).await?;
         Ok(if more { Left::More } else { rest })
     }
 
-    async fn take_out(&self, space: &str, rooms: Vec<String>) -> Result<Left, Halt> {
+    async fn take_rooms_out(&self, space: &str, rooms: Vec<String>) -> Result<Left, Halt> {
         let more = i64::try_from(rooms.len()).is_ok_and(|rooms| rooms == BATCH);
         for child in rooms {
             // A child without `via` is none (specification, "m.space.child").

@@ -47,7 +47,7 @@ impl Bridge {
             return Err(never(tell, "the login is logged out"));
         }
         let id = self.store().derive().wa_message(&login.id, wish.event_id, 0);
-        let sent = if portal.chat.as_str().ends_with("@g.us") {
+        let sent = if portal.chat.is_group() {
             self.whatsapp().set_group_timer(&login.id, &portal.chat, wish.seconds).await
         } else {
             let message = timer_setting(wish.seconds, wish.ts / 1000);
@@ -101,7 +101,7 @@ impl Bridge {
         }
         let known = self.store().find_timer(portal.id).await?.map_or(0, |timer| timer.seconds);
         let done = async {
-            let login = self.speaker(login, &event.sender)?;
+            let login = self.speaker(portal, login, &event.sender)?;
             let seconds = seconds_of(&event.content).ok_or_else(|| {
                 let tell =
                     "WhatsApp's messages disappear after 24 hours, 7 days or 90 days, or stay. The timer is as it was.";

@@ -15,10 +15,15 @@ async fn chat_here(call: &Call) -> Result<Option<(Portal, Login)>> {
         call.answer("This room is no WhatsApp chat.").await?;
         return Ok(None);
     };
+    let login = match call.bridge.login_of(&portal, login, &call.sender).await {
+        Ok(login) => login,
+        Err(Halt::Store(error)) => return Err(database(error)),
+        Err(Halt::Verdict(_)) => None,
+    };
     match login.filter(|login| login.mxid == call.sender) {
         Some(login) => Ok(Some((portal, login))),
         None => {
-            call.answer("Only the owner of this chat's WhatsApp account may do that.").await?;
+            call.answer("Only the owner of this chat's WhatsApp account may do that, and in a group who is in it.").await?;
             Ok(None)
         }
     }

@@ -8,8 +8,9 @@
 use super::Matrix;
 use super::client::Who;
 use super::error::{MatrixError, Result};
+use crate::convert::group::{RoomRules, power_levels};
 use ruma::api::client::alias::{delete_alias, get_alias};
-use ruma::api::client::membership::{invite_user, join_room_by_id, joined_members, leave_room};
+use ruma::api::client::membership::{invite_user, join_room_by_id, joined_members, kick_user, leave_room};
 use ruma::api::client::room::create_room;
 use ruma::serde::Raw;
 use ruma::{OwnedMxcUri, OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, RoomVersionId, UserId};
@@ -82,6 +83,11 @@ pub struct RoomRecipe {
     pub is_space: bool,
     /// Power of others than the bot; at most 99, so that nobody outranks it.
     pub powers: Vec<(OwnedUserId, i64)>,
+    /// What the room of a group asks of its people. In rooms without, everything but talking is the bot's alone, and who
+    /// comes later sees what was said before.
+    pub rules: Option<RoomRules>,
+    /// How the room is joined; by invitation when not said.
+    pub join_rule: Option<&'static str>,
 }
 
 /// The chat a room mirrors, as its bridge state tells it.
@@ -195,7 +201,7 @@ impl Matrix {
         let shared = SHARED.iter().map(|kind| (*kind, 0));
         let events: serde_json::Map<String, Value> =
             protected.chain(shared).map(|(kind, power)| (kind.to_owned(), power.into())).collect();
-        json!({
+        let powers = json!({
             "users": users,
             "users_default": 0,
             "events": events,
@@ -205,7 +211,11 @@ impl Matrix {
             "kick": 100,
             "ban": 100,
             "redact": 50,
-        })
+        });
+        match recipe.rules {
+            Some(rules) => power_levels(&powers, rules, &users),
+            None => powers,
+        }
     }
 
     fn alias_of(&self, recipe: &RoomRecipe) -> Result<OwnedRoomAliasId> {
@@ -230,8 +240,6 @@ impl Matrix {
     async fn complete(&self, room: &RoomId, recipe: &RoomRecipe, alias: &RoomAliasId) -> Result<()> {
         let mut state = vec![
             StateEvent::new("m.room.power_levels", "", self.powers(recipe)),
-            StateEvent::new("m.room.join_rules", "", json!({ "join_rule": "invite" })),
-            StateEvent::new("m.room.history_visibility", "", json!({ "history_visibility": "shared" })),
             StateEvent::new("m.room.canonical_alias", "", json!({ "alias": alias })),
         ];
         if let Some(name) = &recipe.name {
@@ -328,6 +336,23 @@ impl Matrix {
         }
     }
 
+    /// Removes somebody from a room as the bot, with words for them. Who is not there is fine.
+    ///
+    /// # Errors
+    /// When the homeserver is not there, or they outrank the bot.
+    pub async fn kick(&self, room: &RoomId, user: &UserId, reason: &str) -> Result<()> {
+        let mut request = kick_user::v3::Request::new(room.to_owned(), user.to_owned());
+        request.reason = Some(reason.to_owned());
+        match self.ask(Who::User(self.bot()), request).await {
+            Ok(_) => Ok(()),
+            Err(error @ MatrixError::Forbidden { .. }) => match self.membership(room, user).await?.as_deref() {
+                Some("invite" | "join" | "knock") => Err(error),
+                _ => Ok(()),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
     /// Who is joined to a room, as the bot sees it.
     ///
     /// # Errors
@@ -340,7 +365,13 @@ impl Matrix {
 
 /// State that both the creation and the completion of a room set.
 fn recipe_state(recipe: &RoomRecipe) -> Vec<StateEvent> {
-    let mut state = vec![StateEvent::new("m.room.guest_access", "", json!({ "guest_access": "forbidden" }))];
+    // Nobody sees what was said in a group before they came.
+    let history = if recipe.rules.is_some() { "invited" } else { "shared" };
+    let mut state = vec![
+        StateEvent::new("m.room.guest_access", "", json!({ "guest_access": "forbidden" })),
+        StateEvent::new("m.room.join_rules", "", json!({ "join_rule": recipe.join_rule.unwrap_or("invite") })),
+        StateEvent::new("m.room.history_visibility", "", json!({ "history_visibility": history })),
+    ];
     if let Some(avatar) = &recipe.avatar {
         state.push(StateEvent::new("m.room.avatar", "", json!({ "url": avatar })));
     }

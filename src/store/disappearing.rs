@@ -57,6 +57,10 @@ const FIND_TIMER: &str = "-- disappearing.find_timer
 const PUT_TIMER: &str = "-- disappearing.put_timer
     INSERT INTO chat_timer (portal_id, seconds, set_at) VALUES ($1, $2, $3) ON CONFLICT (portal_id) DO UPDATE
         SET seconds = excluded.seconds, set_at = excluded.set_at WHERE chat_timer.set_at <= excluded.set_at";
+// What a group's settings tell without a time: news only when it is another one.
+const PUT_TIMER_IF_OTHER: &str = "-- disappearing.put_timer_if_other
+    INSERT INTO chat_timer (portal_id, seconds, set_at) VALUES ($1, $2, $3) ON CONFLICT (portal_id) DO UPDATE
+        SET seconds = excluded.seconds, set_at = excluded.set_at WHERE chat_timer.seconds <> excluded.seconds";
 const FIND_EXPIRY: &str = "-- disappearing.find_expiry
     SELECT expires_at, kept FROM expiry WHERE portal_id = $1 AND wa_id = $2 AND sender = $3";
 const PUT_EXPIRY: &str = "-- disappearing.put_expiry
@@ -106,6 +110,16 @@ impl Store {
     pub async fn put_timer_in(&self, tx: &mut Tx, portal: PortalId, timer: ChatTimer) -> Result<()> {
         let put = sqlx::query(PUT_TIMER).bind(portal.get()).bind(i64::from(timer.seconds)).bind(timer.set_at);
         put.execute(tx.connection()).await.named("disappearing.put_timer").map(drop)
+    }
+
+    /// Records a chat's timer that is told without saying since when; the same one again changes nothing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn put_timer_if_other_in(&self, tx: &mut Tx, portal: PortalId, seconds: u32) -> Result<()> {
+        let put =
+            sqlx::query(PUT_TIMER_IF_OTHER).bind(portal.get()).bind(i64::from(seconds)).bind(self.clock().now_ms());
+        put.execute(tx.connection()).await.named("disappearing.put_timer_if_other").map(drop)
     }
 
     /// When a message disappears; none when it stays.

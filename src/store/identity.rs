@@ -122,6 +122,7 @@ impl Store {
         }
         super::polls::join_ids_in(tx, pn, lid).await?;
         super::disappearing::join_ids_in(tx, pn, lid).await?;
+        super::groups::join_ids_in(tx, pn, lid).await?;
         self.put_merges_in(tx, pn, lid).await
     }
 }

@@ -215,13 +215,13 @@ impl Store {
         Ok(room.filter(|room| !room.is_empty()))
     }
 
-    /// Notes that a login takes part in a portal.
+    /// Notes that a login takes part in a portal; whether that is news.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn join_portal_in(&self, tx: &mut Tx, portal: PortalId, login: &LoginId) -> Result<()> {
+    pub async fn join_portal_in(&self, tx: &mut Tx, portal: PortalId, login: &LoginId) -> Result<bool> {
         let done = sqlx::query(JOIN_PORTAL).bind(portal.get()).bind(login.as_str()).execute(tx.connection()).await;
-        done.named("portal_login.put").map(drop)
+        Ok(done.named("portal_login.put")?.rows_affected() > 0)
     }
 
     /// Moves a login's read mark forward; false when it already stands there or further.

@@ -30,6 +30,8 @@ pub enum PortalKind {
     Direct,
     /// With oneself: own notes.
     Own,
+    /// With many; several logins may share it.
+    Group,
 }
 
 impl PortalKind {
@@ -37,6 +39,7 @@ impl PortalKind {
         match self {
             Self::Direct => "dm",
             Self::Own => "self",
+            Self::Group => "group",
         }
     }
 }
@@ -67,6 +70,8 @@ const MEMBER_PUT: &str = "-- portal_member.put
     ON CONFLICT (portal_id, mxid) DO UPDATE SET membership = excluded.membership";
 const MEMBER_FIND: &str = "-- portal_member.find
     SELECT membership FROM portal_member WHERE portal_id = $1 AND mxid = $2";
+const MEMBERS_WITH: &str = "-- portal_member.with
+    SELECT mxid FROM portal_member WHERE portal_id = $1 AND membership = $2 ORDER BY mxid";
 const MEMBERS_FORGET: &str = "-- portal_member.forget
     DELETE FROM portal_member WHERE portal_id = $1";
 
@@ -184,6 +189,16 @@ impl Store {
         self.write("portal_member.put", write).await.map(drop)
     }
 
+    /// Who got as far as `membership` into a portal's room.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn members_with(&self, id: PortalId, membership: &str) -> Result<Vec<String>> {
+        let rows = sqlx::query(MEMBERS_WITH).bind(id.get()).bind(membership).fetch_all(self.pool()).await;
+        let rows = rows.named("portal_member.with")?;
+        rows.iter().map(|row| row.try_get("mxid").named("portal_member.with")).collect()
+    }
+
     /// How far somebody got into a portal's room.
     ///
     /// # Errors
@@ -205,6 +220,7 @@ fn read_portal(row: &AnyRow) -> Result<Portal> {
     let kind = match text("kind")?.as_str() {
         "dm" => PortalKind::Direct,
         "self" => PortalKind::Own,
+        "group" => PortalKind::Group,
         _ => return Err(StoreError::Corrupt { table: "portal", why: "unknown kind".into() }),
     };
     Ok(Portal {

@@ -7,6 +7,7 @@
 //! Who calls it: the library, on its receive path. A kill between commit and acknowledgement means a second
 //! delivery, which `seen` drops.
 
+use super::add_modes::AddModes;
 use super::order::Order;
 use crate::convert::absent::Absent;
 use crate::convert::arrival::{About, WaArrival};
@@ -57,6 +58,8 @@ pub(super) struct Batch {
     learnt: Vec<(GhostId, GhostId)>,
     /// Lanes that got rows besides the batch's own.
     lanes: Vec<Lane>,
+    /// Whether a group was marked.
+    pub(super) rings_groups: bool,
 }
 
 /// One line's way into the inbox.
@@ -69,6 +72,7 @@ pub struct Intake {
     portals: Mutex<HashMap<ChatId, PortalId>>,
     aliases: Mutex<HashMap<GhostId, GhostId>>,
     order: Order,
+    pub(super) add_modes: AddModes,
     /// What was asked of the phone, by message id: it answers by number, whatever the stanza said.
     asked: Mutex<HashMap<String, Arc<MessageInfo>>>,
     /// The highest number stored so far.
@@ -86,6 +90,7 @@ impl Intake {
             portals: Mutex::default(),
             aliases: Mutex::default(),
             order: Order::default(),
+            add_modes: AddModes::default(),
             asked: Mutex::default(),
             newest: AtomicI64::new(0),
         })
@@ -378,13 +383,16 @@ impl Intake {
 
     /// Begins a transaction of the intake.
     pub(super) async fn begin(&self, what: &'static str) -> Result<Batch> {
-        Ok(Batch { tx: self.store.begin_line(what).await?, learnt: Vec::new(), lanes: Vec::new() })
+        Ok(Batch { tx: self.store.begin_line(what).await?, learnt: Vec::new(), lanes: Vec::new(), rings_groups: false })
     }
 
     /// Commits one, and remembers what it has taught.
     pub(super) async fn commit(&self, batch: Batch) -> Result<()> {
         batch.tx.commit().await?;
         ring_all(&self.store, batch.lanes);
+        if batch.rings_groups {
+            self.store.ring_groups();
+        }
         let mut aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
         if aliases.len() >= MEMORY {
             aliases.clear();
@@ -393,7 +401,7 @@ impl Intake {
         Ok(())
     }
 
-    /// The portal of a chat, made when it is new.
+    /// The portal of a chat, made when it is new. A group heard of for the first time is marked to be read.
     pub(super) async fn portal_of(
         &self,
         batch: &mut Batch,
@@ -405,6 +413,9 @@ impl Intake {
         if let Some(portal) = known {
             return Ok(portal);
         }
+        if chat.is_group() {
+            return self.portal_of_group(batch, login, chat).await;
+        }
         let record = self.store.find_login_in(&mut batch.tx, login).await?;
         let own = record.as_ref().map(|record| record.own.as_str());
         let owner = record.as_ref().map_or("", |record| record.mxid.as_str());
@@ -413,13 +424,36 @@ impl Intake {
         self.store.join_portal_in(&mut batch.tx, portal.id, login).await?;
         // A new row may still be rolled back: only what was there before is remembered.
         if portal.room.is_some() && sender.as_str() == chat.as_str() {
-            let mut portals = self.portals.lock().unwrap_or_else(PoisonError::into_inner);
-            if portals.len() >= MEMORY {
-                portals.clear();
-            }
-            portals.insert(chat.clone(), portal.id);
+            self.remember_portal(chat, portal.id);
         }
         Ok(portal.id)
+    }
+
+    /// The portal of a group, shared with other logins.
+    async fn portal_of_group(&self, batch: &mut Batch, login: &LoginId, chat: &ChatId) -> Result<PortalId> {
+        let kind = PortalKind::Group;
+        let portal = self.store.find_or_make_portal_in(&mut batch.tx, chat, None, "", kind).await?;
+        let is_new_here = self.store.join_portal_in(&mut batch.tx, portal.id, login).await?;
+        if is_new_here {
+            self.store.mark_group_stale_in(&mut batch.tx, portal.id).await?;
+            batch.rings_groups = true;
+        } else if portal.room.is_some() {
+            self.remember_portal(chat, portal.id);
+        }
+        Ok(portal.id)
+    }
+
+    fn remember_portal(&self, chat: &ChatId, portal: PortalId) {
+        let mut portals = self.portals.lock().unwrap_or_else(PoisonError::into_inner);
+        if portals.len() >= MEMORY {
+            portals.clear();
+        }
+        portals.insert(chat.clone(), portal);
+    }
+
+    /// Forgets a remembered portal: the login takes part in it no more.
+    pub(super) fn forget_portal(&self, chat: &ChatId) {
+        self.portals.lock().unwrap_or_else(PoisonError::into_inner).remove(chat);
     }
 }
 
@@ -460,9 +494,9 @@ fn comment_of(inbound: &InboundMessage) -> Option<wa::Message> {
     Some(wa::Message { comment_message: MessageField::some(comment), ..Default::default() })
 }
 
-/// Whether this kind of chat has rooms: direct chats and own notes.
+/// Whether this kind of chat has rooms: direct chats, own notes, groups.
 pub(super) fn is_bridged(chat: &Jid) -> bool {
-    matches!(chat.server, Server::Pn | Server::Lid) && chat.user != "0"
+    matches!(chat.server, Server::Pn | Server::Lid | Server::Group) && chat.user != "0"
 }
 
 /// The id without a device.

@@ -383,6 +383,7 @@ impl Line {
                     tracing::warn!(login = %self.masked(), %error, "the phone could not be asked for a message");
                 }
             }
+            Event::GroupUpdate(_) | Event::PictureUpdate(_) => self.note_group(event, intake).await,
             Event::IncomingCall(_) | Event::MissedCall(_) => self.store_call(event, intake).await,
             Event::PairSuccess(success) => return self.bind(success, setup, client, link).await,
             Event::PairError(_) => {

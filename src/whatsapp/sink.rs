@@ -40,8 +40,10 @@ impl EventHandler for Sink {
     fn handle_event(&self, event: Arc<Event>) {
         match &*event {
             Event::RawNode(stanza) => {
-                if stanza.tag() == "message" {
-                    self.intake.arrived(stanza.get());
+                match stanza.tag() {
+                    "message" => self.intake.arrived(stanza.get()),
+                    "iq" => self.intake.add_modes.note(stanza.get()),
+                    _ => {}
                 }
                 return;
             }
@@ -75,6 +77,8 @@ impl EventHandler for Sink {
             | Event::UndecryptableMessage(_)
             | Event::IncomingCall(_)
             | Event::MissedCall(_)
+            | Event::GroupUpdate(_)
+            | Event::PictureUpdate(_)
             | Event::Messages(_) => {
                 let dropped =
                     |_| tracing::error!("an event of the WhatsApp connection was dropped: its buffer is full");

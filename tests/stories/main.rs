@@ -13,6 +13,7 @@ mod calls;
 mod disappearing;
 mod faults;
 mod files;
+mod groups;
 mod identity;
 mod kill;
 mod kinds;

@@ -18,6 +18,7 @@ pub mod chance;
 pub mod chat;
 pub mod client;
 pub mod database;
+pub mod group;
 pub mod laws;
 pub mod management;
 pub mod person;

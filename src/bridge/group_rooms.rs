@@ -1,0 +1,335 @@
+//! The room of a group: made, named, filled with its people, and given its powers.
+//!
+//! What the room shows is noted step by step, so an interrupted settlement goes on where it was. Setting what is set
+//! makes no event, inviting and joining who is there changes nothing: every step may be repeated.
+
+use super::Bridge;
+use super::people::{Facts, Halt};
+use super::rooms::{Known, user_id};
+use crate::convert::group::{GroupFacts, Role, power_levels, text_state};
+use crate::ids::{GhostId, PortalId};
+use crate::matrix::rooms::{BridgedChat, RoomRecipe};
+use crate::store::groups::Member;
+use crate::store::logins::Login;
+use crate::store::portals::Portal;
+use crate::verdict::{Gate, Verdict};
+use crate::whatsapp::groups::{GroupFailure, GroupRead};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// People brought into a room, or out of it, at the same time.
+const PEOPLE: usize = 8;
+/// What we note of somebody whom the bridge has taken out of a room: they may be invited again.
+const OUT: &str = "out";
+
+impl Bridge {
+    /// Makes a group's room, with the owners of the logins that are in it invited. The others follow.
+    pub(super) async fn make_group_room(&self, portal: &Portal, owner: &Login) -> Result<OwnedRoomId, Halt> {
+        let facts = self.known_facts(portal, owner).await?;
+        let logins = self.store().logins_in(portal.id).await?;
+        let owners: BTreeSet<OwnedUserId> =
+            logins.iter().map(|login| user_id(&login.mxid)).collect::<Result<_, Halt>>()?;
+        let name = facts.name();
+        let chat = BridgedChat { key: &portal.alias, channel_id: &portal.alias, channel_name: Some(&name) };
+        let mut state = self.matrix().bridge_state(&chat);
+        state.push(self.matrix().functional_members());
+        let topic = facts.topic();
+        let recipe = RoomRecipe {
+            alias_localpart: Some(self.matrix().alias_localpart(&portal.alias)),
+            name: Some(name),
+            topic: (!topic.is_empty()).then_some(topic),
+            invite: owners.iter().cloned().collect(),
+            state,
+            rules: Some(facts.rules()),
+            join_rule: Some(facts.join_rule()),
+            ..RoomRecipe::default()
+        };
+        let room = self.matrix().create_room(&recipe).await?;
+        fail::fail_point!("groups.after_room", |_| super::states::die_here());
+        for owner in owners {
+            self.store().set_membership(portal.id, owner.as_str(), "invite").await?;
+        }
+        Ok(room)
+    }
+
+    /// What is known of a group, read now when it never was.
+    async fn known_facts(&self, portal: &Portal, login: &Login) -> Result<GroupFacts, Halt> {
+        if let Some(facts) = self.group_facts(portal.id).await? {
+            return Ok(facts);
+        }
+        match self.whatsapp().read_group(&login.id, &portal.chat).await {
+            Ok(GroupRead::Stored) => Ok(self.group_facts(portal.id).await?.unwrap_or_default()),
+            Ok(GroupRead::Gone) => Ok(GroupFacts::default()),
+            Err(GroupFailure::Offline) => Err(Halt::Verdict(Verdict::Blocked(Gate::Login(login.id.clone())))),
+            Err(GroupFailure::Later(why)) => Err(Halt::Verdict(Verdict::Away { why })),
+            Err(GroupFailure::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// What was read of a group last; none before the first time.
+    pub(super) async fn group_facts(&self, portal: PortalId) -> Result<Option<GroupFacts>, Halt> {
+        let row = self.store().find_group(portal).await?;
+        Ok(row.and_then(|row| GroupFacts::from_bytes(&row.facts)))
+    }
+
+    /// Makes a group's room show what is known of the group; whether all of it worked.
+    pub(super) async fn settle_group(&self, id: PortalId, mark: i64) -> Result<bool, Halt> {
+        let portal = self.store().load_portal(id).await?;
+        let Some(row) = self.store().find_group(id).await? else { return Ok(true) };
+        let facts = GroupFacts::from_bytes(&row.facts).unwrap_or_default();
+        let logins = self.store().logins_in(id).await?;
+        // Nobody of ours is in it, or nobody writes there: there is nothing to make.
+        let speaker = logins.first().filter(|_| !facts.is_community);
+        let known = match (speaker, &portal.room) {
+            (Some(login), _) => self.ready_room(id, &login.id).await?,
+            (None, Some(_)) => self.known_room(&portal).await?,
+            (None, None) => {
+                self.store().group_is_settled(id, mark).await?;
+                return Ok(true);
+            }
+        };
+        let all = self.try_settle(&known, &row.shown, &facts, &logins).await;
+        let all = match all {
+            Ok(all) => all,
+            Err(halt) => return Err(self.leave_dead_room(&known, halt).await),
+        };
+        if all {
+            self.store().group_is_settled(id, mark).await?;
+        }
+        self.wake_spaces();
+        Ok(all)
+    }
+
+    async fn try_settle(
+        &self,
+        known: &Arc<Known>,
+        shown: &[u8],
+        facts: &GroupFacts,
+        logins: &[Login],
+    ) -> Result<bool, Halt> {
+        let id = known.portal.id;
+        let before = GroupFacts::from_bytes(shown);
+        self.settle_owners(known, logins).await?;
+        self.settle_names(known, before.as_ref(), facts).await?;
+        fail::fail_point!("groups.after_names", |_| super::states::die_here());
+        let members = self.store().members_of(id).await?;
+        // Admins first: they are the ones who may speak everywhere.
+        let own: HashMap<&GhostId, &Login> = logins.iter().map(|login| (&login.own, login)).collect();
+        let moves: Vec<&Member> = members
+            .iter()
+            .filter(|member| (member.role > 0) != (member.shown > 0))
+            .filter(|member| !(member.role > 0 && own.contains_key(&member.person)))
+            .collect();
+        let mut moves = moves.into_iter();
+        let mut moving = FuturesUnordered::new();
+        let mut all = true;
+        loop {
+            while moving.len() < PEOPLE {
+                let Some(member) = moves.next() else { break };
+                moving.push(self.move_member(known, member));
+            }
+            match moving.next().await {
+                Some(moved) => all &= moved?,
+                None => break,
+            }
+        }
+        fail::fail_point!("groups.after_people", |_| super::states::die_here());
+        self.settle_powers(known, facts, &members, &own).await?;
+        self.store().group_is_shown(id, &facts.to_bytes()).await?;
+        Ok(all)
+    }
+
+    /// Invites the owners of the logins that are in the group, and takes out those whose logins are in it no more.
+    async fn settle_owners(&self, known: &Known, logins: &[Login]) -> Result<(), Halt> {
+        let id = known.portal.id;
+        let owners: BTreeSet<&str> = logins.iter().map(|login| login.mxid.as_str()).collect();
+        for owner in &owners {
+            // Who left by themselves is not called back for every change.
+            if matches!(self.store().find_membership(id, owner).await?.as_deref(), None | Some(OUT)) {
+                self.matrix().invite(&known.room, &user_id(owner)?).await?;
+                self.store().set_membership(id, owner, "invite").await?;
+            }
+        }
+        for person in self.store().members_with(id, "invite").await? {
+            let user = user_id(&person)?;
+            if !owners.contains(person.as_str()) && !self.matrix().is_ours(&user) {
+                let reason = "Your WhatsApp account is not in this group any more.";
+                self.matrix().kick(&known.room, &user, reason).await?;
+                self.store().set_membership(id, &person, OUT).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Name, topic and the way in.
+    async fn settle_names(&self, known: &Known, before: Option<&GroupFacts>, facts: &GroupFacts) -> Result<(), Halt> {
+        if before.is_none_or(|before| before.name() != facts.name()) {
+            let name = text_state("name", &facts.name());
+            self.set_as(known, &facts.subject_by, "m.room.name", &name).await?;
+            let portal = &known.portal;
+            let named = facts.name();
+            let chat = BridgedChat { key: &portal.alias, channel_id: &portal.alias, channel_name: Some(&named) };
+            for state in self.matrix().bridge_state(&chat) {
+                let (bot, matrix) = (self.matrix().bot(), self.matrix());
+                matrix.send_state(&known.room, bot, &state.event_type, &state.state_key, &state.content).await?;
+            }
+        }
+        // A room without a topic needs no empty one.
+        let topic_before = before.map(GroupFacts::topic).unwrap_or_default();
+        if topic_before != facts.topic() {
+            let topic = text_state("topic", &facts.topic());
+            self.set_as(known, &facts.description_by, "m.room.topic", &topic).await?;
+        }
+        if before.is_none_or(|before| before.join_rule() != facts.join_rule()) {
+            self.set_as(known, "", "m.room.join_rules", &json!({ "join_rule": facts.join_rule() })).await?;
+        }
+        if before.map_or(0, |before| before.timer_s) != facts.timer_s {
+            self.show_timer(&known.room, facts.timer_s).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets a piece of state unless it is so already: as who did it on WhatsApp when they are in the room and may, else as
+    /// the bot.
+    async fn set_as(&self, known: &Known, by: &str, kind: &str, content: &Value) -> Result<(), Halt> {
+        let now = self.matrix().get_state(&known.room, kind, "").await?;
+        if now.as_ref().is_some_and(|now| says(now, content)) {
+            return Ok(());
+        }
+        if let Some(user) = self.ghost_in_room(known, by).await?
+            && self.matrix().send_state(&known.room, &user, kind, "", content).await.is_ok()
+        {
+            return Ok(());
+        }
+        self.matrix().send_state(&known.room, self.matrix().bot(), kind, "", content).await?;
+        Ok(())
+    }
+
+    async fn ghost_in_room(&self, known: &Known, person: &str) -> Result<Option<OwnedUserId>, Halt> {
+        let Some(ghost) = self.store().find_ghost(&GhostId::new(person)).await? else { return Ok(None) };
+        let user = self.matrix().ghost_id(&ghost.localpart);
+        let membership = self.store().find_membership(known.portal.id, user.as_str()).await?;
+        Ok(membership.filter(|membership| membership == "join").map(|_| user))
+    }
+
+    /// Brings one person into the room or out of it; false when it did not work and may later.
+    async fn move_member(&self, known: &Known, member: &Member) -> Result<bool, Halt> {
+        let moved = async {
+            let user = self.ready_ghost(&member.person, Facts::default()).await?;
+            if member.role > 0 {
+                self.ready_member(known, &user).await?;
+                // The powers follow; until then they are as anybody.
+                self.store().member_is_shown(known.portal.id, &member.person, Role::Member.number()).await?;
+            } else {
+                self.take_out(known, &user).await?;
+                self.store().member_is_shown(known.portal.id, &member.person, 0).await?;
+            }
+            Ok::<(), Halt>(())
+        };
+        match moved.await {
+            Ok(()) => Ok(true),
+            Err(halt @ (Halt::Store(_) | Halt::Verdict(Verdict::Blocked(_)))) => Err(halt),
+            Err(Halt::Verdict(verdict)) => {
+                tracing::warn!(
+                    portal = known.portal.id.get(),
+                    ?verdict,
+                    "somebody was not brought into or out of a group's room"
+                );
+                Ok(false)
+            }
+        }
+    }
+
+    async fn take_out(&self, known: &Known, user: &UserId) -> Result<(), Halt> {
+        self.matrix().leave(&known.room, user).await?;
+        self.store().set_membership(known.portal.id, user.as_str(), OUT).await?;
+        known.forget_member(user);
+        Ok(())
+    }
+
+    /// Gives everybody the powers of their roles. People who are not on WhatsApp keep theirs.
+    async fn settle_powers(
+        &self,
+        known: &Known,
+        facts: &GroupFacts,
+        members: &[Member],
+        own: &HashMap<&GhostId, &Login>,
+    ) -> Result<(), Halt> {
+        let now = self.matrix().get_state(&known.room, "m.room.power_levels", "").await?.unwrap_or_default();
+        let mut users = self.powers_of_strangers(&now, own);
+        users.insert(self.matrix().bot().to_string(), 100.into());
+        for member in members.iter().filter(|member| Role::of_number(member.role).is_admin()) {
+            let power = Role::of_number(member.role).power();
+            let user = match own.get(&member.person) {
+                Some(login) => user_id(&login.mxid)?,
+                None => match self.store().find_ghost(&member.person).await? {
+                    Some(ghost) => self.matrix().ghost_id(&ghost.localpart),
+                    None => continue,
+                },
+            };
+            // With two accounts in one group the greater power counts.
+            let power = users.get(user.as_str()).and_then(Value::as_i64).unwrap_or(0).max(power);
+            users.insert(user.to_string(), power.into());
+        }
+        let wanted = power_levels(&now, facts.rules(), &users);
+        if wanted != now {
+            let (matrix, bot) = (self.matrix(), self.matrix().bot());
+            matrix.send_state(&known.room, bot, "m.room.power_levels", "", &wanted).await?;
+        }
+        for member in members.iter().filter(|member| member.role > 0 && member.role != member.shown) {
+            if !own.contains_key(&member.person) {
+                self.store().member_is_shown(known.portal.id, &member.person, member.role).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn powers_of_strangers(&self, now: &Value, own: &HashMap<&GhostId, &Login>) -> Map<String, Value> {
+        let is_strange = |mxid: &str| {
+            let ours = UserId::parse(mxid).is_ok_and(|user| self.matrix().is_ours(&user));
+            !ours && !own.values().any(|login| login.mxid == mxid)
+        };
+        let users = now.get("users").and_then(Value::as_object).cloned().unwrap_or_default();
+        users.into_iter().filter(|(mxid, _)| is_strange(mxid)).collect()
+    }
+
+    /// Looks at a group's picture and shows it; whether that worked.
+    pub(super) async fn settle_picture(&self, id: PortalId, mark: i64) -> Result<bool, Halt> {
+        let portal = self.store().load_portal(id).await?;
+        let (Some(room), Some(login)) = (&portal.room, self.store().logins_in(id).await?.into_iter().next()) else {
+            return Ok(true);
+        };
+        let login = self.voice_of(id, &login.id).await?;
+        let later = |why: &str| Halt::Verdict(Verdict::Later { why: why.into() });
+        let Ok(picture) = self.whatsapp().find_picture(&login, &GhostId::new(portal.chat.as_str())).await else {
+            return Ok(true);
+        };
+        let shown = self.store().group_picture(id).await?;
+        let wanted = picture.as_ref().map_or("", |picture| picture.id.as_str());
+        if shown != wanted {
+            let url = match &picture {
+                Some(picture) => {
+                    let bytes =
+                        self.whatsapp().fetch_picture(picture).await.map_err(|_| later("a picture is not there"))?;
+                    let mime = image::guess_format(&bytes).map_err(|_| later("a picture is none"))?.to_mime_type();
+                    Some(self.matrix().upload(bytes.into(), mime, Some("avatar")).await?)
+                }
+                None => None,
+            };
+            let room = RoomId::parse(room).map_err(|_| later("a stored room id is none"))?;
+            let content = url.map_or_else(|| json!({}), |url| json!({ "url": url }));
+            self.matrix().send_state(&room, self.matrix().bot(), "m.room.avatar", "", &content).await?;
+        }
+        self.store().group_picture_is_shown(id, wanted, mark).await?;
+        Ok(true)
+    }
+}
+
+/// Whether a state's content says everything that is wanted of it.
+fn says(now: &Value, wanted: &Value) -> bool {
+    wanted.as_object().is_some_and(|wanted| wanted.iter().all(|(key, value)| now.get(key) == Some(value)))
+}
