@@ -27,6 +27,7 @@ mod pins;
 mod polls;
 mod pressing;
 pub mod receipts;
+mod removal;
 pub mod report;
 pub mod rooms;
 mod sealed;

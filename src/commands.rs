@@ -35,11 +35,12 @@ enum Run {
     Retry,
     SetManagementRoom,
     DisappearingTimer,
+    DeletePortal,
     Space,
 }
 
 /// Every command, in the order `help` shows them.
-const COMMANDS: [Entry; 11] = [
+const COMMANDS: [Entry; 12] = [
     Entry { name: "help", usage: "help", help: "Show this list.", level: Level::Commands, run: Run::Help },
     Entry {
         name: "login",
@@ -75,6 +76,13 @@ const COMMANDS: [Entry; 11] = [
         help: "In a chat's room: set after how long its new messages disappear.",
         level: Level::User,
         run: Run::DisappearingTimer,
+    },
+    Entry {
+        name: "delete-portal",
+        usage: "delete-portal",
+        help: "In a direct chat's room: take everybody out and forget the room. WhatsApp keeps the chat.",
+        level: Level::User,
+        run: Run::DeletePortal,
     },
     Entry {
         name: "ping",
@@ -165,6 +173,7 @@ async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
         Run::Retry => retry(&call).await,
         Run::SetManagementRoom => set_management_room(&call).await,
         Run::Space => account::space(&call).await,
+        Run::DeletePortal => chat::delete(&call).await,
         Run::DisappearingTimer => chat::set_timer(&call, entry.usage).await,
     }
 }

@@ -8,9 +8,11 @@ use super::Bridge;
 use super::from_matrix::{Event, never, read_failure};
 use super::people::Halt;
 use super::rooms::room_id;
+use crate::convert::features::{ROOM_FEATURES, room_features};
 use crate::convert::outgoing::timer_setting;
 use crate::ids::PortalId;
 use crate::matrix::error::MatrixError;
+use crate::matrix::rooms::StateEvent;
 use crate::store::disappearing::ChatTimer;
 use crate::store::inbox::InboxRow;
 use crate::store::logins::{Login, LoginState};
@@ -23,6 +25,11 @@ use serde_json::{Value, json};
 pub(super) const STATE: &str = "com.beeper.disappearing_timer";
 /// What WhatsApp's clients offer, and the word for it in the command.
 pub const OFFERED: [(&str, u32); 4] = [("off", 0), ("24h", 86_400), ("7d", 604_800), ("90d", 7_776_000)];
+
+/// What a chat's room takes, as its state says it.
+pub(super) fn features() -> StateEvent {
+    StateEvent::new(ROOM_FEATURES, "", room_features(&OFFERED.map(|(_, seconds)| seconds)))
+}
 
 /// What a timer wants.
 #[derive(Debug, Clone, Copy)]

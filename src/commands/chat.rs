@@ -5,7 +5,7 @@ use crate::bridge::people::Halt;
 use crate::bridge::timers::{OFFERED, Wish};
 use crate::matrix::error::Result;
 use crate::store::logins::Login;
-use crate::store::portals::Portal;
+use crate::store::portals::{Portal, PortalKind};
 use crate::verdict::Verdict;
 
 /// The chat of the room, and the login of the sender's that speaks in it; none, and an answer, when there is none.
@@ -23,7 +23,8 @@ async fn chat_here(call: &Call) -> Result<Option<(Portal, Login)>> {
     match login.filter(|login| login.mxid == call.sender) {
         Some(login) => Ok(Some((portal, login))),
         None => {
-            call.answer("Only the owner of this chat's WhatsApp account may do that, and in a group who is in it.").await?;
+            call.answer("Only the owner of this chat's WhatsApp account may do that, and in a group who is in it.")
+                .await?;
             Ok(None)
         }
     }
@@ -53,4 +54,31 @@ pub(super) async fn set_timer(call: &Call, usage: &str) -> Result<()> {
         }
     };
     call.answer(&text).await
+}
+
+pub(super) async fn delete(call: &Call) -> Result<()> {
+    let Some((portal, _)) = chat_here(call).await? else { return Ok(()) };
+    if portal.kind == PortalKind::Group {
+        return call
+            .answer("Only rooms of direct chats can be deleted. To get rid of a group's room, leave the group.")
+            .await;
+    }
+    if call.rest.first().map(String::as_str) != Some("yes") {
+        let prefix = &call.bridge.config().bridge.command_prefix;
+        let text = format!(
+            "This takes everybody out of this room, you too, and the bridge forgets it. WhatsApp keeps the chat, and its \
+             next message makes a new room. If you mean it, say `{prefix} delete-portal yes`."
+        );
+        return call.answer(&text).await;
+    }
+    match call.bridge.delete_room(&portal).await {
+        Ok(()) => {
+            let room = call.bridge.management_room(&call.sender).await?;
+            call.bridge.say(&room, "The chat's room is deleted.", &call.event_id, "deleted").await.map(drop)
+        }
+        Err(Halt::Store(error)) => Err(database(error)),
+        Err(Halt::Verdict(_)) => {
+            call.answer("The homeserver did not let me delete this room completely. Please say it again later.").await
+        }
+    }
 }

@@ -85,6 +85,54 @@ const FORGET_WORDS: &str = "-- disappearing.forget_words
     UPDATE message SET kind = 'gone', quote = NULL, body = NULL WHERE portal_id = $1 AND wa_id = $2 AND sender = $3";
 const FORGET_CHOICES: &str = "-- disappearing.forget_choices
     DELETE FROM choice_list WHERE portal_id = $1 AND wa_id = $2";
+// What is known of a chat's events goes with its room; what is said in the next one is news.
+const FORGET_ALL: [(&str, &str); 9] = [
+    (
+        "disappearing.forget_messages",
+        "-- disappearing.forget_messages
+        DELETE FROM message WHERE portal_id = $1",
+    ),
+    (
+        "disappearing.forget_reactions",
+        "-- disappearing.forget_reactions
+        DELETE FROM reaction WHERE portal_id = $1",
+    ),
+    (
+        "disappearing.forget_votes",
+        "-- disappearing.forget_votes
+        DELETE FROM poll_vote WHERE portal_id = $1",
+    ),
+    (
+        "disappearing.forget_polls",
+        "-- disappearing.forget_polls
+        DELETE FROM poll WHERE portal_id = $1",
+    ),
+    (
+        "disappearing.forget_pins",
+        "-- disappearing.forget_pins
+        DELETE FROM pin WHERE portal_id = $1",
+    ),
+    (
+        "disappearing.forget_calls",
+        "-- disappearing.forget_calls
+        DELETE FROM call_state WHERE portal_id = $1",
+    ),
+    (
+        "disappearing.forget_live",
+        "-- disappearing.forget_live
+        DELETE FROM live_share WHERE portal_id = $1",
+    ),
+    (
+        "disappearing.forget_expiries",
+        "-- disappearing.forget_expiries
+        DELETE FROM expiry WHERE portal_id = $1",
+    ),
+    (
+        "disappearing.forget_lists",
+        "-- disappearing.forget_lists
+        DELETE FROM choice_list WHERE portal_id = $1",
+    ),
+];
 const JOIN_IDS: &str = "-- disappearing.join_ids
     UPDATE expiry SET sender = $2 WHERE sender = $1 AND NOT EXISTS (
         SELECT 1 FROM expiry AS other WHERE other.portal_id = expiry.portal_id AND other.wa_id = expiry.wa_id
@@ -204,6 +252,18 @@ impl Store {
         let (portal, wa_id, sender) = (key.portal.get(), key.wa_id.as_str(), key.sender.as_str());
         let write = sqlx::query(PUT_OFF).bind(portal).bind(wa_id).bind(sender).bind(due_at).bind(tries);
         self.write("disappearing.put_off", write).await.map(drop)
+    }
+
+    /// Forgets a chat's messages and what hangs on them: their room is gone. Its timer stays.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_portal_messages(&self, portal: PortalId) -> Result<()> {
+        let mut tx = self.begin("disappearing.forget_all").await?;
+        for (name, text) in FORGET_ALL {
+            sqlx::query(text).bind(portal.get()).execute(tx.connection()).await.named(name)?;
+        }
+        tx.commit().await
     }
 
     /// Records that every event of a message is removed, and forgets what it said.
@@ -330,5 +390,8 @@ mod tests {
         store.join_ids_in(&mut tx, &GhostId::new("1@lid"), &GhostId::new("9@lid")).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(store.due_expiries(50, 1).await.unwrap()[0].key.sender, GhostId::new("9@lid"));
+        store.forget_portal_messages(portal).await.unwrap();
+        assert!(store.find_message(&second).await.unwrap().is_none());
+        assert_eq!(store.next_expiry().await.unwrap(), None);
     }
 }

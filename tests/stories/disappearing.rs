@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use matrix_bed::chat::Chat;
+use matrix_bed::group::Group;
 use matrix_bed::person::Event;
 use matrix_bed::wait;
 use matrix_bed::world::World;
@@ -24,6 +25,7 @@ matrix_bed::stories! {
         killed_around_a_removal
         a_refused_removal_is_tried_until_it_works
         the_owner_sets_the_timer_here
+        a_groups_timer_is_set_here_too
         a_stranger_sets_no_timer
     }
     own {
@@ -311,8 +313,32 @@ async fn a_stranger_sets_no_timer(world: &mut World) -> Result<()> {
     wait_told(&mallory, &bot, &room, "Only the owner of this WhatsApp account can write").await?;
     wait_timer(&chat, 0).await?;
     mallory.send_text(&room, "!wa disappearing-timer 24h").await?;
-    wait_told(&mallory, &bot, &room, "Only the owner of this chat's WhatsApp account").await?;
+    wait_told(&mallory, &bot, &room, "Only the owner of this chat's WhatsApp account may").await?;
     let sent = world.phones.inbox(&chat.contact().number);
     ensure!(!sent.iter().any(|item| item.message["protocolMessage"].is_object()), "{sent:?}");
     wait_rows(world, 0, "chat_timer", "seconds", "seconds > 0").await
+}
+
+async fn a_groups_timer_is_set_here_too(world: &mut World) -> Result<()> {
+    let (alice, account, _) = world.log_in("alice").await?;
+    let bob = world.phones.create_account("bob")?;
+    let group = Group::create(&world.phones, &bob, "Forgetful", &[&account])?;
+    let (room, bot) = (group.room_of(&alice).await?, world.bridge.slot().bot());
+    alice.send_text(&room, "!wa disappearing-timer 90d").await?;
+    wait_told(&alice, &bot, &room, "disappear 90d after").await?;
+    let set = |seconds: u32| world.phones.simulator().group(&group.jid).is_some_and(|group| group.ephemeral == seconds);
+    ensure!(set(90 * DAY), "{:?}", world.phones.simulator().group(&group.jid));
+    group.wait_state(&alice, TIMER, "", |timer| timer["timer"] == u64::from(90 * DAY) * 1000).await?;
+    // What is set on WhatsApp is the room's.
+    world.phones.simulator().set_group_setting(&bob.number, &group.jid, &format!("ephemeral:{DAY}"))?;
+    group.wait_state(&alice, TIMER, "", |timer| timer["timer"] == u64::from(DAY) * 1000).await?;
+    // Where only admins may change settings WhatsApp refuses, and the room says what holds.
+    world.phones.simulator().set_group_setting(&bob.number, &group.jid, "locked")?;
+    let locked = |levels: &Value| levels["events"]["m.room.name"] == 50;
+    group.wait_state(&alice, "m.room.power_levels", "", locked).await?;
+    set_state(&alice, &room, TIMER, "", &json!({ "type": "", "timer": 0 })).await?;
+    wait_told(&alice, &bot, &room, "WhatsApp does not let you change this chat's timer").await?;
+    group.wait_state(&alice, TIMER, "", |timer| timer["timer"] == u64::from(DAY) * 1000).await?;
+    ensure!(set(DAY), "{:?}", world.phones.simulator().group(&group.jid));
+    Ok(())
 }

@@ -1,6 +1,7 @@
-//! Spaces: each login has one that holds its rooms.
+//! Spaces: each login has one that holds its rooms. And what rooms say of themselves, and how they end.
 
 use anyhow::{Context, Result, ensure};
+use matrix_bed::group::Group;
 use matrix_bed::management::Management;
 use matrix_bed::person::Person;
 use matrix_bed::wait;
@@ -9,6 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::acts::die_at;
+use crate::people::{bring_stranger, wait_told};
 
 matrix_bed::stories! {
     shared {
@@ -18,6 +20,9 @@ matrix_bed::stories! {
         killed_around_a_space
         who_leaves_their_space_is_left_alone
         spaces_can_be_switched_off
+        a_shared_room_is_in_the_space_of_each_login
+        rooms_say_what_they_take
+        a_chats_room_is_deleted_by_its_owner
     }
     own {}
 }
@@ -174,5 +179,64 @@ async fn spaces_can_be_switched_off(world: &mut World) -> Result<()> {
     let management = Management::open(chat.person(), &world.bridge.slot().bot()).await?;
     management.ask("space", "switched them off").await?;
     ensure!(spaces(chat.person()).await?.is_empty(), "{:?}", spaces(chat.person()).await?);
+    Ok(())
+}
+
+async fn a_shared_room_is_in_the_space_of_each_login(world: &mut World) -> Result<()> {
+    let (alice, alices, _) = world.log_in("alice").await?;
+    let (dora, doras, _) = world.log_in("dora").await?;
+    let bob = world.phones.create_account("bob")?;
+    let group = Group::create(&world.phones, &bob, "Together", &[&alices, &doras])?;
+    let room = group.room_of(&alice).await?;
+    ensure!(group.room_of(&dora).await? == room, "one room");
+    let hers = wait_spaces(&alice, &["WhatsApp"]).await?.remove(0);
+    let other = wait_spaces(&dora, &["WhatsApp"]).await?.remove(0);
+    ensure!(hers != other, "one space for both");
+    wait_child(&alice, &hers, &room, true).await?;
+    wait_child(&dora, &other, &room, true).await?;
+    world.phones.simulator().change_participants(&bob.number, &group.jid, "remove", &[&doras.number])?;
+    wait_child(&dora, &other, &room, false).await?;
+    alice.wait_member(&room, dora.id(), "leave").await?;
+    wait_child(&alice, &hers, &room, true).await
+}
+
+async fn rooms_say_what_they_take(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let (alice, room) = (chat.person(), chat.room()?);
+    let features = alice.find_state(&room, "com.beeper.room_features", "").await?.context("it says nothing")?;
+    ensure!(features["edit_max_age"] == 900 && features["reaction_count"] == 1, "{features}");
+    ensure!(features["disappearing_timer"]["timers"].as_array().is_some_and(|timers| timers.len() == 3), "{features}");
+    let service = alice.find_state(&room, "io.element.functional_members", "").await?.unwrap_or_default();
+    ensure!(service["service_members"] == json!([world.bridge.slot().bot()]), "{service}");
+    Ok(())
+}
+
+async fn a_chats_room_is_deleted_by_its_owner(world: &mut World) -> Result<()> {
+    let (alice, account, management) = world.log_in("alice").await?;
+    let chat = world.chat_with(&alice, &account, "bob")?;
+    // Not remembered as said in the chat: their room goes.
+    world.phones.send(&chat.contact().number, &account.number, "before").await?;
+    let room = alice.wait_event("the text", wait::STEP, |event| event.body() == "before").await?.room;
+    let bot = world.bridge.slot().bot();
+    alice.send_text(&room, "!wa delete-portal").await?;
+    wait_told(&alice, &bot, &room, "If you mean it").await?;
+    ensure!(alice.rooms().contains(&room), "it is deleted without a second word");
+    die_at(world, "states.room_deleted", async |_| alice.send_text(&room, "!wa delete-portal yes").await.map(drop))
+        .await?;
+    alice.wait_member(&room, alice.id(), "leave").await?;
+    management.wait_notice("the bot's word", |event| event.body().contains("room is deleted")).await?;
+    world.bridge.wait_idle().await?;
+    let again = chat.begin("after").await?;
+    ensure!(again.room != room, "the old room is in use");
+    let space = wait_spaces(&alice, &["WhatsApp"]).await?.remove(0);
+    wait_child(&alice, &space, &again.room, true).await?;
+    wait_child(&alice, &space, &room, false).await?;
+    chat.person_says("an answer").await?;
+    chat.wait_at_contact("an answer").await?;
+    // Not by who does not own it.
+    let mallory = bring_stranger(world, &chat).await?;
+    mallory.send_text(&again.room, "!wa delete-portal yes").await?;
+    wait_told(&mallory, &bot, &again.room, "Only the owner of this chat's WhatsApp account may").await?;
+    ensure!(alice.members(&again.room).await?.contains(&alice.id().to_owned()), "a stranger deleted it");
     Ok(())
 }
