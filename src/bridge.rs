@@ -14,6 +14,7 @@ mod calls;
 mod contacts;
 pub mod deliver;
 pub mod effects;
+mod expiry;
 mod files;
 pub mod from_matrix;
 pub mod from_whatsapp;
@@ -30,11 +31,14 @@ mod polls;
 mod pressing;
 pub mod puppets;
 pub mod receipts;
+mod removal;
 pub mod report;
 pub mod rooms;
 mod sealed;
 pub mod signals;
+pub mod spaces;
 mod states;
+pub mod timers;
 pub mod upkeep;
 mod uploads;
 mod waiting;
@@ -86,6 +90,7 @@ struct Shared {
     puppets: puppets::Puppets,
     rooms: rooms::Rooms,
     signals: signals::Signals,
+    spaces: spaces::Spaces,
     commands: OnceLock<CommandRunner>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -117,6 +122,7 @@ impl Bridge {
                 puppets: puppets::Puppets::default(),
                 rooms: rooms::Rooms::default(),
                 signals: signals::Signals::default(),
+                spaces: spaces::Spaces::default(),
                 commands: OnceLock::new(),
                 tasks: TaskTracker::new(),
                 stop,

@@ -4,6 +4,7 @@
 //! transaction ids made from the event they answer, so a repeated row answers once.
 
 mod account;
+mod chat;
 mod puppet;
 mod show_link;
 
@@ -37,10 +38,13 @@ enum Run {
     PingMatrix,
     Retry,
     SetManagementRoom,
+    DisappearingTimer,
+    DeletePortal,
+    Space,
 }
 
 /// Every command, in the order `help` shows them.
-const COMMANDS: [Entry; 12] = [
+const COMMANDS: [Entry; 15] = [
     Entry { name: "help", usage: "help", help: "Show this list.", level: Level::Commands, run: Run::Help },
     Entry {
         name: "login",
@@ -69,6 +73,20 @@ const COMMANDS: [Entry; 12] = [
         help: "Unlink an account. Its rooms stay for the next login.",
         level: Level::User,
         run: Run::Logout,
+    },
+    Entry {
+        name: "disappearing-timer",
+        usage: "disappearing-timer off | 24h | 7d | 90d",
+        help: "In a chat's room: set after how long its new messages disappear.",
+        level: Level::User,
+        run: Run::DisappearingTimer,
+    },
+    Entry {
+        name: "delete-portal",
+        usage: "delete-portal",
+        help: "In a direct chat's room: take everybody out and forget the room. WhatsApp keeps the chat.",
+        level: Level::User,
+        run: Run::DeletePortal,
     },
     Entry {
         name: "ping",
@@ -111,6 +129,13 @@ const COMMANDS: [Entry; 12] = [
         help: "Make this the room where commands need no prefix.",
         level: Level::Commands,
         run: Run::SetManagementRoom,
+    },
+    Entry {
+        name: "space",
+        usage: "space",
+        help: "Invite you again to the space that holds your chats, after you have left it.",
+        level: Level::User,
+        run: Run::Space,
     },
     Entry {
         name: "version",
@@ -175,6 +200,9 @@ async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
         Run::PingMatrix => puppet::ping(&call).await,
         Run::Retry => retry(&call).await,
         Run::SetManagementRoom => set_management_room(&call).await,
+        Run::Space => account::space(&call).await,
+        Run::DeletePortal => chat::delete(&call).await,
+        Run::DisappearingTimer => chat::set_timer(&call, entry.usage).await,
     }
 }
 
