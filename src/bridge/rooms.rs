@@ -23,6 +23,8 @@ const MEMORY: usize = 10_000;
 #[derive(Default)]
 pub struct Rooms {
     known: Mutex<HashMap<PortalId, Arc<Known>>>,
+    /// Rooms in the making: two makers of one room would each take it for a wreck of an earlier try.
+    making: Mutex<HashMap<PortalId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// A room that exists, and who is known to be in it.
@@ -80,6 +82,18 @@ impl Bridge {
             return Ok(known);
         }
         let mut portal = self.store().load_portal(id).await?;
+        let making = match portal.room {
+            Some(_) => None,
+            None => Some(self.making_of(id)),
+        };
+        let _making = match &making {
+            Some(making) => {
+                let turn = making.lock().await;
+                portal = self.store().load_portal(id).await?;
+                Some(turn)
+            }
+            None => None,
+        };
         let room = match &portal.room {
             Some(room) => room_id(room)?,
             None => {
@@ -107,6 +121,16 @@ impl Bridge {
         }
         rooms.insert(id, known.clone());
         Ok(known)
+    }
+
+    /// Whose turn it is to make a portal's room.
+    fn making_of(&self, id: PortalId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut making = self.shared.rooms.making.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those nobody holds any more.
+        if making.len() >= MEMORY {
+            making.retain(|_, turn| Arc::strong_count(turn) > 1);
+        }
+        making.entry(id).or_default().clone()
     }
 
     /// Invites the owner again who left: a message for them is worth it, and they may have left by mistake.

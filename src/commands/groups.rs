@@ -55,7 +55,7 @@ fn words_for(failure: &ActFailure) -> &'static str {
         }
         ActFailure::Refused(401 | 403 | 405) => "WhatsApp does not let you do that.",
         ActFailure::Refused(404 | 406 | 410) => "WhatsApp knows no such group, or the link is not valid any more.",
-        ActFailure::Refused(409) => "You are in this group already.",
+        ActFailure::Refused(304 | 409) => "You are in this group already.",
         ActFailure::Refused(_) => "WhatsApp refused. Please say it again later.",
         ActFailure::TooLong => "WhatsApp takes at most 100 characters for a group's name.",
     }
@@ -120,7 +120,10 @@ pub(super) async fn create(call: &Call, usage: &str) -> Result<()> {
                 store.put_meta(&mark, chat.as_str().as_bytes()).await.map_err(database)?;
                 chat
             }
-            Err(failure) => return call.answer(words_for(&failure)).await,
+            Err(failure) => {
+                tracing::warn!(%failure, "a group was not made");
+                return call.answer(words_for(&failure)).await;
+            }
         },
     };
     answer_group(call, &login, &chat).await
@@ -132,7 +135,7 @@ pub(super) async fn join(call: &Call, usage: &str) -> Result<()> {
     match call.bridge.whatsapp().follow_invite(&login.id, link).await {
         Ok(joined) => answer_joined(call, &login, joined).await,
         // Perhaps by this very row, before the process died.
-        Err(ActFailure::Refused(409)) => match call.bridge.whatsapp().look_at_invite(&login.id, link).await {
+        Err(ActFailure::Refused(304 | 409)) => match call.bridge.whatsapp().look_at_invite(&login.id, link).await {
             Ok(invited) => answer_group(call, &login, &invited.chat).await,
             Err(failure) => call.answer(words_for(&failure)).await,
         },
@@ -195,7 +198,7 @@ pub(super) async fn accept(call: &Call) -> Result<()> {
     };
     match call.bridge.whatsapp().accept_invitation(&login.id, &invitation).await {
         Ok(joined) => answer_joined(call, &login, joined).await,
-        Err(ActFailure::Refused(409)) => answer_group(call, &login, &invitation.chat).await,
+        Err(ActFailure::Refused(304 | 409)) => answer_group(call, &login, &invitation.chat).await,
         Err(ActFailure::Unknown(_)) => call.answer("This invitation is not valid any more.").await,
         Err(failure) => call.answer(words_for(&failure)).await,
     }

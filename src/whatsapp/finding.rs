@@ -114,9 +114,20 @@ impl Whatsapp {
     /// # Errors
     /// [`ActFailure`].
     pub async fn create_group(&self, login: &LoginId, subject: &str, people: &[GhostId]) -> Result<ChatId, ActFailure> {
-        let client = self.line(login).and_then(|line| line.client()).ok_or(ActFailure::Offline)?;
-        let people = people.iter().filter_map(|person| person.as_str().parse().ok().map(GroupParticipantOptions::new));
-        let options = GroupCreateOptions::new(subject).with_participants(people.collect());
+        let line = self.line(login).ok_or(ActFailure::Offline)?;
+        let (client, intake) = line.client().zip(line.intake()).ok_or(ActFailure::Offline)?;
+        let mut members = Vec::with_capacity(people.len());
+        for person in people {
+            // WhatsApp wants the number beside the LID, and the library may not have met the pair.
+            let number = intake.store.find_pn(person).await.map_err(|error| ActFailure::Unknown(error.to_string()))?;
+            let Ok(jid) = person.as_str().parse::<Jid>() else { continue };
+            let member = GroupParticipantOptions::new(jid);
+            members.push(match number.and_then(|number| number.as_str().parse().ok()) {
+                Some(number) => member.with_phone_number(number),
+                None => member,
+            });
+        }
+        let options = GroupCreateOptions::new(subject).with_participants(members);
         let made = client.groups().create_group(options).await.map_err(|error| failure_of(&error))?;
         Ok(ChatId::new(bare(&made.metadata.id).as_str()))
     }
