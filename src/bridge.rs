@@ -10,6 +10,7 @@
 mod albums;
 mod ballots;
 mod calls;
+mod chat_marks;
 pub mod deliver;
 pub mod effects;
 mod files;

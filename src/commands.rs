@@ -4,12 +4,14 @@
 //! transaction ids made from the event they answer, so a repeated row answers once.
 
 mod account;
+mod chats;
 mod puppet;
 mod show_link;
 
 use crate::bridge::{Bridge, CommandCall};
 use crate::config::Level;
 use crate::matrix::error::{MatrixError, Result};
+use crate::store::chat_marks::MarkKind;
 use crate::store::portals::Portal;
 use crate::verdict::Verdict;
 use ruma::{OwnedRoomId, RoomId};
@@ -35,12 +37,13 @@ enum Run {
     LoginMatrix,
     LogoutMatrix,
     PingMatrix,
+    Mark(MarkKind, bool),
     Retry,
     SetManagementRoom,
 }
 
 /// Every command, in the order `help` shows them.
-const COMMANDS: [Entry; 12] = [
+const COMMANDS: [Entry; 20] = [
     Entry { name: "help", usage: "help", help: "Show this list.", level: Level::Commands, run: Run::Help },
     Entry {
         name: "login",
@@ -97,6 +100,62 @@ const COMMANDS: [Entry; 12] = [
         help: "Show whether I can act as you.",
         level: Level::User,
         run: Run::PingMatrix,
+    },
+    Entry {
+        name: "mute",
+        usage: "mute [time]",
+        help: "Mute this chat on WhatsApp, for a time such as `8h` or for good.",
+        level: Level::User,
+        run: Run::Mark(MarkKind::Mute, true),
+    },
+    Entry {
+        name: "unmute",
+        usage: "unmute",
+        help: "Mute it no more.",
+        level: Level::User,
+        run: Run::Mark(MarkKind::Mute, false),
+    },
+    Entry {
+        name: "pin",
+        usage: "pin",
+        help: "Pin this chat to the top on WhatsApp.",
+        level: Level::User,
+        run: Run::Mark(MarkKind::Pin, true),
+    },
+    Entry {
+        name: "unpin",
+        usage: "unpin",
+        help: "Pin it no more.",
+        level: Level::User,
+        run: Run::Mark(MarkKind::Pin, false),
+    },
+    Entry {
+        name: "archive",
+        usage: "archive",
+        help: "Archive this chat on WhatsApp.",
+        level: Level::User,
+        run: Run::Mark(MarkKind::Archive, true),
+    },
+    Entry {
+        name: "unarchive",
+        usage: "unarchive",
+        help: "Take it out of the archive.",
+        level: Level::User,
+        run: Run::Mark(MarkKind::Archive, false),
+    },
+    Entry {
+        name: "mark-unread",
+        usage: "mark-unread",
+        help: "Mark this chat as unread on WhatsApp.",
+        level: Level::User,
+        run: Run::Mark(MarkKind::Unread, true),
+    },
+    Entry {
+        name: "mark-read",
+        usage: "mark-read",
+        help: "Mark it as read.",
+        level: Level::User,
+        run: Run::Mark(MarkKind::Unread, false),
     },
     Entry {
         name: "retry",
@@ -173,6 +232,7 @@ async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
         Run::LoginMatrix => puppet::login(&call).await,
         Run::LogoutMatrix => puppet::logout(&call).await,
         Run::PingMatrix => puppet::ping(&call).await,
+        Run::Mark(kind, is_set) => chats::mark(&call, kind, is_set).await,
         Run::Retry => retry(&call).await,
         Run::SetManagementRoom => set_management_room(&call).await,
     }

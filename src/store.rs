@@ -11,6 +11,7 @@
 
 pub mod bell;
 pub mod calls;
+pub mod chat_marks;
 pub mod disappearing;
 pub mod files;
 pub mod ghosts;
@@ -121,6 +122,8 @@ struct Shared {
     bell: bell::Bell,
     /// Rung when a group was marked.
     groups_bell: tokio::sync::Notify,
+    /// Rung when a mark of a chat was kept.
+    marks_bell: tokio::sync::Notify,
     parking: parking::Parking,
     places: places::Places,
 }
@@ -196,6 +199,7 @@ impl Store {
                 derive,
                 bell: bell::Bell::default(),
                 groups_bell: tokio::sync::Notify::new(),
+                marks_bell: tokio::sync::Notify::new(),
                 parking: parking::Parking::default(),
                 places: places::Places::default(),
             }),

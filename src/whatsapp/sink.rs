@@ -77,6 +77,11 @@ impl EventHandler for Sink {
             | Event::UndecryptableMessage(_)
             | Event::IncomingCall(_)
             | Event::MissedCall(_)
+            | Event::MuteUpdate(_)
+            | Event::PinUpdate(_)
+            | Event::ArchiveUpdate(_)
+            | Event::MarkChatAsReadUpdate(_)
+            | Event::StarUpdate(_)
             | Event::GroupUpdate(_)
             | Event::PictureUpdate(_)
             | Event::Messages(_) => {
