@@ -4,18 +4,21 @@
 //! it is tried and settled after, together with the row; running the three again is harmless.
 //!
 //! Parts: [`lanes`] (who works on what, parking), [`from_whatsapp`] and [`from_matrix`] (one row each way),
-//! [`deliver`] (reserve, send, settle into Matrix), `files`, `uploads` and `albums` (what hangs on messages), [`rooms`], [`people`], [`puppets`] (people's own accounts), [`receipts`], [`report`] (what people
+//! [`deliver`] (reserve, send, settle into Matrix), `files`, `uploads` and `albums` (what hangs on messages), [`rooms`], `groups`,
+//! [`people`], `contacts`, [`puppets`] (people's own accounts), [`receipts`], [`signals`] (typing and presence), [`report`] (what people
 //! are told), [`upkeep`] (sweeps).
 
 mod albums;
 mod ballots;
 mod calls;
 mod chat_marks;
+mod contacts;
 pub mod deliver;
 pub mod effects;
 mod files;
 pub mod from_matrix;
 pub mod from_whatsapp;
+mod group_changes;
 mod group_rooms;
 pub mod groups;
 pub mod lanes;
@@ -31,6 +34,7 @@ pub mod receipts;
 pub mod report;
 pub mod rooms;
 mod sealed;
+pub mod signals;
 mod states;
 pub mod upkeep;
 mod uploads;
@@ -82,6 +86,7 @@ struct Shared {
     people: people::People,
     puppets: puppets::Puppets,
     rooms: rooms::Rooms,
+    signals: signals::Signals,
     commands: OnceLock<CommandRunner>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -112,6 +117,7 @@ impl Bridge {
                 people: people::People::default(),
                 puppets: puppets::Puppets::default(),
                 rooms: rooms::Rooms::default(),
+                signals: signals::Signals::default(),
                 commands: OnceLock::new(),
                 tasks: TaskTracker::new(),
                 stop,

@@ -12,6 +12,7 @@
 pub mod bell;
 pub mod calls;
 pub mod chat_marks;
+pub mod contacts;
 pub mod disappearing;
 pub mod files;
 pub mod ghosts;
@@ -385,7 +386,9 @@ fn migrations() -> Vec<Migration> {
         step(4, "states", include_str!("../migrations/0004_states.sql")),
         step(5, "files", include_str!("../migrations/0005_files.sql")),
         step(6, "groups", include_str!("../migrations/0006_groups.sql")),
+        step(7, "signals", include_str!("../migrations/0007_signals.sql")),
         step(8, "puppets", include_str!("../migrations/0008_puppets.sql")),
+        step(10, "chat_marks", include_str!("../migrations/0010_chat_marks.sql")),
     ]
 }
 

@@ -320,10 +320,11 @@ impl Bridge {
             return Ok(false);
         }
         let Some(user) = self.ready_puppet(mxid).await? else { return Ok(false) };
-        if let Some(read) = self.store().find_message_by_event(event.as_str()).await?
+        if portal.receiver.is_some()
+            && let Some(read) = self.store().find_message_by_event(event.as_str()).await?
             && read.key.portal == portal.id
         {
-            // Before the mark: it comes back as a read mark of theirs, and finds nothing unread.
+            // In a shared chat each login has its own mark, which the caller has moved. Before the mark: it comes back as a read mark of theirs, and finds nothing unread.
             loop {
                 let unread = self.store().unread_until(portal.id, read.ts).await?;
                 if unread.is_empty() {
