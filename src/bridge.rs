@@ -15,6 +15,7 @@ mod chat_marks;
 mod contacts;
 pub mod deliver;
 pub mod effects;
+mod expiry;
 mod files;
 pub mod from_matrix;
 pub mod from_whatsapp;
@@ -31,11 +32,14 @@ mod polls;
 mod pressing;
 pub mod puppets;
 pub mod receipts;
+mod removal;
 pub mod report;
 pub mod rooms;
 mod sealed;
 pub mod signals;
+pub mod spaces;
 mod states;
+pub mod timers;
 pub mod upkeep;
 mod uploads;
 mod waiting;
@@ -87,6 +91,7 @@ struct Shared {
     puppets: puppets::Puppets,
     rooms: rooms::Rooms,
     signals: signals::Signals,
+    spaces: spaces::Spaces,
     commands: OnceLock<CommandRunner>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -118,6 +123,7 @@ impl Bridge {
                 puppets: puppets::Puppets::default(),
                 rooms: rooms::Rooms::default(),
                 signals: signals::Signals::default(),
+                spaces: spaces::Spaces::default(),
                 commands: OnceLock::new(),
                 tasks: TaskTracker::new(),
                 stop,

@@ -4,7 +4,8 @@
 //! transaction ids made from the event they answer, so a repeated row answers once.
 
 mod account;
-mod chats;
+mod chat;
+mod chat_marks;
 mod puppet;
 mod show_link;
 
@@ -40,10 +41,13 @@ enum Run {
     Mark(MarkKind, bool),
     Retry,
     SetManagementRoom,
+    DisappearingTimer,
+    DeletePortal,
+    Space,
 }
 
 /// Every command, in the order `help` shows them.
-const COMMANDS: [Entry; 20] = [
+const COMMANDS: [Entry; 23] = [
     Entry { name: "help", usage: "help", help: "Show this list.", level: Level::Commands, run: Run::Help },
     Entry {
         name: "login",
@@ -72,6 +76,20 @@ const COMMANDS: [Entry; 20] = [
         help: "Unlink an account. Its rooms stay for the next login.",
         level: Level::User,
         run: Run::Logout,
+    },
+    Entry {
+        name: "disappearing-timer",
+        usage: "disappearing-timer off | 24h | 7d | 90d",
+        help: "In a chat's room: set after how long its new messages disappear.",
+        level: Level::User,
+        run: Run::DisappearingTimer,
+    },
+    Entry {
+        name: "delete-portal",
+        usage: "delete-portal",
+        help: "In a direct chat's room: take everybody out and forget the room. WhatsApp keeps the chat.",
+        level: Level::User,
+        run: Run::DeletePortal,
     },
     Entry {
         name: "ping",
@@ -172,6 +190,13 @@ const COMMANDS: [Entry; 20] = [
         run: Run::SetManagementRoom,
     },
     Entry {
+        name: "space",
+        usage: "space",
+        help: "Invite you again to the space that holds your chats, after you have left it.",
+        level: Level::User,
+        run: Run::Space,
+    },
+    Entry {
         name: "version",
         usage: "version",
         help: "Show the bridge's version.",
@@ -232,9 +257,12 @@ async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
         Run::LoginMatrix => puppet::login(&call).await,
         Run::LogoutMatrix => puppet::logout(&call).await,
         Run::PingMatrix => puppet::ping(&call).await,
-        Run::Mark(kind, is_set) => chats::mark(&call, kind, is_set).await,
+        Run::Mark(kind, is_set) => chat_marks::mark(&call, kind, is_set).await,
         Run::Retry => retry(&call).await,
         Run::SetManagementRoom => set_management_room(&call).await,
+        Run::Space => account::space(&call).await,
+        Run::DeletePortal => chat::delete(&call).await,
+        Run::DisappearingTimer => chat::set_timer(&call, entry.usage).await,
     }
 }
 

@@ -16,6 +16,7 @@ pub mod arrival;
 pub mod choices;
 pub mod edit;
 pub mod emoji;
+pub mod features;
 pub mod geo;
 pub mod group;
 pub mod incoming;

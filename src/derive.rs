@@ -81,6 +81,11 @@ impl Derive {
         hex(&self.hash("alias", &[chat.as_str().as_bytes(), receiver.as_bytes(), owner.as_bytes()])[..16])
     }
 
+    /// Tail of the alias of a login's space. Its owner is part of it, as in [`Derive::alias`].
+    pub fn space_alias(&self, login: &LoginId, owner: &str) -> String {
+        hex(&self.hash("space-alias", &[login.as_str().as_bytes(), owner.as_bytes()])[..16])
+    }
+
     /// Mark inside an event's content by which the bridge knows its own work again.
     pub fn marker(&self, portal: PortalId, sender: &GhostId, message: &WaMessageId, part: i64) -> String {
         let hash = self.hash(

@@ -33,6 +33,7 @@ pub mod pressing;
 pub mod puppets;
 pub mod reactions;
 pub mod seal;
+pub mod spaces;
 mod states;
 mod wa_appstate;
 pub mod wa_backend;
@@ -388,6 +389,7 @@ fn migrations() -> Vec<Migration> {
         step(6, "groups", include_str!("../migrations/0006_groups.sql")),
         step(7, "signals", include_str!("../migrations/0007_signals.sql")),
         step(8, "puppets", include_str!("../migrations/0008_puppets.sql")),
+        step(9, "disappearing and spaces", include_str!("../migrations/0009_disappearing_and_spaces.sql")),
         step(10, "chat_marks", include_str!("../migrations/0010_chat_marks.sql")),
     ]
 }

@@ -261,6 +261,20 @@ impl Whatsapp {
         outgoing::send(&client, &line.acks, &barrier, chat, id, message).await
     }
 
+    /// Sets after how many seconds a group's messages disappear (0 = never). Setting what holds changes nothing.
+    ///
+    /// # Errors
+    /// [`SendFailure`].
+    pub async fn set_group_timer(
+        &self,
+        login: &LoginId,
+        group: &ChatId,
+        seconds: u32,
+    ) -> std::result::Result<(), SendFailure> {
+        let client = self.line(login).and_then(|line| line.client()).ok_or(SendFailure::Offline)?;
+        outgoing::set_group_timer(&client, group, seconds).await
+    }
+
     /// Reports messages of one author as read through a login.
     ///
     /// # Errors

@@ -102,8 +102,7 @@ impl Bridge {
             let mut tx = self.store().begin("albums.part").await?;
             self.store().message_was_sent_in(&mut tx, key, None).await?;
             if let Some(seconds) = expires_s(&sent) {
-                let expires_at = saying.event.origin_server_ts.saturating_add(i64::from(seconds) * 1000);
-                self.store().put_expiry_in(&mut tx, key.portal, &key.wa_id, expires_at).await?;
+                self.store().put_expiry_in(&mut tx, key, self.expires_at(seconds)).await?;
             }
             tx.commit().await?;
         }

@@ -11,6 +11,7 @@ use crate::convert::incoming::{Context, Effect, Person, people_in, read};
 use crate::convert::{MessageName, MxPart, edit, quote};
 use crate::ids::{GhostId, LoginId, PortalId, WaMessageId};
 use crate::matrix::error::MatrixError;
+use crate::store::disappearing::GONE;
 use crate::store::inbox::InboxRow;
 use crate::store::messages::{Message, PartKey};
 use crate::store::portals::PortalKind;
@@ -254,9 +255,13 @@ impl Bridge {
             .into_iter()
             .filter_map(|part| part.event_id)
             .collect();
-        // Only the author edits; parts that are no more than before stay as they are.
-        if target.key.sender != *scene.sender || parts.is_empty() || events.is_empty() {
-            tracing::debug!(row = scene.row.seq, "an edit that is not the author's, or of nothing, is dropped");
+        // Only the author edits; parts that are no more than before stay as they are. What has disappeared stays away.
+        let is_gone = target.kind == GONE;
+        if is_gone || target.key.sender != *scene.sender || parts.is_empty() || events.is_empty() {
+            tracing::debug!(
+                row = scene.row.seq,
+                "an edit that is not the author's, or of nothing that is still here, is dropped"
+            );
             return Ok(self.store().settle_row(scene.row.seq).await?);
         }
         let user = self.speaker_of(scene, &target).await?;
@@ -363,7 +368,9 @@ impl Bridge {
         let Some(target) = self.target_or_park(scene, name).await? else { return Ok(()) };
         let key = ReactionKey { portal: scene.portal, target: target.key.wa_id.clone(), sender: scene.sender.clone() };
         let before = self.store().find_reaction(&key).await?;
-        let Some(target_event) = target.event_id.filter(|_| before.as_ref().is_none_or(|before| before.ts <= ts_ms))
+        let is_here = target.kind != GONE;
+        let Some(target_event) =
+            target.event_id.filter(|_| is_here && before.as_ref().is_none_or(|before| before.ts <= ts_ms))
         else {
             return Ok(self.store().settle_row(scene.row.seq).await?);
         };

@@ -172,7 +172,7 @@ impl Bridge {
             self.store().set_membership(portal.id, &event.sender, "leave").await?;
             self.forget_room(portal.id);
         }
-        Ok(())
+        self.left_space(&event.room_id, &event.sender).await
     }
 
     /// An encrypted room can not be read yet: say so there, and go on in a fresh unencrypted one.
@@ -240,6 +240,9 @@ impl Bridge {
         if let Some(words) = self.command_words(event, false) {
             return self.command(row, event, words).await;
         }
+        if event.kind == super::timers::STATE {
+            return self.timer_event(row, event, portal, login).await;
+        }
         let is_shaping = portal.kind == PortalKind::Group
             && SHAPING.contains(&event.kind.as_str())
             && event.state_key.as_deref() == Some("");
@@ -298,7 +301,10 @@ impl Bridge {
     }
 
     /// The login of a direct chat; in a group the one somebody has there, a linked one before others.
-    async fn login_of(&self, portal: &Portal, login: Option<Login>, sender: &str) -> Result<Option<Login>, Halt> {
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn login_of(&self, portal: &Portal, login: Option<Login>, sender: &str) -> Result<Option<Login>, Halt> {
         if portal.kind != PortalKind::Group {
             return Ok(login);
         }
@@ -309,7 +315,7 @@ impl Bridge {
     }
 
     /// The portal's login, when it is theirs to speak through.
-    fn speaker(&self, portal: &Portal, login: Option<Login>, sender: &str) -> Result<Login, Halt> {
+    pub(super) fn speaker(&self, portal: &Portal, login: Option<Login>, sender: &str) -> Result<Login, Halt> {
         match login {
             Some(login) if login.mxid == sender && self.config().bridge.level_of(sender) >= Level::User => Ok(login),
             _ if portal.kind == PortalKind::Group => Err(never(
@@ -384,8 +390,7 @@ impl Bridge {
             ballots::record_in(self.store(), &mut tx, ballot, event.origin_server_ts).await?;
         }
         if let Some(seconds) = expires_s(&message) {
-            let expires_at = event.origin_server_ts.saturating_add(i64::from(seconds) * 1000);
-            self.store().put_expiry_in(&mut tx, portal.id, &key.wa_id, expires_at).await?;
+            self.store().put_expiry_in(&mut tx, &key, self.expires_at(seconds)).await?;
         }
         self.store().settle_row_in(&mut tx, row.seq).await?;
         tx.commit().await?;
@@ -490,7 +495,7 @@ fn reservation<'a>(
 }
 
 /// What a failure to send means for the row. Codes as seen from WhatsApp's servers by open clients.
-fn read_failure(failure: SendFailure, login: &LoginId) -> Halt {
+pub(super) fn read_failure(failure: SendFailure, login: &LoginId) -> Halt {
     match failure {
         SendFailure::Offline => Halt::Verdict(Verdict::Blocked(Gate::Login(login.clone()))),
         SendFailure::Unknown(why) => Halt::Verdict(Verdict::Later { why: why.into() }),

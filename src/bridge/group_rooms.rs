@@ -37,6 +37,7 @@ impl Bridge {
         let chat = BridgedChat { key: &portal.alias, channel_id: &portal.alias, channel_name: Some(&name) };
         let mut state = self.matrix().bridge_state(&chat);
         state.push(self.matrix().functional_members());
+        state.push(super::timers::features());
         let topic = facts.topic();
         let recipe = RoomRecipe {
             alias_localpart: Some(self.matrix().alias_localpart(&portal.alias)),
@@ -100,6 +101,7 @@ impl Bridge {
         if all {
             self.store().group_is_settled(id, mark).await?;
         }
+        self.wake_spaces();
         Ok(all)
     }
 
@@ -191,6 +193,9 @@ impl Bridge {
         }
         if before.is_none_or(|before| before.join_rule() != facts.join_rule()) {
             self.set_as(known, "", "m.room.join_rules", &json!({ "join_rule": facts.join_rule() })).await?;
+        }
+        if before.map_or(0, |before| before.timer_s) != facts.timer_s {
+            self.show_timer(&known.room, facts.timer_s).await?;
         }
         Ok(())
     }

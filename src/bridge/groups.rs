@@ -122,12 +122,14 @@ impl Bridge {
     async fn reread(&self, portal: PortalId, mark: i64) -> Result<bool, Halt> {
         let chat = self.store().load_portal(portal).await?.chat;
         let logins = self.store().logins_in(portal).await?;
+        let mut is_read = false;
         for login in logins.iter().filter(|login| self.is_connected(login)) {
+            // One has told who is in it. Others of ours who are not look for themselves, so that they leave the room too.
+            if is_read && self.store().role_of(portal, &login.own).await? != 0 {
+                continue;
+            }
             match self.whatsapp().read_group(&login.id, &chat).await {
-                Ok(GroupRead::Stored) => {
-                    self.store().group_was_read(portal, mark).await?;
-                    return Ok(true);
-                }
+                Ok(GroupRead::Stored) => is_read = true,
                 // Another login may still be in it.
                 Ok(GroupRead::Gone) => {}
                 Err(GroupFailure::Offline) => {}
@@ -138,7 +140,7 @@ impl Bridge {
                 Err(GroupFailure::Store(error)) => return Err(error.into()),
             }
         }
-        if self.store().logins_in(portal).await?.is_empty() {
+        if is_read || self.store().logins_in(portal).await?.is_empty() {
             self.store().group_was_read(portal, mark).await?;
         }
         Ok(true)

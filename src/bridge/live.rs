@@ -12,6 +12,7 @@ use super::people::Halt;
 use crate::convert::outgoing::{Plan, Resolved, Timer};
 use crate::convert::{MxPart, edit, quote};
 use crate::ids::WaMessageId;
+use crate::store::disappearing::GONE;
 use crate::store::live::{LiveOrigin, LiveShare};
 use crate::store::messages::PartKey;
 use whatsapp_rust::prelude::wa;
@@ -44,6 +45,7 @@ impl Bridge {
                 LiveShare { sequence, ..live }
             }
             _ => {
+                self.note_states(scene, message, parts).await?;
                 self.say_unsettled(scene, "new", parts, Some(&quote::compact(message))).await?;
                 LiveShare {
                     portal: scene.portal,
@@ -74,6 +76,7 @@ impl Bridge {
             part: 0,
         };
         let shown = self.store().find_message(&key).await?;
+        let shown = shown.filter(|shown| shown.kind != GONE);
         let Some((shown, part)) = shown.zip(parts.first()) else { return Ok(false) };
         let Some(event) = &shown.event_id else { return Ok(false) };
         let known = self.ready_room(scene.portal, scene.login).await?;

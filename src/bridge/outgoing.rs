@@ -7,6 +7,7 @@ use super::ballots::Ballot;
 use super::from_matrix::{Event, never};
 use super::people::Halt;
 use super::uploads::Carried;
+use crate::convert::features::{DELETE_WINDOW_S, EDIT_WINDOW_S};
 use crate::convert::outgoing::{Draft, DraftContent, LinkPreview, Plan, PreviewWish, Quoted, Resolved, build, plan};
 use crate::convert::quote;
 use crate::ids::GhostId;
@@ -20,9 +21,9 @@ use std::collections::HashMap;
 use whatsapp_rust::prelude::{Jid, wa};
 
 /// How long WhatsApp lets a message be edited, milliseconds (its clients' limit).
-const EDIT_WINDOW: i64 = 15 * 60 * 1000;
+const EDIT_WINDOW: i64 = EDIT_WINDOW_S * 1000;
 /// How long WhatsApp lets a message be deleted for everybody, milliseconds (its clients' limit: 2 days and 12 hours).
-const DELETE_WINDOW: i64 = 60 * 3600 * 1000;
+const DELETE_WINDOW: i64 = DELETE_WINDOW_S * 1000;
 
 /// A message of WhatsApp made out of an event, and what its arrival records.
 pub struct Outgoing {

@@ -95,6 +95,7 @@ impl Bridge {
                 if portal.kind == PortalKind::Direct {
                     self.watch_new(login, &portal.chat);
                 }
+                self.wake_spaces();
                 room
             }
         };
@@ -147,6 +148,7 @@ impl Bridge {
         let chat = BridgedChat { key: &portal.alias, channel_id: &portal.alias, channel_name: name.as_deref() };
         let mut state = self.matrix().bridge_state(&chat);
         state.push(self.matrix().functional_members());
+        state.push(super::timers::features());
         let recipe = RoomRecipe {
             alias_localpart: Some(self.matrix().alias_localpart(&portal.alias)),
             name,

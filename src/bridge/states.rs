@@ -42,10 +42,14 @@ impl Bridge {
         };
         let id = WaMessageId::new(scene.arrival.id.as_str());
         let sent_at = scene.arrival.ts_ms;
+        if let Some(seconds) = expires_s.filter(|_| timer) {
+            let known = self.ready_room(scene.portal, scene.login).await?;
+            self.show_timer(&known.room, seconds).await?;
+        }
         let mut tx = self.store().begin("states.note").await?;
         if let Some(seconds) = expires_s {
             let expires_at = sent_at.saturating_add(i64::from(seconds) * 1000);
-            self.store().put_expiry_in(&mut tx, scene.portal, &id, expires_at).await?;
+            self.store().put_expiry_in(&mut tx, &scene.key(0), expires_at).await?;
             if timer {
                 // Set before we were there: the message tells of it.
                 self.store().put_timer_in(&mut tx, scene.portal, ChatTimer { seconds, set_at: sent_at }).await?;
@@ -78,6 +82,10 @@ impl Bridge {
         if known.is_none_or(|known| known.seconds != seconds && known.set_at <= set_at) {
             self.say_unsettled(scene, "notice", parts, None).await?;
         }
+        if known.is_none_or(|known| known.set_at <= set_at) {
+            let room = self.ready_room(scene.portal, scene.login).await?;
+            self.show_timer(&room.room, seconds).await?;
+        }
         fail::fail_point!("states.timer", |_| die_here());
         let mut tx = self.store().begin("states.timer").await?;
         self.store().put_timer_in(&mut tx, scene.portal, ChatTimer { seconds, set_at }).await?;
@@ -92,7 +100,7 @@ impl Bridge {
     pub(super) async fn keep_message(&self, scene: &Scene<'_>, name: &MessageName, kept: bool) -> Result<(), Halt> {
         let Some(target) = self.target_or_park(scene, name).await? else { return Ok(()) };
         let mut tx = self.store().begin("states.keep").await?;
-        self.store().keep_in(&mut tx, scene.portal, &target.key.wa_id, kept).await?;
+        self.store().keep_in(&mut tx, &target.key, kept).await?;
         self.store().settle_row_in(&mut tx, scene.row.seq).await?;
         Ok(tx.commit().await?)
     }

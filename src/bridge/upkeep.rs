@@ -7,9 +7,9 @@ const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
 impl Bridge {
-    /// Sweeps every hour and ends polls whose time is over, until the process stops.
+    /// Sweeps every hour, ends polls and removes messages whose time is over, keeps the spaces, until the process stops.
     pub async fn run_upkeep(&self) {
-        tokio::join!(self.run_sweeps(), self.run_poll_ends());
+        tokio::join!(self.run_sweeps(), self.run_poll_ends(), self.run_expiry(), self.run_spaces());
     }
 
     /// Sweeps every hour until the process stops. Each sweep may be interrupted; the next one finishes it.

@@ -3,6 +3,7 @@
 use super::show_link::Show;
 use super::{Call, database};
 use crate::bridge::Bridge;
+use crate::bridge::people::Halt;
 use crate::matrix::error::Result;
 use crate::store::logins::{Login, LoginState};
 use crate::verdict::Gate;
@@ -51,7 +52,21 @@ pub(super) async fn logout(call: &Call, usage: &str) -> Result<()> {
     call.bridge.whatsapp().log_out(login, "You logged out here.").await.map_err(database)?;
     // What still waits for this login is told now.
     call.bridge.open(&Gate::Login(login.id.clone()));
+    call.bridge.wake_spaces();
     call.answer(&format!("+{} is logged out. Its rooms stay; say `login qr` to link it again.", login.id)).await
+}
+
+pub(super) async fn space(call: &Call) -> Result<()> {
+    if !call.bridge.config().bridge.personal_filtering_spaces {
+        return call.answer("This bridge makes no spaces; its administrator has switched them off.").await;
+    }
+    let text = match call.bridge.invite_to_spaces(&call.sender).await {
+        Ok(0) => "No WhatsApp account is linked. Say `login qr` to link one.",
+        Ok(_) => "You are invited, or will be as soon as the space is made.",
+        Err(Halt::Store(error)) => return Err(database(error)),
+        Err(Halt::Verdict(_)) => "The homeserver did not let me invite you. Please try again later.",
+    };
+    call.answer(text).await
 }
 
 pub(super) async fn login(call: Call, usage: &str) -> Result<()> {

@@ -12,6 +12,8 @@ use crate::masked::Secret;
 pub struct Bridge {
     /// What a command begins with outside a management room.
     pub command_prefix: String,
+    /// Whether each login gets a space that holds its rooms.
+    pub personal_filtering_spaces: bool,
     /// Who may do what.
     pub permissions: Permissions,
 }

@@ -208,6 +208,16 @@ pub(super) const KEYS: &[Key] = &[
         doc: &["What a command begins with, except in a private chat with the bot, where bare words do."],
     },
     Key {
+        path: "bridge.personal_filtering_spaces",
+        kind: Kind::Flag,
+        default: Fallback::Is("true"),
+        example: None,
+        doc: &[
+            "Whether each login gets a space that holds the rooms of its chats. With false no space is made, and those that",
+            "are there stay as they are.",
+        ],
+    },
+    Key {
         path: "bridge.permissions",
         kind: Kind::Levels,
         default: Fallback::Required,

@@ -13,6 +13,7 @@ mod preview;
 mod read;
 mod relation;
 mod resolved;
+mod timer;
 
 use super::geo::Point;
 use super::markup::Block;
@@ -23,6 +24,7 @@ pub use build::build;
 pub use poll::vote_hashes;
 pub use relation::pins_changed;
 pub use resolved::{Quoted, Resolved, Timer, Uploaded};
+pub use timer::timer_setting;
 
 /// Characters WhatsApp takes in one text message (seen in its clients).
 pub const MAX_TEXT: usize = 65_536;

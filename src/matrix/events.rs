@@ -9,12 +9,14 @@ use ruma::api::client::filter::RoomEventFilter;
 use ruma::api::client::message::{get_message_events, send_message_event};
 use ruma::api::client::receipt::create_receipt;
 use ruma::api::client::redact::redact_event;
+use ruma::api::client::relations::get_relating_events_with_rel_type as relating_events;
 use ruma::api::client::room::get_room_event;
 use ruma::api::client::state::{get_state_event_for_key, send_state_event};
 use ruma::events::receipt::ReceiptThread;
+use ruma::events::relation::RelationType;
 use ruma::events::{MessageLikeEventType, StateEventType};
 use ruma::serde::Raw;
-use ruma::{EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, TransactionId, UInt, UserId};
+use ruma::{EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedUserId, RoomId, TransactionId, UInt, UserId};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::to_raw_value;
@@ -26,6 +28,9 @@ const LOOK_PAGES: usize = 100;
 /// The look ends after this many pages in a row hold only events older than what is looked for. More than one,
 /// because events may carry times of long ago while they stand late in the room.
 const OLD_PAGES: usize = 5;
+
+/// Pages of edits asked for at most.
+const EDIT_PAGES: usize = 10;
 
 /// What [`Matrix::find_sent`] reads of an event.
 #[derive(Deserialize)]
@@ -204,6 +209,39 @@ impl Matrix {
             Ok(answer) => Ok(answer.event_id),
             Err(error) => Err(self.mend(as_user, error).await),
         }
+    }
+
+    /// The events that edit an event, and who sent each, at most 1,000; those taken away already are none any more.
+    ///
+    /// # Errors
+    /// When the homeserver is not there.
+    pub async fn edits_of(&self, room: &RoomId, event: &EventId) -> Result<Vec<(OwnedEventId, OwnedUserId)>> {
+        #[derive(Deserialize)]
+        struct Edit {
+            event_id: OwnedEventId,
+            sender: OwnedUserId,
+        }
+        let mut edits = Vec::new();
+        let mut from = None;
+        for _ in 0..EDIT_PAGES {
+            let (room, event) = (room.to_owned(), event.to_owned());
+            let mut request = relating_events::v1::Request::new(room, event, RelationType::Replacement);
+            request.from = from;
+            request.limit = Some(LOOK_PAGE.into());
+            let page = match self.ask(Who::User(self.bot()), request).await {
+                Ok(page) => page,
+                // The event is not there, or the homeserver does not know the question.
+                Err(MatrixError::NotFound) => break,
+                Err(error) => return Err(error),
+            };
+            let read = page.chunk.iter().filter_map(|raw| raw.deserialize_as_unchecked::<Edit>().ok());
+            edits.extend(read.map(|edit| (edit.event_id, edit.sender)));
+            from = page.next_batch;
+            if from.is_none() {
+                break;
+            }
+        }
+        Ok(edits)
     }
 
     /// Sets one piece of room state. Setting what is already set makes no event.

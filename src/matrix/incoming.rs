@@ -20,7 +20,7 @@ pub const EVENT: &str = "event";
 pub const RECEIPT: &str = "receipt";
 
 /// Event types that are taken. The `/sync` filter names the same ones.
-pub const TAKEN: [&str; 23] = [
+pub const TAKEN: [&str; 24] = [
     "m.room.message",
     "m.room.encrypted",
     "m.room.redaction",
@@ -44,6 +44,7 @@ pub const TAKEN: [&str; 23] = [
     "m.beacon",
     "org.matrix.msc3672.beacon_info",
     "org.matrix.msc3672.beacon",
+    "com.beeper.disappearing_timer",
 ];
 
 /// One person has read a room up to an event.

@@ -40,7 +40,8 @@ const PROTECTED: [&str; 14] = [
 ];
 
 /// State that everybody in a room may set: what WhatsApp lets everybody do too.
-const SHARED: [&str; 3] = ["m.room.pinned_events", "m.beacon_info", "org.matrix.msc3672.beacon_info"];
+const SHARED: [&str; 4] =
+    ["m.room.pinned_events", "m.beacon_info", "org.matrix.msc3672.beacon_info", "com.beeper.disappearing_timer"];
 
 /// One piece of room state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +79,8 @@ pub struct RoomRecipe {
     pub invite: Vec<OwnedUserId>,
     /// More state, such as [`Matrix::bridge_state`] and [`Matrix::functional_members`].
     pub state: Vec<StateEvent>,
+    /// Whether it is a space: a room that holds rooms.
+    pub is_space: bool,
     /// Power of others than the bot; at most 99, so that nobody outranks it.
     pub powers: Vec<(OwnedUserId, i64)>,
     /// What the room of a group asks of its people. In rooms without, everything but talking is the bot's alone, and who
@@ -174,6 +177,9 @@ impl Matrix {
         request.is_direct = recipe.is_direct;
         request.invite = recipe.invite.clone();
         request.power_level_content_override = Some(raw(&self.powers(recipe))?);
+        if recipe.is_space {
+            request.creation_content = Some(raw(&json!({ "type": "m.space" }))?);
+        }
         request.initial_state = recipe_state(recipe)
             .iter()
             .map(|state| {

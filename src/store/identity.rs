@@ -124,6 +124,7 @@ impl Store {
             sqlx::query(text).bind(pn.as_str()).bind(lid.as_str()).execute(tx.connection()).await.named(name)?;
         }
         super::polls::join_ids_in(tx, pn, lid).await?;
+        super::disappearing::join_ids_in(tx, pn, lid).await?;
         super::groups::join_ids_in(tx, pn, lid).await?;
         self.put_merges_in(tx, pn, lid).await
     }

@@ -301,15 +301,19 @@ impl Store {
     }
 }
 
+pub(super) fn read_state(text: &str) -> Result<MessageState> {
+    match text {
+        "reserved" => Ok(MessageState::Reserved),
+        "sent" => Ok(MessageState::Sent),
+        "failed" => Ok(MessageState::Failed),
+        _ => Err(StoreError::Corrupt { table: "message", why: "unknown state".into() }),
+    }
+}
+
 fn read_message(row: &AnyRow) -> Result<Message> {
     let text = |column: &'static str| row.try_get::<String, _>(column).named("message.read");
     let number = |column: &'static str| row.try_get::<i64, _>(column).named("message.read");
-    let state = match text("state")?.as_str() {
-        "reserved" => MessageState::Reserved,
-        "sent" => MessageState::Sent,
-        "failed" => MessageState::Failed,
-        _ => return Err(StoreError::Corrupt { table: "message", why: "unknown state".into() }),
-    };
+    let state = read_state(&text("state")?)?;
     Ok(Message {
         key: PartKey {
             portal: PortalId::new(number("portal_id")?),

@@ -40,7 +40,8 @@ const MOVES: [(&str, &str); 8] = [
         "states.expiry",
         "-- states.expiry
         UPDATE expiry SET portal_id = $2 WHERE portal_id = $1 AND NOT EXISTS (
-            SELECT 1 FROM expiry AS other WHERE other.portal_id = $2 AND other.wa_id = expiry.wa_id)",
+            SELECT 1 FROM expiry AS other WHERE other.portal_id = $2 AND other.wa_id = expiry.wa_id
+                AND other.sender = expiry.sender)",
     ),
     (
         "states.choices",

@@ -146,6 +146,27 @@ fn read_send_error(client: &Client, error: &whatsapp_rust::prelude::SendError) -
     }
 }
 
+/// Sets a group's timer, seconds; 0 = messages stay.
+///
+/// # Errors
+/// [`SendFailure`]; repeating is harmless.
+pub async fn set_group_timer(client: &Arc<Client>, group: &ChatId, seconds: u32) -> Result<(), SendFailure> {
+    use whatsapp_rust::ErrorChainExt as _;
+    let group: Jid = group.as_str().parse().map_err(|_| SendFailure::Impossible)?;
+    if !client.is_logged_in() {
+        return Err(SendFailure::Offline);
+    }
+    match tokio::time::timeout(SEND_WAIT, client.groups().set_ephemeral(&group, seconds)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) if error.is_transport_unavailable() => Err(SendFailure::Offline),
+        Ok(Err(error)) => match error.server_rejection() {
+            Some(rejection) => Err(SendFailure::Refused(rejection.code.to_string())),
+            None => Err(SendFailure::Unknown("the client library could not set a group's timer")),
+        },
+        Err(_) => Err(SendFailure::Unknown("no answer within 45 seconds")),
+    }
+}
+
 /// Reports messages of one author as read; fire and forget on WhatsApp's side.
 ///
 /// # Errors

@@ -47,7 +47,10 @@ fn read_point(text: &str) -> Option<(String, Direction)> {
     let name = statement.split('"').nth(1)?;
     let direction = if name.starts_with("from_wa.") { Direction::FromWhatsApp } else { Direction::FromMatrix };
     // Those of files and of people's own accounts are passed by these only: their stories go through them.
-    let kills = statement.contains("abort()") && !name.ends_with(".poison") && !name.starts_with("files.") && !name.starts_with("puppet.");
+    let kills = statement.contains("abort()")
+        && !name.ends_with(".poison")
+        && !name.starts_with("files.")
+        && !name.starts_with("puppet.");
     kills.then(|| (name.to_owned(), direction))
 }
 

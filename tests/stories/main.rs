@@ -32,5 +32,6 @@ mod relations;
 mod release;
 mod sealed;
 mod signals;
+mod spaces;
 mod text;
 mod waiting;

@@ -24,7 +24,7 @@ matrix_bed::stories! {
 }
 
 /// Waits for the bot's answer to `event`'s words in a room.
-async fn wait_told(person: &Person, bot: &str, room: &str, words: &str) -> Result<Event> {
+pub(super) async fn wait_told(person: &Person, bot: &str, room: &str, words: &str) -> Result<Event> {
     let told = |event: &Event| event.room == room && event.sender == bot && event.body().contains(words);
     person.wait_event(&format!("the bot says {words:?}"), wait::STEP, told).await
 }

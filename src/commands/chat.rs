@@ -1,0 +1,84 @@
+//! What is said in a chat's room about the chat.
+
+use super::{Call, database};
+use crate::bridge::people::Halt;
+use crate::bridge::timers::{OFFERED, Wish};
+use crate::matrix::error::Result;
+use crate::store::logins::Login;
+use crate::store::portals::{Portal, PortalKind};
+use crate::verdict::Verdict;
+
+/// The chat of the room, and the login of the sender's that speaks in it; none, and an answer, when there is none.
+async fn chat_here(call: &Call) -> Result<Option<(Portal, Login)>> {
+    let found = call.bridge.store().find_portal_with_login(call.room.as_str()).await.map_err(database)?;
+    let Some((portal, login)) = found else {
+        call.answer("This room is no WhatsApp chat.").await?;
+        return Ok(None);
+    };
+    let login = match call.bridge.login_of(&portal, login, &call.sender).await {
+        Ok(login) => login,
+        Err(Halt::Store(error)) => return Err(database(error)),
+        Err(Halt::Verdict(_)) => None,
+    };
+    match login.filter(|login| login.mxid == call.sender) {
+        Some(login) => Ok(Some((portal, login))),
+        None => {
+            call.answer("Only the owner of this chat's WhatsApp account may do that, and in a group who is in it.")
+                .await?;
+            Ok(None)
+        }
+    }
+}
+
+pub(super) async fn set_timer(call: &Call, usage: &str) -> Result<()> {
+    let word = call.rest.first().map(|word| word.to_lowercase()).unwrap_or_default();
+    let Some((word, seconds)) = OFFERED.iter().find(|(offered, _)| *offered == word) else {
+        return call.answer(&format!("Say `{usage}`.")).await;
+    };
+    let Some((portal, login)) = chat_here(call).await? else { return Ok(()) };
+    // The event's own time is not told to commands; a repeat may say another one and changes nothing else.
+    let ts = call.bridge.store().clock().now_ms();
+    let wish = Wish { event_id: &call.event_id, ts, seconds: *seconds };
+    let sent = async {
+        call.bridge.send_timer(&portal, &login, wish).await?;
+        call.bridge.keep_timer(portal.id, &call.room, wish).await
+    };
+    let text = match sent.await {
+        Ok(()) if *seconds == 0 => "New messages of this chat stay.".to_owned(),
+        Ok(()) => format!("New messages of this chat disappear {word} after they are sent."),
+        Err(Halt::Store(error)) => return Err(database(error)),
+        Err(Halt::Verdict(Verdict::Never { tell, .. })) if !tell.is_empty() => tell,
+        Err(Halt::Verdict(_)) => {
+            "WhatsApp or the homeserver can't be reached right now, so the timer may be as it was. Please say it again later."
+                .to_owned()
+        }
+    };
+    call.answer(&text).await
+}
+
+pub(super) async fn delete(call: &Call) -> Result<()> {
+    let Some((portal, _)) = chat_here(call).await? else { return Ok(()) };
+    if portal.kind == PortalKind::Group {
+        return call
+            .answer("Only rooms of direct chats can be deleted. To get rid of a group's room, leave the group.")
+            .await;
+    }
+    if call.rest.first().map(String::as_str) != Some("yes") {
+        let prefix = &call.bridge.config().bridge.command_prefix;
+        let text = format!(
+            "This takes everybody out of this room, you too, and the bridge forgets it. WhatsApp keeps the chat, and its \
+             next message makes a new room. If you mean it, say `{prefix} delete-portal yes`."
+        );
+        return call.answer(&text).await;
+    }
+    match call.bridge.delete_room(&portal).await {
+        Ok(()) => {
+            let room = call.bridge.management_room(&call.sender).await?;
+            call.bridge.say(&room, "The chat's room is deleted.", &call.event_id, "deleted").await.map(drop)
+        }
+        Err(Halt::Store(error)) => Err(database(error)),
+        Err(Halt::Verdict(_)) => {
+            call.answer("The homeserver did not let me delete this room completely. Please say it again later.").await
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Spaces: each login has one that holds its rooms. And what rooms say of themselves, and how they end.
+
+use anyhow::{Context, Result, ensure};
+use matrix_bed::group::Group;
+use matrix_bed::management::Management;
+use matrix_bed::person::Person;
+use matrix_bed::wait;
+use matrix_bed::world::World;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::acts::die_at;
+use crate::people::{bring_stranger, wait_told};
+
+matrix_bed::stories! {
+    shared {
+        a_login_has_a_space_with_its_rooms
+        several_logins_have_a_space_each
+        rooms_leave_the_space_with_the_login
+        killed_around_a_space
+        who_leaves_their_space_is_left_alone
+        spaces_can_be_switched_off
+        a_shared_room_is_in_the_space_of_each_login
+        rooms_say_what_they_take
+        a_chats_room_is_deleted_by_its_owner
+    }
+    own {}
+}
+
+/// The spaces a person is in: room and name.
+async fn spaces(person: &Person) -> Result<Vec<(String, String)>> {
+    let mut spaces = Vec::new();
+    for room in person.rooms() {
+        let create = person.find_state(&room, "m.room.create", "").await?.unwrap_or_default();
+        if create["type"] == "m.space" {
+            let name = person.find_state(&room, "m.room.name", "").await?.unwrap_or_default();
+            spaces.push((room, name["name"].as_str().unwrap_or_default().to_owned()));
+        }
+    }
+    spaces.sort_by(|one, other| one.1.cmp(&other.1));
+    Ok(spaces)
+}
+
+/// Waits until a person is in spaces of exactly these names, and returns their rooms.
+async fn wait_spaces(person: &Person, names: &[&str]) -> Result<Vec<String>> {
+    wait::until(&format!("spaces {names:?}"), wait::STEP, || async {
+        let found = spaces(person).await?;
+        let fits = found.iter().map(|(_, name)| name).eq(names);
+        Ok(fits.then(|| found.into_iter().map(|(room, _)| room).collect()))
+    })
+    .await
+    .with_context(|| format!("{} is in {:?}", person.name(), person.rooms()))
+}
+
+async fn child(person: &Person, space: &str, room: &str) -> Result<Value> {
+    Ok(person.find_state(space, "m.space.child", room).await?.unwrap_or_default())
+}
+
+async fn wait_child(person: &Person, space: &str, room: &str, is_in: bool) -> Result<()> {
+    let what = format!("{room} is {}in {space}", if is_in { "" } else { "not " });
+    let held = || async { Ok((child(person, space, room).await?["via"].is_array() == is_in).then_some(())) };
+    wait::until(&what, wait::STEP, held).await
+}
+
+/// How often children of a space were set.
+async fn settings(person: &Person, space: &str) -> Result<usize> {
+    Ok(person.history(space).await?.iter().filter(|event| event.kind == "m.space.child").count())
+}
+
+async fn a_login_has_a_space_with_its_rooms(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let alice = chat.person().clone();
+    let space = wait_spaces(&alice, &["WhatsApp"]).await?.remove(0);
+    wait_child(&alice, &space, &chat.room()?, true).await?;
+    let content = child(&alice, &space, &chat.room()?).await?;
+    ensure!(content["via"] == json!(["test.local"]), "{content}");
+    let mut members = alice.members(&space).await?;
+    members.retain(|member| member != alice.id());
+    ensure!(members == [world.bridge.slot().bot()], "others are in it: {members:?}");
+    world.bridge.restart().await?;
+    let other = world.chat_with(&alice, chat.login(), "carol")?;
+    other.begin("hello, says carol").await?;
+    wait_child(&alice, &space, &other.room()?, true).await?;
+    ensure!(settings(&alice, &space).await? == 2, "each room is put in once");
+    // A room that is gone is out, the one that takes its place is in.
+    let (bot, old) = (world.bridge.slot().bot(), chat.room()?);
+    let ghost = chat.begin("the last words").await?.sender;
+    let client = world.synapse.appservice(world.bridge.slot())?;
+    let leave = ["_matrix", "client", "v3", "rooms", &old, "leave"];
+    for user in [&ghost, &bot] {
+        client.call(Method::POST, &leave, &[("user_id", user.as_str())], Some(&json!({}))).await?;
+    }
+    world.phones.send(&chat.contact().number, &chat.login().number, "in a new room").await?;
+    let event = alice.wait_event("the text", wait::STEP, |event| event.body() == "in a new room").await?;
+    ensure!(event.room != old, "the old room is in use");
+    wait_child(&alice, &space, &event.room, true).await?;
+    wait_child(&alice, &space, &old, false).await
+}
+
+async fn several_logins_have_a_space_each(world: &mut World) -> Result<()> {
+    let (alice, first, management) = world.log_in("alice").await?;
+    wait_spaces(&alice, &["WhatsApp"]).await?;
+    let second = world.phones.create_account("alice too")?;
+    management.login_by_qr(&world.phones, &second).await?;
+    let mut names = [&first, &second].map(|account| format!("WhatsApp +{}", account.number));
+    names.sort();
+    let spaces = wait_spaces(&alice, &[&names[0], &names[1]]).await?;
+    let contact = world.phones.create_account("bob")?;
+    for (login, other) in [(&first, &second), (&second, &first)] {
+        let chat = world.chat(&alice, login, &contact);
+        chat.begin(&format!("hello, {}", login.name)).await?;
+        let at = |account: &matrix_bed::phones::Account| {
+            names.iter().position(|name| name.ends_with(&account.number)).map(|at| &spaces[at])
+        };
+        wait_child(&alice, at(login).context("no space")?, &chat.room()?, true).await?;
+        let content = child(&alice, at(other).context("no space")?, &chat.room()?).await?;
+        ensure!(content.is_null(), "in the other's space: {content}");
+    }
+    Ok(())
+}
+
+async fn rooms_leave_the_space_with_the_login(world: &mut World) -> Result<()> {
+    let (alice, account, management) = world.log_in("alice").await?;
+    let chat = world.chat_with(&alice, &account, "bob")?;
+    chat.begin("hello, says bob").await?;
+    let space = wait_spaces(&alice, &["WhatsApp"]).await?.remove(0);
+    wait_child(&alice, &space, &chat.room()?, true).await?;
+    management.ask("logout", "is logged out").await?;
+    wait_child(&alice, &space, &chat.room()?, false).await?;
+    // The same account comes back to the same rooms.
+    world.phones.forget(&account.number);
+    management.login_by_qr(&world.phones, &account).await?;
+    wait_child(&alice, &space, &chat.room()?, true).await?;
+    wait_spaces(&alice, &["WhatsApp"]).await?;
+    Ok(())
+}
+
+async fn killed_around_a_space(world: &mut World) -> Result<()> {
+    let person = world.person("alice").await?;
+    let account = world.phones.create_account("alice")?;
+    die_at(world, "states.space", async |world| {
+        let management = world.management(&person).await?;
+        // It may die before it has said that the login succeeded.
+        management.login_by_qr(&world.phones, &account).await.map(drop).or(Ok(()))
+    })
+    .await?;
+    let space = wait_spaces(&person, &["WhatsApp"]).await?.remove(0);
+    let chat = world.chat_with(&person, &account, "bob")?;
+    die_at(world, "states.space_room", async |_| chat.contact_says("hello, says bob").await.map(drop)).await?;
+    chat.wait_in_room("hello, says bob").await?;
+    wait_child(&person, &space, &chat.room()?, true).await?;
+    let other = world.chat_with(&person, &account, "carol")?;
+    other.begin("hello, says carol").await?;
+    wait_child(&person, &space, &other.room()?, true).await?;
+    ensure!(settings(&person, &space).await? == 2, "each room is put in once");
+    ensure!(spaces(&person).await?.len() == 1, "one space");
+    Ok(())
+}
+
+async fn who_leaves_their_space_is_left_alone(world: &mut World) -> Result<()> {
+    let (alice, account, management) = world.log_in("alice").await?;
+    let space = wait_spaces(&alice, &["WhatsApp"]).await?.remove(0);
+    alice.leave(&space).await?;
+    world.bridge.wait_idle().await?;
+    let chat = world.chat_with(&alice, &account, "bob")?;
+    chat.begin("hello, says bob").await?;
+    world.bridge.restart().await?;
+    chat.begin("hello again").await?;
+    ensure!(!alice.rooms().contains(&space) && spaces(&alice).await?.is_empty(), "she was brought back");
+    management.ask("space", "you are invited").await?;
+    wait_child(&alice, &space, &chat.room()?, true).await?;
+    Ok(())
+}
+
+async fn spaces_can_be_switched_off(world: &mut World) -> Result<()> {
+    world.bridge.reconfigure(&json!({ "bridge": { "personal_filtering_spaces": false } }))?;
+    world.bridge.restart().await?;
+    let chat = world.begin().await?;
+    let management = Management::open(chat.person(), &world.bridge.slot().bot()).await?;
+    management.ask("space", "switched them off").await?;
+    ensure!(spaces(chat.person()).await?.is_empty(), "{:?}", spaces(chat.person()).await?);
+    Ok(())
+}
+
+async fn a_shared_room_is_in_the_space_of_each_login(world: &mut World) -> Result<()> {
+    let (alice, alices, _) = world.log_in("alice").await?;
+    let (dora, doras, _) = world.log_in("dora").await?;
+    let bob = world.phones.create_account("bob")?;
+    let group = Group::create(&world.phones, &bob, "Together", &[&alices, &doras])?;
+    let room = group.room_of(&alice).await?;
+    ensure!(group.room_of(&dora).await? == room, "one room");
+    let hers = wait_spaces(&alice, &["WhatsApp"]).await?.remove(0);
+    let other = wait_spaces(&dora, &["WhatsApp"]).await?.remove(0);
+    ensure!(hers != other, "one space for both");
+    wait_child(&alice, &hers, &room, true).await?;
+    wait_child(&dora, &other, &room, true).await?;
+    world.phones.simulator().change_participants(&bob.number, &group.jid, "remove", &[&doras.number])?;
+    wait_child(&dora, &other, &room, false).await?;
+    alice.wait_member(&room, dora.id(), "leave").await?;
+    wait_child(&alice, &hers, &room, true).await
+}
+
+async fn rooms_say_what_they_take(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let (alice, room) = (chat.person(), chat.room()?);
+    let features = alice.find_state(&room, "com.beeper.room_features", "").await?.context("it says nothing")?;
+    ensure!(features["edit_max_age"] == 900 && features["reaction_count"] == 1, "{features}");
+    ensure!(features["disappearing_timer"]["timers"].as_array().is_some_and(|timers| timers.len() == 3), "{features}");
+    let service = alice.find_state(&room, "io.element.functional_members", "").await?.unwrap_or_default();
+    ensure!(service["service_members"] == json!([world.bridge.slot().bot()]), "{service}");
+    Ok(())
+}
+
+async fn a_chats_room_is_deleted_by_its_owner(world: &mut World) -> Result<()> {
+    let (alice, account, management) = world.log_in("alice").await?;
+    let chat = world.chat_with(&alice, &account, "bob")?;
+    // Not remembered as said in the chat: their room goes.
+    world.phones.send(&chat.contact().number, &account.number, "before").await?;
+    let room = alice.wait_event("the text", wait::STEP, |event| event.body() == "before").await?.room;
+    let bot = world.bridge.slot().bot();
+    alice.send_text(&room, "!wa delete-portal").await?;
+    wait_told(&alice, &bot, &room, "If you mean it").await?;
+    ensure!(alice.rooms().contains(&room), "it is deleted without a second word");
+    die_at(world, "states.room_deleted", async |_| alice.send_text(&room, "!wa delete-portal yes").await.map(drop))
+        .await?;
+    alice.wait_member(&room, alice.id(), "leave").await?;
+    management.wait_notice("the bot's word", |event| event.body().contains("room is deleted")).await?;
+    world.bridge.wait_idle().await?;
+    let again = chat.begin("after").await?;
+    ensure!(again.room != room, "the old room is in use");
+    let space = wait_spaces(&alice, &["WhatsApp"]).await?.remove(0);
+    wait_child(&alice, &space, &again.room, true).await?;
+    wait_child(&alice, &space, &room, false).await?;
+    chat.person_says("an answer").await?;
+    chat.wait_at_contact("an answer").await?;
+    // Not by who does not own it.
+    let mallory = bring_stranger(world, &chat).await?;
+    mallory.send_text(&again.room, "!wa delete-portal yes").await?;
+    wait_told(&mallory, &bot, &again.room, "Only the owner of this chat's WhatsApp account may").await?;
+    ensure!(alice.members(&again.room).await?.contains(&alice.id().to_owned()), "a stranger deleted it");
+    Ok(())
+}
