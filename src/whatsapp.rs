@@ -10,6 +10,7 @@ mod binding;
 pub mod calls;
 mod chat_marks;
 mod dial;
+pub mod finding;
 pub mod group_acts;
 pub mod groups;
 pub mod http;

@@ -320,11 +320,12 @@ impl Bridge {
             return Ok(false);
         }
         let Some(user) = self.ready_puppet(mxid).await? else { return Ok(false) };
-        if portal.receiver.is_some()
+        // In a group each login has a mark of its own, which stands there already.
+        if !portal.chat.is_group()
             && let Some(read) = self.store().find_message_by_event(event.as_str()).await?
             && read.key.portal == portal.id
         {
-            // In a shared chat each login has its own mark, which the caller has moved. Before the mark: it comes back as a read mark of theirs, and finds nothing unread.
+            // Before the mark: it comes back as a read mark of theirs, and finds nothing unread.
             loop {
                 let unread = self.store().unread_until(portal.id, read.ts).await?;
                 if unread.is_empty() {

@@ -106,15 +106,11 @@ impl Bridge {
         Ok(self.store().settle_row(row.seq).await?)
     }
 
-    /// Marks the room as read for the login's owner: by themselves, so only where the bridge acts as them. Else their own mark on
-    /// WhatsApp is what counts. Nothing is reported twice.
+    /// Marks the room as read for the login's owner, where the bridge acts as them.
     async fn own_read_in_matrix(&self, portal: PortalId, login: &LoginId, event: &EventId) -> Result<(), Halt> {
-        let read = self.store().load_portal(portal).await?;
-        let owner = self.store().find_login(login).await?;
-        if let (Some(room), Some(owner)) = (&read.room, owner) {
-            self.puppet_mark_read(&owner.mxid, &room_id(room)?, event).await?;
-        }
-        Ok(())
+        let Some(room) = self.store().load_portal(portal).await?.room else { return Ok(()) };
+        let Some(owner) = self.store().find_login(login).await? else { return Ok(()) };
+        self.puppet_mark_read(&owner.mxid, &room_id(&room)?, event).await.map(drop)
     }
 
     /// Reports messages of one author as read.
