@@ -139,6 +139,8 @@ async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Resul
             working.stop().cancel();
         }
     });
+    let marking = bridge.clone();
+    bridge.spawn(async move { marking.run_chat_marks().await });
     let puppets = bridge.clone();
     bridge.spawn(async move { puppets.run_puppets().await });
     let telling = bridge.clone();

@@ -11,6 +11,7 @@
 mod albums;
 mod ballots;
 mod calls;
+mod chat_marks;
 mod contacts;
 pub mod deliver;
 pub mod effects;

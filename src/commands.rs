@@ -5,6 +5,7 @@
 
 mod account;
 mod chat;
+mod chat_marks;
 mod groups;
 mod puppet;
 mod show_link;
@@ -12,6 +13,7 @@ mod show_link;
 use crate::bridge::{Bridge, CommandCall};
 use crate::config::Level;
 use crate::matrix::error::{MatrixError, Result};
+use crate::store::chat_marks::MarkKind;
 use crate::store::portals::Portal;
 use crate::verdict::Verdict;
 use ruma::{OwnedRoomId, RoomId};
@@ -37,6 +39,7 @@ enum Run {
     LoginMatrix,
     LogoutMatrix,
     PingMatrix,
+    Mark(MarkKind, bool),
     Retry,
     SetManagementRoom,
     DisappearingTimer,
@@ -52,7 +55,7 @@ enum Run {
 }
 
 /// Every command, in the order `help` shows them.
-const COMMANDS: [Entry; 22] = [
+const COMMANDS: [Entry; 30] = [
     Entry { name: "help", usage: "help", help: "Show this list.", level: Level::Commands, run: Run::Help },
     Entry {
         name: "login",
@@ -123,6 +126,62 @@ const COMMANDS: [Entry; 22] = [
         help: "Show whether I can act as you.",
         level: Level::User,
         run: Run::PingMatrix,
+    },
+    Entry {
+        name: "mute",
+        usage: "mute [time]",
+        help: "Mute this chat on WhatsApp, for a time such as `8h` or for good.",
+        level: Level::User,
+        run: Run::Mark(MarkKind::Mute, true),
+    },
+    Entry {
+        name: "unmute",
+        usage: "unmute",
+        help: "Mute it no more.",
+        level: Level::User,
+        run: Run::Mark(MarkKind::Mute, false),
+    },
+    Entry {
+        name: "pin",
+        usage: "pin",
+        help: "Pin this chat to the top on WhatsApp.",
+        level: Level::User,
+        run: Run::Mark(MarkKind::Pin, true),
+    },
+    Entry {
+        name: "unpin",
+        usage: "unpin",
+        help: "Pin it no more.",
+        level: Level::User,
+        run: Run::Mark(MarkKind::Pin, false),
+    },
+    Entry {
+        name: "archive",
+        usage: "archive",
+        help: "Archive this chat on WhatsApp.",
+        level: Level::User,
+        run: Run::Mark(MarkKind::Archive, true),
+    },
+    Entry {
+        name: "unarchive",
+        usage: "unarchive",
+        help: "Take it out of the archive.",
+        level: Level::User,
+        run: Run::Mark(MarkKind::Archive, false),
+    },
+    Entry {
+        name: "mark-unread",
+        usage: "mark-unread",
+        help: "Mark this chat as unread on WhatsApp.",
+        level: Level::User,
+        run: Run::Mark(MarkKind::Unread, true),
+    },
+    Entry {
+        name: "mark-read",
+        usage: "mark-read",
+        help: "Mark it as read.",
+        level: Level::User,
+        run: Run::Mark(MarkKind::Unread, false),
     },
     Entry {
         name: "retry",
@@ -257,6 +316,7 @@ async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
         Run::LoginMatrix => puppet::login(&call).await,
         Run::LogoutMatrix => puppet::logout(&call).await,
         Run::PingMatrix => puppet::ping(&call).await,
+        Run::Mark(kind, is_set) => chat_marks::mark(&call, kind, is_set).await,
         Run::Retry => retry(&call).await,
         Run::SetManagementRoom => set_management_room(&call).await,
         Run::Space => account::space(&call).await,

@@ -11,6 +11,7 @@
 
 pub mod bell;
 pub mod calls;
+pub mod chat_marks;
 pub mod contacts;
 pub mod disappearing;
 pub mod files;
@@ -123,6 +124,8 @@ struct Shared {
     bell: bell::Bell,
     /// Rung when a group was marked.
     groups_bell: tokio::sync::Notify,
+    /// Rung when a mark of a chat was kept.
+    marks_bell: tokio::sync::Notify,
     parking: parking::Parking,
     places: places::Places,
 }
@@ -198,6 +201,7 @@ impl Store {
                 derive,
                 bell: bell::Bell::default(),
                 groups_bell: tokio::sync::Notify::new(),
+                marks_bell: tokio::sync::Notify::new(),
                 parking: parking::Parking::default(),
                 places: places::Places::default(),
             }),
@@ -386,6 +390,7 @@ fn migrations() -> Vec<Migration> {
         step(7, "signals", include_str!("../migrations/0007_signals.sql")),
         step(8, "puppets", include_str!("../migrations/0008_puppets.sql")),
         step(9, "disappearing and spaces", include_str!("../migrations/0009_disappearing_and_spaces.sql")),
+        step(10, "chat_marks", include_str!("../migrations/0010_chat_marks.sql")),
     ]
 }
 

@@ -8,6 +8,7 @@ mod add_modes;
 mod barrier;
 mod binding;
 pub mod calls;
+mod chat_marks;
 mod dial;
 pub mod finding;
 pub mod group_acts;
@@ -288,6 +289,21 @@ impl Whatsapp {
     ) -> std::result::Result<(), SendFailure> {
         let client = self.line(login).and_then(|line| line.client()).ok_or(SendFailure::Offline)?;
         outgoing::mark_read(&client, chat, author, ids).await
+    }
+
+    /// Mutes, pins, archives a chat or marks it as unread, for one login's person.
+    ///
+    /// # Errors
+    /// [`SendFailure::Offline`] when nothing could be written; others when WhatsApp did not take it.
+    pub async fn mark_chat(
+        &self,
+        login: &LoginId,
+        chat: &ChatId,
+        kind: crate::store::chat_marks::MarkKind,
+        value: i64,
+    ) -> std::result::Result<(), SendFailure> {
+        let client = self.line(login).and_then(|line| line.client()).ok_or(SendFailure::Offline)?;
+        chat_marks::set(&client, chat, kind, value).await
     }
 
     /// Fetches a file through a login into the spool.

@@ -61,6 +61,7 @@ pub(super) async fn login(call: &Call) -> Result<()> {
     let state = bridge.try_token(&user, &token).await.map_err(halted)?;
     if state == PuppetState::Ready {
         bridge.store().put_puppet(user.as_str(), &mode).await.map_err(database)?;
+        bridge.store().ring_marks();
     }
     if is_own {
         hide_token(call, &user).await;

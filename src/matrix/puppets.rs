@@ -293,6 +293,35 @@ impl Matrix {
         self.set_account_data(user, None, "m.direct", &direct).await
     }
 
+    /// Silences a room for a puppet, or no longer: a push rule of the room, under which mentions still notify (CS-API, "Push
+    /// rules"). Harmless to repeat.
+    ///
+    /// # Errors
+    /// When the homeserver is not there.
+    pub async fn set_muted(&self, user: &UserId, room: &RoomId, muted: bool) -> Result<()> {
+        let path = ["pushrules", "global", "room", room.as_str()];
+        let rule = json!({ "actions": [] });
+        self.set_or_delete(user, &path, muted.then_some(&rule)).await
+    }
+
+    /// Puts a tag of a puppet on a room, or takes it off. Harmless to repeat.
+    ///
+    /// # Errors
+    /// When the homeserver is not there.
+    pub async fn set_tag(&self, user: &UserId, room: &RoomId, tag: &str, set: bool) -> Result<()> {
+        let path = ["user", user.as_str(), "rooms", room.as_str(), "tags", tag];
+        self.set_or_delete(user, &path, set.then_some(&json!({}))).await
+    }
+
+    async fn set_or_delete(&self, user: &UserId, path: &[&str], content: Option<&Value>) -> Result<()> {
+        let method = if content.is_some() { Method::PUT } else { Method::DELETE };
+        match self.ask_json(Who::User(user), method, path, content).await {
+            Ok(_) => Ok(()),
+            Err(MatrixError::NotFound) if content.is_none() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Marks a room as read by a puppet up to an event, on all their devices. Harmless to repeat.
     ///
     /// # Errors

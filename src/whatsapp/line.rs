@@ -390,6 +390,11 @@ impl Line {
             }
             Event::GroupUpdate(_) | Event::PictureUpdate(_) => self.note_group(event, intake).await,
             Event::IncomingCall(_) | Event::MissedCall(_) => self.store_call(event, intake).await,
+            Event::MuteUpdate(_)
+            | Event::PinUpdate(_)
+            | Event::ArchiveUpdate(_)
+            | Event::MarkChatAsReadUpdate(_)
+            | Event::StarUpdate(_) => self.store_chat_mark(event, intake).await,
             Event::PairSuccess(success) => return self.bind(success, setup, client, link).await,
             Event::PairError(_) => {
                 return self

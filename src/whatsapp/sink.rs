@@ -71,7 +71,14 @@ impl EventHandler for Sink {
                     self.setup.signal(login, heard);
                 }
             }
-            told if signals::is_news(told) => self.intake.news.put(News::Event(event)),
+            told if signals::is_news(told) => {
+                // It is a chat's mark too.
+                if matches!(told, Event::MarkChatAsReadUpdate(_)) {
+                    let dropped = |_| tracing::error!("a chat's mark was dropped: the buffer is full");
+                    self.events.try_send(event.clone()).unwrap_or_else(dropped);
+                }
+                self.intake.news.put(News::Event(event));
+            }
             // Committed by the hook already, and the bell was rung.
             Event::Messages(batch) if batch.hook_committed => {}
             Event::Connected(_)
@@ -91,6 +98,10 @@ impl EventHandler for Sink {
             | Event::UndecryptableMessage(_)
             | Event::IncomingCall(_)
             | Event::MissedCall(_)
+            | Event::MuteUpdate(_)
+            | Event::PinUpdate(_)
+            | Event::ArchiveUpdate(_)
+            | Event::StarUpdate(_)
             | Event::GroupUpdate(_)
             | Event::PictureUpdate(_)
             | Event::Messages(_) => {

@@ -8,7 +8,7 @@ use matrix_bed::chat::Chat;
 use matrix_bed::client::{self, Client};
 use matrix_bed::group::Group;
 use matrix_bed::management::Management;
-use matrix_bed::person::{Event, Person};
+use matrix_bed::person::{Event, Person, Receipt};
 use matrix_bed::wait;
 use matrix_bed::world::World;
 use serde_json::{Value, json};
@@ -26,6 +26,7 @@ matrix_bed::stories! {
         what_a_lost_puppet_has_sent_is_not_sent_again
         two_people_never_speak_in_each_others_rooms
         everybody_speaks_for_themselves_in_a_group
+        what_is_read_on_the_phone_is_read_in_the_room
         nobody_is_acted_as_who_does_not_want_it
         what_the_phone_has_read_is_read_here
     }
@@ -416,6 +417,52 @@ async fn everybody_speaks_for_themselves_in_a_group(world: &mut World) -> Result
     let typed = items.iter().filter(|item| item.text.as_deref().is_some_and(|text| text.contains("types"))).count();
     ensure!(typed == 6, "{typed} of 6: {items:#?}");
     ensure!(!dora.members(&room).await?.iter().any(|member| member == alice.id()));
+    Ok(())
+}
+
+/// Waits until the person themselves has read up to an event.
+async fn wait_own_read(person: &Person, room: &str, event: &Event) -> Result<()> {
+    let read = |receipt: &Receipt| receipt.event == event.id && receipt.user == person.id() && receipt.room == room;
+    person.wait_receipt("the room is read", wait::STEP, read).await.map(drop)
+}
+
+async fn what_is_read_on_the_phone_is_read_in_the_room(world: &mut World) -> Result<()> {
+    let chat = begin(world).await?;
+    let (alice, room) = (chat.person().clone(), chat.room()?);
+    let (login, bob) = (chat.login().clone(), chat.contact().clone());
+    chat.begin("not opened by itself").await?;
+    let id = chat.contact_says("opened on the phone").await?;
+    let event = chat.wait_in_room("opened on the phone").await?;
+    world.phones.simulator().mark_read(&login.number, &bob.number, std::slice::from_ref(&id)).await?;
+    wait_own_read(&alice, &room, &event).await?;
+    let path = ["_matrix", "client", "v3", "user", alice.id(), "rooms", &room, "account_data", "m.fully_read"];
+    // The homeserver sets it behind the receipt.
+    wait::until("it is read fully", wait::STEP, || async {
+        let fully = alice.client().get(&path).await.unwrap_or_default();
+        Ok((fully["event_id"] == event.id.as_str()).then_some(()))
+    })
+    .await?;
+    // In a group each for themselves.
+    let (dora, doras, _) = world.log_in("dora").await?;
+    let group = Group::create(&world.phones, &bob, "Together", &[&login, &doras])?;
+    let shared = group.room_of(&alice).await?;
+    group.room_of(&dora).await?;
+    let id = group.phone_says(&bob, "read by dora").await?;
+    let event = group.wait_in_room(&dora, "read by dora").await?;
+    let item = group.wait_at(&doras, "read by dora").await?;
+    ensure!(item.id == id);
+    world.phones.read(&doras.number, &item).await?;
+    wait_own_read(&dora, &shared, &event).await?;
+    world.bridge.wait_idle().await?;
+    let history = alice.client().get(&["_matrix", "client", "v3", "rooms", &shared, "joined_members"]).await?;
+    ensure!(history["joined"][alice.id()].is_object(), "Alice is in the group");
+    let path = ["_matrix", "client", "v3", "user", alice.id(), "rooms", &shared, "account_data", "m.fully_read"];
+    let fully = alice.client().get(&path).await.unwrap_or_default();
+    ensure!(fully["event_id"] != event.id.as_str(), "Dora's reading is not Alice's");
+    // What the mark brings back to the bridge is not reported by it: the phone has done that.
+    let receipts = world.phones.receipts(&bob.number);
+    let by_bridge = receipts.iter().filter(|receipt| receipt.kind == "read" && receipt.device > 0).count();
+    ensure!(by_bridge == 0, "{receipts:#?}");
     Ok(())
 }
 

@@ -1,0 +1,117 @@
+//! Muted, pinned, archived and unread chats, shown by the person's own account.
+//!
+//! A mark is shown when the bridge acts as its owner, and again after every start until that worked; showing it twice
+//! changes nothing. A person who is not acted as sees nothing of it; the commands work for everybody.
+
+use super::Bridge;
+use super::people::Halt;
+use super::rooms::room_id;
+use crate::matrix::error::MatrixError;
+use crate::store::chat_marks::{ChatMark, MarkKind, Unreached};
+use crate::store::logins::{Login, LoginState};
+use crate::store::portals::Portal;
+use crate::verdict::Verdict;
+use crate::whatsapp::outgoing::SendFailure;
+use ruma::UserId;
+use serde_json::json;
+use std::time::Duration;
+
+/// How often it is looked for mutes that have ended and for marks whose rooms have come.
+const ROUND: Duration = Duration::from_secs(30);
+
+impl Bridge {
+    /// Shows marks as they come, until the process stops.
+    pub async fn run_chat_marks(&self) {
+        loop {
+            if let Err(error) = self.show_marks().await {
+                tracing::warn!(%error, "what people did with their chats is shown later");
+            }
+            tokio::select! {
+                () = self.stop().cancelled() => return,
+                () = self.store().marks_rung() => {}
+                () = tokio::time::sleep(ROUND) => {}
+            }
+        }
+    }
+
+    async fn show_marks(&self) -> crate::store::Result<()> {
+        self.store().end_mutes(self.store().clock().now_ms()).await?;
+        for login in self.store().all_logins().await? {
+            if login.state != LoginState::Linked {
+                continue;
+            }
+            let left = self.store().unreached_marks(&login.id).await?;
+            if left.is_empty() {
+                continue;
+            }
+            let user = match self.ready_puppet(&login.mxid).await {
+                Ok(Some(user)) => user,
+                Ok(None) | Err(Halt::Verdict(_)) => continue,
+                Err(Halt::Store(error)) => return Err(error),
+            };
+            for unreached in left {
+                match self.show_mark(&user, &unreached).await {
+                    Ok(()) => self.store().mark_was_reached(&unreached.mark).await?,
+                    Err(Halt::Store(error)) => return Err(error),
+                    Err(Halt::Verdict(verdict)) => {
+                        tracing::debug!(portal = unreached.portal.get(), ?verdict, "a mark of a chat was not shown");
+                        // Who is not there is not there for the others either.
+                        if matches!(verdict, Verdict::Blocked(_) | Verdict::Away { .. }) {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn show_mark(&self, user: &UserId, unreached: &Unreached) -> Result<(), Halt> {
+        let room = room_id(&unreached.room)?;
+        let is_set = unreached.mark.value != 0;
+        let matrix = self.matrix();
+        match unreached.mark.kind {
+            MarkKind::Mute => matrix.set_muted(user, &room, is_set).await?,
+            MarkKind::Pin => matrix.set_tag(user, &room, "m.favourite", is_set).await?,
+            MarkKind::Archive => matrix.set_tag(user, &room, "m.lowpriority", is_set).await?,
+            MarkKind::Unread => {
+                // MSC2867, stable since v1.12 of the specification.
+                matrix.set_account_data(user, Some(&room), "m.marked_unread", &json!({ "unread": is_set })).await?;
+            }
+        }
+        fail::fail_point!("puppet.after_mark_shown", |_| std::process::abort());
+        Ok(())
+    }
+
+    /// Sets a mark of a chat on WhatsApp through one of somebody's logins; it is kept, so that their account shows it too.
+    ///
+    /// # Errors
+    /// The failure of WhatsApp; the database's as a homeserver that is not there.
+    pub(crate) async fn mark_chat(
+        &self,
+        portal: &Portal,
+        login: &Login,
+        kind: MarkKind,
+        value: i64,
+    ) -> Result<Result<(), SendFailure>, MatrixError> {
+        if let Err(failure) = self.whatsapp().mark_chat(&login.id, &portal.chat, kind, value).await {
+            return Ok(Err(failure));
+        }
+        let ts = self.store().clock().now_ms();
+        let mark = ChatMark { login: login.id.clone(), chat: portal.chat.clone(), kind, value, ts };
+        let kept = self.store().put_chat_mark(&mark).await;
+        kept.map_err(|error| MatrixError::Unreachable { why: error.to_string() })?;
+        Ok(Ok(()))
+    }
+
+    /// The login through which somebody does something with a chat: theirs that takes part in it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn own_login_in(&self, portal: &Portal, mxid: &str) -> crate::store::Result<Option<Login>> {
+        let logins = self.store().logins_in(portal.id).await?;
+        let is_open = |login: &Login| portal.receiver.as_ref().is_none_or(|receiver| *receiver == login.id);
+        let mut own = logins.into_iter().filter(|login| login.mxid == mxid && is_open(login));
+        Ok(own.find(|login| login.state == LoginState::Linked))
+    }
+}
