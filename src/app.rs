@@ -126,6 +126,8 @@ async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Resul
     bridge.spawn(async move { catching_up.run(stop).await });
     let following = bridge.clone();
     bridge.spawn(async move { following.follow_lines(news).await });
+    let signalling = bridge.clone();
+    bridge.spawn(async move { signalling.run_signals().await });
     let keeping = bridge.clone();
     bridge.spawn(async move { keeping.run_upkeep().await });
     let grouping = bridge.clone();

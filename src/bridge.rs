@@ -4,18 +4,20 @@
 //! it is tried and settled after, together with the row; running the three again is harmless.
 //!
 //! Parts: [`lanes`] (who works on what, parking), [`from_whatsapp`] and [`from_matrix`] (one row each way),
-//! [`deliver`] (reserve, send, settle into Matrix), `files`, `uploads` and `albums` (what hangs on messages), [`rooms`], [`people`], [`receipts`], [`report`] (what people
+//! [`deliver`] (reserve, send, settle into Matrix), `files`, `uploads` and `albums` (what hangs on messages), [`rooms`], [`people`], [`receipts`], [`signals`] (typing and presence), `contacts`, [`report`] (what people
 //! are told), [`upkeep`] (sweeps).
 
 mod albums;
 mod ballots;
 mod calls;
+mod contacts;
 pub mod deliver;
 pub mod effects;
 mod expiry;
 mod files;
 pub mod from_matrix;
 pub mod from_whatsapp;
+mod group_changes;
 mod group_rooms;
 pub mod groups;
 pub mod lanes;
@@ -31,6 +33,7 @@ mod removal;
 pub mod report;
 pub mod rooms;
 mod sealed;
+pub mod signals;
 pub mod spaces;
 mod states;
 pub mod timers;
@@ -83,6 +86,7 @@ struct Shared {
     silent_phones: files::SilentPhones,
     people: people::People,
     rooms: rooms::Rooms,
+    signals: signals::Signals,
     spaces: spaces::Spaces,
     commands: OnceLock<CommandRunner>,
     tasks: TaskTracker,
@@ -113,6 +117,7 @@ impl Bridge {
                 silent_phones: files::SilentPhones::default(),
                 people: people::People::default(),
                 rooms: rooms::Rooms::default(),
+                signals: signals::Signals::default(),
                 spaces: spaces::Spaces::default(),
                 commands: OnceLock::new(),
                 tasks: TaskTracker::new(),

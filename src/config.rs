@@ -28,12 +28,12 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 pub use bridge::{Bridge, Encryption, Level, LogLevel, Logging, Permissions};
-pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, TemplateFault, render_displayname};
+pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, TemplateFault, plain_name, render_displayname};
 pub use environment::Environment;
 pub use example::{example_config, key_reference};
 pub use faults::{Fault, Faults};
 pub use media::Media;
-pub use network::{Appservice, Bot, Database, DatabaseType, Homeserver, Network};
+pub use network::{Appservice, Bot, Database, DatabaseType, Homeserver, Network, Presence};
 pub use registration::{
     RegistrationKind, Standing, bridge_registration, compare_registration, double_puppet_registration,
     example_registration,

@@ -182,6 +182,26 @@ mod tests {
         assert_ne!(d.mx_dedup(&["ab", "c"]), d.mx_dedup(&["a", "bc"]));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_two_chats_share_an_alias(
+            one in ("[0-9]{0,5}(@lid|@g.us|@s.whatsapp.net)?", proptest::option::of("[0-9]{0,3}"), "[@:a-c]{0,3}"),
+            other in ("[0-9]{0,5}(@lid|@g.us|@s.whatsapp.net)?", proptest::option::of("[0-9]{1,3}"), "[@:a-c]{0,3}"),
+        ) {
+            proptest::prop_assume!(one != other);
+            let d = derive();
+            let alias = |(chat, receiver, owner): &(String, Option<String>, String)| {
+                let receiver = receiver.as_deref().filter(|receiver| !receiver.is_empty()).map(LoginId::new);
+                (d.alias(&ChatId::new(chat.as_str()), receiver.as_ref(), owner), receiver)
+            };
+            let ((first, by), (second, than)) = (alias(&one), alias(&other));
+            // A login without a name is none.
+            if (&one.0, by, &one.2) != (&other.0, than, &other.2) {
+                proptest::prop_assert_ne!(first, second);
+            }
+        }
+    }
+
     #[test]
     fn whatsapp_ids_have_the_usual_shape() {
         let id = derive().wa_message(&LoginId::new("1"), "$event", 0);

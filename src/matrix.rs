@@ -7,7 +7,7 @@
 //!
 //! Parts: [`error`] (answers), `client` (requests), [`reach`] (is it there, is the token good), `users`,
 //! `events`, [`rooms`], `media`; [`incoming`] (what an event means to us), [`intake`] and `transactions` (what the
-//! homeserver calls), [`catch_up`] and `watch` (what fills the gaps that transactions leave).
+//! homeserver calls), [`signals`] (typing and presence), [`catch_up`] and `watch` (what fills the gaps that transactions leave).
 //!
 //! Knows the store and the floors below, neither WhatsApp nor the bridge.
 
@@ -24,6 +24,7 @@ pub mod incoming;
 pub mod intake;
 pub mod reach;
 pub mod rooms;
+pub mod signals;
 
 #[cfg(test)]
 mod homeserver_double;
@@ -37,6 +38,10 @@ use std::sync::Arc;
 /// The device of the bot and of every ghost. Fixed, so that what the homeserver remembers of transaction ids
 /// outlives the process; there is no login behind it.
 pub const DEVICE: &str = "WABRIDGE";
+
+/// Room and user ids have at most 255 bytes (specification, appendix "Common identifier format"); what is longer
+/// would not fit into an index either.
+pub(crate) const LONGEST_ID: usize = 255;
 
 /// What the Matrix side needs to know of the configuration.
 #[derive(Clone)]
@@ -212,6 +217,27 @@ mod tests {
             assert_eq!(id, matrix.ghost_id(odd));
         }
         assert_ne!(matrix.ghost_id("a b"), matrix.ghost_id("a c"));
+    }
+
+    /// Where different ghosts come from the same hash, or a plain tail looks like one.
+    #[tokio::test]
+    async fn no_two_tails_share_a_user() {
+        let (matrix, _store) = matrix_at("http://127.0.0.1:9").await;
+        let mut runner = proptest::test_runner::TestRunner::default();
+        let tail = "[0-9]{1,15}|lid-[0-9]{1,15}|x-[0-9a-f]{2,20}|[0-9a-f]{40}|\\PC{0,60}";
+        let pairs = (proptest::string::string_regex(tail).unwrap(), proptest::string::string_regex(tail).unwrap());
+        let told = runner.run(&pairs, |(a, b)| {
+            proptest::prop_assume!(a != b);
+            let (first, second) = (matrix.ghost_id(&a), matrix.ghost_id(&b));
+            proptest::prop_assert_ne!(&first, &second);
+            proptest::prop_assert!(first != matrix.bot() && matrix.is_ours(&first));
+            // And the way back: a plain tail is found again.
+            if matrix.ghost_tail(&first) == Some(a.as_str()) {
+                proptest::prop_assert_ne!(matrix.ghost_tail(&second), Some(a.as_str()));
+            }
+            Ok(())
+        });
+        told.unwrap();
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ pub mod picture;
 pub mod sniff;
 pub mod sound;
 pub mod spool;
+mod square;
 pub mod sticker;
 mod timed;
 pub mod tool;

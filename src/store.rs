@@ -11,6 +11,7 @@
 
 pub mod bell;
 pub mod calls;
+pub mod contacts;
 pub mod disappearing;
 pub mod files;
 pub mod ghosts;
@@ -381,6 +382,7 @@ fn migrations() -> Vec<Migration> {
         step(4, "states", include_str!("../migrations/0004_states.sql")),
         step(5, "files", include_str!("../migrations/0005_files.sql")),
         step(6, "groups", include_str!("../migrations/0006_groups.sql")),
+        step(7, "signals", include_str!("../migrations/0007_signals.sql")),
         step(9, "disappearing and spaces", include_str!("../migrations/0009_disappearing_and_spaces.sql")),
     ]
 }

@@ -9,6 +9,7 @@ mod barrier;
 mod binding;
 pub mod calls;
 mod dial;
+pub mod group_acts;
 pub mod groups;
 pub mod http;
 pub mod intake;
@@ -18,6 +19,7 @@ mod lost;
 pub mod media;
 mod order;
 pub mod outgoing;
+pub mod signals;
 mod sink;
 pub mod version;
 
@@ -70,6 +72,7 @@ struct Shared {
     /// Lines that are linking, by who links; a person links one device at a time.
     linking: Mutex<HashMap<String, Arc<Line>>>,
     tasks: TaskTracker,
+    signals: Mutex<Option<mpsc::Receiver<signals::Signal>>>,
 }
 
 /// What every line needs.
@@ -81,6 +84,7 @@ pub(crate) struct LineSetup {
     pub(crate) http: Arc<http::Http>,
     pub(crate) version: Arc<WebVersion>,
     news: mpsc::Sender<LineNews>,
+    signals: mpsc::Sender<signals::Signal>,
     registry: Weak<Shared>,
 }
 
@@ -134,14 +138,16 @@ impl Whatsapp {
         sealer: Sealer,
     ) -> anyhow::Result<(Self, mpsc::Receiver<LineNews>)> {
         let (news, listen) = mpsc::channel(256);
+        let (signals, heard) = mpsc::channel(signals::SIGNALS);
         let settings = Arc::new(settings);
         let http = Arc::new(http::Http::new(&settings)?);
         let version = Arc::new(WebVersion::new(store.clone(), http.clone(), settings.websocket_url.is_some()));
         let shared = Arc::new_cyclic(|registry| Shared {
-            setup: LineSetup { settings, store, sealer, http, version, news, registry: registry.clone() },
+            setup: LineSetup { settings, store, sealer, http, version, news, signals, registry: registry.clone() },
             lines: Mutex::default(),
             linking: Mutex::default(),
             tasks: TaskTracker::new(),
+            signals: Mutex::new(Some(heard)),
         });
         Ok((Self { shared }, listen))
     }

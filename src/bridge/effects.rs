@@ -163,6 +163,7 @@ impl Bridge {
             Facts { push_name: &scene.arrival.push_name, business_name: scene.arrival.business_name.as_deref() };
         let user = self.ready_ghost(scene.sender, facts).await?;
         let known = self.ready_room(scene.portal, scene.login).await?;
+        self.stop_typing(scene.portal, &known.room, &user);
         let copy = quote::keep(message);
         let last = parts.len() - 1;
         for (at, part) in parts.into_iter().enumerate() {

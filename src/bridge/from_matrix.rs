@@ -4,6 +4,7 @@
 //! direct chat's login speaks through it; commands need the level they name.
 
 use super::ballots::{self, Ballot};
+use super::group_changes::SHAPING;
 use super::outgoing::{self, Outgoing, Saying};
 use super::people::Halt;
 use super::pins::PINNED;
@@ -103,6 +104,16 @@ impl Bridge {
             return Ok(self.store().settle_row(row.seq).await?);
         }
         if event.kind == "m.room.member" {
+            if event.state_key.as_deref() != Some(event.sender.as_str())
+                && let Some(portal) = self.store().find_portal_by_room(&event.room_id).await?
+                && portal.kind == PortalKind::Group
+            {
+                let login = self.login_of(&portal, None, &event.sender).await?;
+                return match self.speaker(&portal, login, &event.sender) {
+                    Ok(login) => self.move_in_group(row, &event, &portal, &login).await,
+                    Err(_) => self.undo_move(row, &event).await,
+                };
+            }
             return self.membership(row, &event).await;
         }
         match self.store().find_portal_with_login(&event.room_id).await? {
@@ -232,7 +243,18 @@ impl Bridge {
         if event.kind == super::timers::STATE {
             return self.timer_event(row, event, portal, login).await;
         }
-        let login = self.speaker(portal, login, &event.sender)?;
+        let is_shaping = portal.kind == PortalKind::Group
+            && SHAPING.contains(&event.kind.as_str())
+            && event.state_key.as_deref() == Some("");
+        let login = match self.speaker(portal, login, &event.sender) {
+            Ok(login) => login,
+            Err(refused) => {
+                if is_shaping {
+                    self.put_back(portal).await?;
+                }
+                return Err(refused);
+            }
+        };
         if event.kind == "m.room.encrypted" {
             return Err(never(
                 "This room is encrypted, and the bridge can't read encrypted messages yet.",
@@ -251,6 +273,9 @@ impl Bridge {
         let saying = Saying { row, event, portal, login: &login, secret };
         if more && self.is_taken_back(&saying).await? {
             return self.forget_unsent(&saying, wa_id).await;
+        }
+        if is_shaping {
+            return self.shape_group(&saying).await;
         }
         if let Some(plan) = states_of(event)? {
             return match &plan {

@@ -12,6 +12,7 @@ use crate::store::messages::PartKey;
 use crate::verdict::Verdict;
 use crate::whatsapp::calls::CALL;
 use crate::whatsapp::intake::{MESSAGE, RECEIPT};
+use crate::whatsapp::signals::OWN_READ;
 use std::time::Duration;
 
 /// How long the lane waits for a message that could not be read: WhatsApp's retries take seconds when both are online.
@@ -55,6 +56,7 @@ impl Bridge {
         let worked = match row.kind.as_str() {
             MESSAGE => self.message_into_room(row, portal, login).await,
             RECEIPT => self.receipt_into_room(row, portal, login).await,
+            OWN_READ => self.own_read(row, portal, login).await,
             CALL => self.call_into_room(row, portal, login).await,
             MERGE => self.merge_rooms(row, portal, login).await,
             MISSING => self.placeholder_into_room(row, portal, login).await,

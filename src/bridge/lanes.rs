@@ -141,18 +141,20 @@ impl Bridge {
             match &news.state {
                 LineState::Connected => {
                     self.open(&Gate::Login(news.login.clone()));
+                    self.line_is_up(&news.login);
                     self.wake_spaces();
                     let (bridge, login) = (self.clone(), news.login.clone());
                     self.spawn(async move { bridge.read_groups_of(&login).await });
                 }
                 LineState::LoggedOut { .. } => {
+                    self.line_is_down(&news.login);
                     // What waits for it is told now, not when it comes back.
                     self.open(&Gate::Login(news.login.clone()));
                     self.wake_spaces();
                     let bridge = self.clone();
                     self.spawn(async move { bridge.tell_logouts().await });
                 }
-                LineState::Connecting | LineState::Offline { .. } => {}
+                LineState::Connecting | LineState::Offline { .. } => self.line_is_down(&news.login),
             }
         }
     }

@@ -173,9 +173,9 @@ impl Bridge {
         Ok(ghost)
     }
 
-    /// Gives the rooms of direct chats with this person their name.
+    /// Gives the rooms of direct chats with this person their name, but for those whose owner calls them otherwise.
     async fn rename_chats(&self, id: &GhostId, name: &str) -> Result<(), Halt> {
-        for room in self.store().rooms_of_person(id).await? {
+        for room in self.store().rooms_named_by_ghost(id).await? {
             let (room, content) = (room_id(&room)?, json!({ "name": name }));
             let named = self.matrix().send_state(&room, self.matrix().bot(), "m.room.name", "", &content).await;
             match named.map_err(|error| error.verdict()) {
@@ -225,12 +225,17 @@ impl Bridge {
         known.insert(id.clone(), ready);
     }
 
+    /// Forgets what a ghost's name was made from; found again in the database.
+    pub(super) fn forget_ready(&self, id: &GhostId) {
+        self.shared.people.ready.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
     /// Forgets that a ghost is ready: its account or device turned out to be gone.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn forget_ghost(&self, id: &GhostId) -> Result<(), StoreError> {
-        self.shared.people.ready.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.forget_ready(id);
         self.store().set_registered(id, false).await
     }
 
@@ -254,17 +259,7 @@ impl Bridge {
         if self.store().clock().now_ms() - ghost.avatar_checked_at < PICTURE_AGE {
             return Ok(());
         }
-        let picture = self.whatsapp().find_picture(login, id).await?;
-        let Some(picture) = picture.filter(|picture| picture.id != ghost.avatar_id) else {
-            return Ok(self.store().set_avatar_state(id, &ghost.avatar_id, "", ghost.avatar_set).await?);
-        };
-        let bytes = self.whatsapp().fetch_picture(&picture).await?;
-        let mime = image::guess_format(&bytes).map(|format| format.to_mime_type())?;
-        let mxc = self.matrix().upload(bytes.into(), mime, Some("avatar")).await?;
-        let user = self.matrix().ghost_id(&ghost.localpart);
-        self.store().set_avatar_state(id, &picture.id, mxc.as_str(), false).await?;
-        self.matrix().set_avatar(&user, mxc.clone()).await?;
-        Ok(self.store().set_avatar_state(id, &picture.id, mxc.as_str(), true).await?)
+        self.show_picture(login, &ghost).await.map(drop)
     }
 }
 

@@ -92,6 +92,9 @@ impl Bridge {
                 fail::fail_point!("from_wa.after_room", |_| std::process::abort());
                 self.store().set_portal_room(id, room.as_str()).await?;
                 portal.room = Some(room.to_string());
+                if portal.kind == PortalKind::Direct {
+                    self.watch_new(login, &portal.chat);
+                }
                 self.wake_spaces();
                 room
             }
@@ -138,7 +141,7 @@ impl Bridge {
             Some("WhatsApp: notes to yourself".to_owned())
         } else {
             // Clients that see the room's alias and no name show the alias.
-            self.store().find_ghost(&peer).await?.map(|ghost| ghost.name)
+            self.name_of_chat(&owner.id, &peer).await?
         };
         let owner_id = user_id(&owner.mxid)?;
         // The chat's id holds a phone number or a LID: what anybody in the room can read shows the keyed name.
@@ -180,6 +183,11 @@ impl Bridge {
     pub async fn bring_in(&self, known: &Known, user: &UserId) -> Result<(), Halt> {
         self.matrix().ensure_joined(&known.room, user).await?;
         Ok(self.store().set_membership(known.portal.id, user.as_str(), "join").await?)
+    }
+
+    /// Forgets what this process knows of rooms; found again in the database.
+    pub(super) fn forget_rooms(&self) {
+        self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Forgets what this process knows of a portal's room.

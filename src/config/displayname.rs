@@ -240,6 +240,12 @@ fn field_list() -> String {
 
 /// A stranger's text fit for a name: line breaks and tabs are spaces, other control characters and those that
 /// turn the writing direction are gone, no space at the ends, at most `limit` characters.
+/// A name that stands for itself, as an owner's address book has it: cleaned as facts in templates are.
+#[must_use]
+pub fn plain_name(text: &str) -> String {
+    clean(text, FACT_LIMIT)
+}
+
 fn clean(text: &str, limit: usize) -> String {
     let shown: String = text
         .chars()

@@ -238,6 +238,18 @@ pub(super) const KEYS: &[Key] = &[
         ],
     },
     Key {
+        path: "network.presence",
+        kind: Kind::Choice(&["hidden", "shared"]),
+        default: Fallback::Is("hidden"),
+        example: None,
+        doc: &[
+            "Whether who is online crosses. hidden: no, and linked accounts never look online. shared: both ways, for the",
+            "chats with the newest messages. It is hidden by default because WhatsApp mutes the phone's notifications while",
+            "a linked device is online, and because everybody who shares a room with a contact sees what is shown. But WhatsApp",
+            "may tell of typing only to accounts that are online, so with hidden less of it may be seen.",
+        ],
+    },
+    Key {
         path: "network.websocket_url",
         kind: Kind::Text,
         default: Fallback::Unset,

@@ -120,6 +120,16 @@ impl Database {
     }
 }
 
+/// Whether who is online is shown on the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Presence {
+    /// Neither way: logins are never shown as online, and nobody is asked about.
+    Hidden,
+    /// Both ways.
+    Shared,
+}
+
 /// Section `network`: WhatsApp.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -128,6 +138,8 @@ pub struct Network {
     pub os_name: String,
     /// The profile name of ghosts.
     pub displayname_template: DisplaynameTemplate,
+    /// Whether who is online is shown on the other side.
+    pub presence: Presence,
     /// A simulator's WebSocket in place of WhatsApp's servers; `None` = WhatsApp.
     pub websocket_url: Option<String>,
     /// A simulator's media servers in place of WhatsApp's; `None` = WhatsApp.

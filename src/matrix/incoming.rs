@@ -5,7 +5,7 @@
 //! and everything else. An event whose head can not be read is kept as failed, so that the rest of its
 //! transaction crosses. The content is not looked into (but for membership); it goes into the inbox as it came.
 
-use super::Matrix;
+use super::{LONGEST_ID, Matrix};
 use crate::derive::body_hash;
 use crate::ids::Lane;
 use crate::store::inbox::{Arrival, Source};
@@ -20,12 +20,17 @@ pub const EVENT: &str = "event";
 pub const RECEIPT: &str = "receipt";
 
 /// Event types that are taken. The `/sync` filter names the same ones.
-pub const TAKEN: [&str; 19] = [
+pub const TAKEN: [&str; 24] = [
     "m.room.message",
     "m.room.encrypted",
     "m.room.redaction",
     "m.room.member",
     "m.room.tombstone",
+    "m.room.name",
+    "m.room.topic",
+    "m.room.avatar",
+    "m.room.power_levels",
+    "m.room.join_rules",
     "m.sticker",
     "m.reaction",
     "m.poll.start",
@@ -41,10 +46,6 @@ pub const TAKEN: [&str; 19] = [
     "org.matrix.msc3672.beacon",
     "com.beeper.disappearing_timer",
 ];
-
-/// Room and user ids have at most 255 bytes (specification, appendix "Common identifier format"); what is longer
-/// would not fit into an index either.
-const LONGEST_ID: usize = 255;
 
 /// One person has read a room up to an event.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, Deserialize)]
@@ -172,7 +173,8 @@ impl Matrix {
         })
     }
 
-    /// Sorts one ephemeral event: public read marks of people, and nothing else. What can not be read is dropped,
+    /// Sorts one ephemeral event: public read marks of people, and nothing else (see [`super::signals`] for those that
+    /// are not stored). What can not be read is dropped,
     /// as the homeserver itself does with ephemeral events.
     pub(crate) fn sort_ephemeral(&self, raw: &RawValue, room: Option<&str>) -> Vec<Sorted> {
         #[derive(Deserialize)]

@@ -10,6 +10,7 @@
 
 use super::Matrix;
 use super::error::MatrixError;
+use super::signals::{self, Told};
 use super::transactions::BadBody;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
@@ -25,7 +26,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use subtle::ConstantTimeEq;
-use tokio::sync::{Mutex, MutexGuard, Notify, watch};
+use tokio::sync::{Mutex, MutexGuard, Notify, mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 /// Largest body taken. Synapse puts at most 100 events and 100 to-device messages of 64 KiB into a transaction,
@@ -66,11 +67,15 @@ struct Shared {
     epoch: AtomicU64,
     watching: AtomicBool,
     tasks: TaskTracker,
+    /// Signals on their way up; dropped when nobody keeps up.
+    told: mpsc::Sender<Told>,
+    heard: std::sync::Mutex<Option<mpsc::Receiver<Told>>>,
 }
 
 impl Intake {
     /// An intake that holds the lanes into WhatsApp until its first catch-up is stored; see [`Intake::run`].
     pub fn new(matrix: Matrix) -> Self {
+        let (told, heard) = mpsc::channel(signals::SIGNALS);
         Self {
             shared: Arc::new(Shared {
                 matrix,
@@ -83,6 +88,8 @@ impl Intake {
                 epoch: AtomicU64::new(0),
                 watching: AtomicBool::new(false),
                 tasks: TaskTracker::new(),
+                told,
+                heard: std::sync::Mutex::new(Some(heard)),
             }),
         }
     }
@@ -108,6 +115,18 @@ impl Intake {
     /// The right to write arrivals; held for one database transaction.
     pub(super) async fn writer(&self) -> MutexGuard<'_, ()> {
         self.shared.writer.lock().await
+    }
+
+    pub(super) fn heard(&self) -> &std::sync::Mutex<Option<mpsc::Receiver<Told>>> {
+        &self.shared.heard
+    }
+
+    fn tell(&self, signals: Vec<Told>) {
+        for signal in signals {
+            if self.shared.told.try_send(signal).is_err() {
+                tracing::debug!("a signal of the homeserver was dropped: too many at once");
+            }
+        }
     }
 
     pub(super) fn nudge(&self) {
@@ -241,7 +260,7 @@ async fn take_transaction(State(intake): State<Intake>, Path(txn): Path<String>,
             } else {
                 reader.read_transaction(&body)
             };
-            let transaction = match read {
+            let mut transaction = match read {
                 Ok(transaction) => transaction,
                 Err(BadBody::NotJson) => return refuse(StatusCode::BAD_REQUEST, "M_NOT_JSON", "the body is not JSON"),
                 Err(BadBody::BadJson) => {
@@ -249,8 +268,10 @@ async fn take_transaction(State(intake): State<Intake>, Path(txn): Path<String>,
                 }
             };
             intake.doubt_order(&txn, transaction.age);
+            let signals = std::mem::take(&mut transaction.signals);
             match intake.store_transaction(&txn, transaction).await {
                 Ok(()) => {
+                    intake.tell(signals);
                     intake.note_number(&txn);
                     Json(json!({})).into_response()
                 }

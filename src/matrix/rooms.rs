@@ -10,7 +10,7 @@ use super::client::Who;
 use super::error::{MatrixError, Result};
 use crate::convert::group::{RoomRules, power_levels};
 use ruma::api::client::alias::{delete_alias, get_alias};
-use ruma::api::client::membership::{invite_user, join_room_by_id, joined_members, kick_user, leave_room};
+use ruma::api::client::membership::{invite_user, join_room_by_id, joined_members, kick_user, leave_room, unban_user};
 use ruma::api::client::room::create_room;
 use ruma::serde::Raw;
 use ruma::{OwnedMxcUri, OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, RoomVersionId, UserId};
@@ -349,6 +349,18 @@ impl Matrix {
                 Some("invite" | "join" | "knock") => Err(error),
                 _ => Ok(()),
             },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lifts somebody's ban from a room as the bot. Who is not banned is fine.
+    ///
+    /// # Errors
+    /// When the homeserver is not there.
+    pub async fn unban(&self, room: &RoomId, user: &UserId) -> Result<()> {
+        let request = unban_user::v3::Request::new(room.to_owned(), user.to_owned());
+        match self.ask(Who::User(self.bot()), request).await {
+            Ok(_) | Err(MatrixError::Forbidden { .. } | MatrixError::Refused { status: 400, .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }

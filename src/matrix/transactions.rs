@@ -7,6 +7,7 @@
 
 use super::incoming::Sorted;
 use super::intake::Intake;
+use super::signals::Told;
 use crate::derive::body_hash;
 use crate::store::StoreError;
 use crate::store::inbox::ring_all;
@@ -21,6 +22,8 @@ pub(super) struct Transaction {
     pub(super) hash: String,
     /// Age of its oldest event as the homeserver tells it, milliseconds; 0 when it tells none.
     pub(super) age: i64,
+    /// Typing and presence of people; not stored.
+    pub(super) signals: Vec<Told>,
 }
 
 /// Why a body is no transaction.
@@ -68,7 +71,7 @@ impl Intake {
         })?;
         let mut same = String::new();
         let mut age = 0;
-        let mut sorted = Vec::new();
+        let (mut sorted, mut signals) = (Vec::new(), Vec::new());
         for raw in body.events {
             match serde_json::from_str::<Id>(raw.get()) {
                 Ok(id) => same.push_str(&id.event_id),
@@ -81,9 +84,10 @@ impl Intake {
         // Ephemeral events are no part of it: Synapse leaves them out when it repeats a transaction.
         for raw in body.ephemeral {
             sorted.extend(self.matrix().sort_ephemeral(raw, None));
+            signals.extend(self.matrix().read_signal(raw));
         }
         let hash = if same.is_empty() { String::new() } else { body_hash(same.as_bytes()) };
-        Ok(Transaction { sorted, hash, age })
+        Ok(Transaction { sorted, hash, age, signals })
     }
 
     /// Stores a transaction; after `Ok` it may be answered. A repeat changes nothing.

@@ -50,6 +50,8 @@ const PUT: &str = "-- ghost.put
     VALUES ($1, $2, '', 0, 0, '', '', 1, 0, 0) ON CONFLICT DO NOTHING";
 const WANT_NAME: &str = "-- ghost.want_name
     UPDATE ghost SET name = $2, name_rank = $3, name_set = 0 WHERE ghost_id = $1 AND (name_rank < $3 OR (name_rank = $3 AND name <> $2))";
+const FORGET_BUSINESS: &str = "-- ghost.forget_business
+    UPDATE ghost SET name_rank = 0 WHERE ghost_id = $1 AND name_rank = 3";
 const NAME_SET: &str = "-- ghost.name_set
     UPDATE ghost SET name_set = 1 WHERE ghost_id = $1 AND name = $2";
 const REGISTERED: &str = "-- ghost.registered
@@ -108,6 +110,14 @@ impl Store {
     pub async fn want_name(&self, id: &GhostId, name: &str, rank: NameRank) -> Result<bool> {
         let write = sqlx::query(WANT_NAME).bind(id.as_str()).bind(name).bind(rank as i64);
         Ok(self.write("ghost.want_name", write).await?.affected > 0)
+    }
+
+    /// Notes that a person is no business any more: their own name replaces the business name as soon as it is known.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_business_name(&self, id: &GhostId) -> Result<()> {
+        self.write("ghost.forget_business", sqlx::query(FORGET_BUSINESS).bind(id.as_str())).await.map(drop)
     }
 
     /// Notes that the homeserver has the name `name`.

@@ -262,6 +262,15 @@ impl Store {
         Ok(row.map(|row| row.try_get("role")).transpose().named("group_member.find")?.unwrap_or(0))
     }
 
+    /// Notes what somebody is in a group since a change of ours; the next reading says the same.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_role(&self, portal: PortalId, person: &GhostId, role: i64) -> Result<()> {
+        let write = sqlx::query(PUT_MEMBER).bind(portal.get()).bind(person.as_str()).bind(role);
+        self.write("group_member.put", write).await.map(drop)
+    }
+
     /// Notes as what somebody is in a group's room now.
     ///
     /// # Errors

@@ -120,6 +120,9 @@ impl Store {
         for (name, text) in STEPS {
             sqlx::query(text).bind(pn.as_str()).bind(lid.as_str()).execute(tx.connection()).await.named(name)?;
         }
+        for (name, text) in super::contacts::JOIN {
+            sqlx::query(text).bind(pn.as_str()).bind(lid.as_str()).execute(tx.connection()).await.named(name)?;
+        }
         super::polls::join_ids_in(tx, pn, lid).await?;
         super::disappearing::join_ids_in(tx, pn, lid).await?;
         super::groups::join_ids_in(tx, pn, lid).await?;

@@ -76,6 +76,8 @@ const JOIN_PORTAL: &str = "-- portal_login.put
     ON CONFLICT (portal_id, login_id) DO NOTHING";
 const READ_TO: &str = "-- portal_login.read_to
     UPDATE portal_login SET read_to = $3 WHERE portal_id = $1 AND login_id = $2 AND read_to < $3";
+const FIND_READ_TO: &str = "-- portal_login.find_read_to
+    SELECT read_to FROM portal_login WHERE portal_id = $1 AND login_id = $2";
 
 impl Store {
     /// Every login, by name.
@@ -128,6 +130,10 @@ impl Store {
             .execute(tx.connection())
             .await
             .named("login.put")?;
+        if done.rows_affected() > 0 {
+            // A new device gets the whole address book.
+            self.forget_contacts_in(tx, id).await?;
+        }
         Ok(done.rows_affected() > 0)
     }
 
@@ -161,6 +167,7 @@ impl Store {
         for (text, from, to) in steps {
             sqlx::query(text).bind(from).bind(to).execute(tx.connection()).await.named("login.release")?;
         }
+        self.forget_contacts_in(tx, id).await?;
         sqlx::query(DELETE).bind(id.as_str()).execute(tx.connection()).await.named("login.delete")?;
         Ok(true)
     }
@@ -222,6 +229,16 @@ impl Store {
     pub async fn join_portal_in(&self, tx: &mut Tx, portal: PortalId, login: &LoginId) -> Result<bool> {
         let done = sqlx::query(JOIN_PORTAL).bind(portal.get()).bind(login.as_str()).execute(tx.connection()).await;
         Ok(done.named("portal_login.put")?.rows_affected() > 0)
+    }
+
+    /// Up to which time a login has reported a portal as read; 0 when it never has.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_read_mark(&self, portal: PortalId, login: &LoginId) -> Result<i64> {
+        let row = sqlx::query(FIND_READ_TO).bind(portal.get()).bind(login.as_str()).fetch_optional(self.pool()).await;
+        let mark = row.named("portal_login.find_read_to")?.map(|row| row.try_get("read_to")).transpose();
+        Ok(mark.named("portal_login.find_read_to")?.unwrap_or(0))
     }
 
     /// Moves a login's read mark forward; false when it already stands there or further.

@@ -123,6 +123,15 @@ const MARK_READ: &str = "-- message.mark_read
     UPDATE message SET read_at = $4
     WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND origin = 'wa' AND read_at = 0";
 
+const NEWEST: &str = "-- message.newest
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote, kind FROM message
+    WHERE portal_id = $1 AND ts <= $2 AND event_id IS NOT NULL AND kind = 'new' AND state = 'sent'
+    ORDER BY ts DESC, part DESC LIMIT 1";
+const UNREAD_BETWEEN: &str = "-- message.unread_between
+    SELECT sender, wa_id, ts FROM message
+    WHERE portal_id = $1 AND ts > $2 AND ts <= $3 AND kind = 'new' AND part = 0 AND state = 'sent'
+    ORDER BY ts LIMIT 500";
+
 impl Store {
     /// Fixes a message's names before anything is sent; false when they already are.
     ///
@@ -249,6 +258,33 @@ impl Store {
             })
         };
         rows.iter().map(read).collect::<std::result::Result<_, _>>().named("message.unread")
+    }
+
+    /// The newest message up to `ts` that has an event.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn newest_message_until(&self, portal: PortalId, ts: i64) -> Result<Option<Message>> {
+        let row = sqlx::query(NEWEST).bind(portal.get()).bind(ts).fetch_optional(self.pool()).await;
+        row.named("message.newest")?.as_ref().map(read_message).transpose()
+    }
+
+    /// Messages later than `after` and up to `until`, oldest first, at most 500, those of people on Matrix among them
+    /// (other logins see them as a phone's); and up to which time that is all of them: later than `after`, unless that is `until`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unread_between(&self, portal: PortalId, after: i64, until: i64) -> Result<(Vec<Unread>, i64)> {
+        let rows = sqlx::query(UNREAD_BETWEEN).bind(portal.get()).bind(after).bind(until).fetch_all(self.pool()).await;
+        let (mut unread, mut last) = (Vec::new(), after);
+        for row in &rows.named("message.unread_between")? {
+            let text = |column: &'static str| row.try_get::<String, _>(column).named("message.unread_between");
+            last = row.try_get("ts").named("message.unread_between")?;
+            unread.push(Unread { sender: GhostId::new(text("sender")?), wa_id: WaMessageId::new(text("wa_id")?) });
+        }
+        // A full page may end within one moment: what is left of it comes with the next page, and these once more.
+        let whole = if unread.len() < 500 { until } else { (last - 1).max(after + 1) };
+        Ok((unread, whole))
     }
 
     /// Records that a message was reported as read.

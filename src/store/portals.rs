@@ -2,7 +2,7 @@
 
 use super::logins::{Login, read_login};
 use super::{Named, Result, Store, StoreError, Tx};
-use crate::ids::{ChatId, GhostId, LoginId, PortalId};
+use crate::ids::{ChatId, LoginId, PortalId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -54,8 +54,6 @@ const FIND_WITH_LOGIN: &str = "-- portal.find_with_login
            login_id, mxid, device_key, lid, pn, push_name, state, reason, since
     FROM portal LEFT JOIN login ON login_id = receiver
     WHERE portal_id = (SELECT CASE WHEN merged_into = 0 THEN portal_id ELSE merged_into END FROM portal WHERE room_id = $1)";
-const ROOMS_OF: &str = "-- portal.rooms_of
-    SELECT room_id FROM portal WHERE chat = $1 AND kind = 'dm' AND room_id IS NOT NULL";
 const LOAD: &str = "-- portal.load
     SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal WHERE portal_id = $1";
 const PUT: &str = "-- portal.put
@@ -142,16 +140,6 @@ impl Store {
         let owner: Option<String> = row.try_get("login_id").named("portal.find_with_login")?;
         let login = owner.map(|_| read_login(&row)).transpose()?;
         Ok(Some((read_portal(&row)?, login)))
-    }
-
-    /// The rooms of direct chats with a person, one per login.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn rooms_of_person(&self, person: &GhostId) -> Result<Vec<String>> {
-        let rows = sqlx::query(ROOMS_OF).bind(person.as_str()).fetch_all(self.pool()).await;
-        let rows = rows.named("portal.rooms_of")?;
-        rows.iter().map(|row| row.try_get("room_id").named("portal.rooms_of")).collect()
     }
 
     /// Records a portal's room.

@@ -9,6 +9,7 @@
 
 use super::add_modes::AddModes;
 use super::order::Order;
+use super::signals::{Newsstand, is_own_reading, tells_reading};
 use crate::convert::absent::Absent;
 use crate::convert::arrival::{About, WaArrival};
 use crate::convert::incoming::is_silent;
@@ -25,7 +26,6 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use whatsapp_rust::prelude::{Client, InboundMessage, Jid, MessageField, MessageInfo, Server, wa};
 use whatsapp_rust::wacore::types::events::Receipt;
-use whatsapp_rust::wacore::types::presence::ReceiptType;
 use whatsapp_rust::wacore_binary::NodeRef;
 use whatsapp_rust::{InboundDurabilityHook, anyhow, async_trait};
 
@@ -57,7 +57,7 @@ pub(super) struct Batch {
     pub(super) tx: Tx,
     learnt: Vec<(GhostId, GhostId)>,
     /// Lanes that got rows besides the batch's own.
-    lanes: Vec<Lane>,
+    pub(super) lanes: Vec<Lane>,
     /// Whether a group was marked.
     pub(super) rings_groups: bool,
 }
@@ -77,6 +77,8 @@ pub struct Intake {
     asked: Mutex<HashMap<String, Arc<MessageInfo>>>,
     /// The highest number stored so far.
     newest: AtomicI64,
+    /// News of contacts and own reads, to be stored by the line's task.
+    pub(super) news: Newsstand,
 }
 
 impl Intake {
@@ -93,6 +95,7 @@ impl Intake {
             add_modes: AddModes::default(),
             asked: Mutex::default(),
             newest: AtomicI64::new(0),
+            news: Newsstand::default(),
         })
     }
 
@@ -292,7 +295,7 @@ impl Intake {
                 .unwrap_or_else(|| self.store.clock().now_ms()),
             from_me: source.is_from_me,
             push_name: if source.is_from_me { String::new() } else { info.push_name.clone() },
-            business_name: None,
+            business_name: if source.is_from_me { None } else { business_name_in(info) },
         };
         Ok(Arrival {
             dedup: self.store.derive().wa_dedup(login, &chat, &sender, &id, "message"),
@@ -312,11 +315,17 @@ impl Intake {
     /// When the database fails.
     pub async fn store_receipt(&self, receipt: &Receipt) -> Result<()> {
         let Some(login) = self.login.borrow().clone() else { return Ok(()) };
-        if !matches!(receipt.r#type, ReceiptType::Read | ReceiptType::Played) || !is_bridged(&receipt.source.chat) {
+        if !tells_reading(&receipt.r#type) || !is_bridged(&receipt.source.chat) {
             return Ok(());
         }
         let mut batch = self.begin("intake.receipt").await?;
         let reader = self.canonical(&mut batch, &receipt.source.sender, receipt.source.sender_alt.as_ref()).await?;
+        let record = self.store.find_login_in(&mut batch.tx, &login).await?;
+        if is_own_reading(&receipt.r#type) || record.is_some_and(|own| own.own == reader || own.pn == reader) {
+            self.commit(batch).await?;
+            // In direct chats the chat is named by the stanza alone (`signals::own_read_in`).
+            return self.store_own_receipt(&login, receipt).await;
+        }
         let chat = ChatId::new(self.canonical(&mut batch, &receipt.source.chat, None).await?.as_str());
         let portal = self.portal_of(&mut batch, &login, &chat, &reader).await?;
         let row = ReceiptRow {
@@ -497,6 +506,11 @@ fn comment_of(inbound: &InboundMessage) -> Option<wa::Message> {
 /// Whether this kind of chat has rooms: direct chats, own notes, groups.
 pub(super) fn is_bridged(chat: &Jid) -> bool {
     matches!(chat.server, Server::Pn | Server::Lid | Server::Group) && chat.user != "0"
+}
+
+/// The verified business name a message came with.
+fn business_name_in(info: &MessageInfo) -> Option<String> {
+    info.verified_name.as_ref().and_then(|verified| verified.name.clone()).filter(|name| !name.is_empty())
 }
 
 /// The id without a device.

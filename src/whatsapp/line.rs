@@ -19,6 +19,7 @@ use crate::ids::{DeviceKey, LoginId};
 use crate::masked::Masked;
 use crate::store::logins::Owner;
 use crate::store::wa_backend::LineBackend;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -65,6 +66,8 @@ pub struct Line {
     client: Mutex<Option<(Arc<Client>, Arc<Barrier>)>>,
     intake: Mutex<Option<Arc<Intake>>>,
     pub(super) acks: Arc<Acks>,
+    /// Whether the owner is shown as there; by default they are away.
+    pub(super) available: AtomicBool,
     pub(super) stop: CancellationToken,
     /// Set when the run has ended.
     ended: CancellationToken,
@@ -108,6 +111,7 @@ impl Line {
             client: Mutex::default(),
             intake: Mutex::default(),
             acks: Arc::default(),
+            available: AtomicBool::new(false),
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
             device,
@@ -215,7 +219,7 @@ impl Line {
             }
         });
         let _raw = client.acquire_raw_node_forwarding();
-        let (sink, mut received, mut receipts) = Sink::new(self.acks.clone(), intake.clone());
+        let (sink, mut received, mut receipts) = Sink::new(self.acks.clone(), intake.clone(), setup);
         client.subscribe(EventInterest::ALL, Arc::new(sink)).detach();
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some((client.clone(), barrier));
         *self.intake.lock().unwrap_or_else(PoisonError::into_inner) = Some(intake.clone());
@@ -249,6 +253,7 @@ impl Line {
                         break ending;
                     }
                 }
+                news = intake.news.take() => self.store_news(news, &intake, setup).await,
                 Some(receipt) = receipts.recv() => {
                     if let Event::Receipt(receipt) = &*receipt
                         && let Err(error) = intake.store_receipt(receipt).await
@@ -356,7 +361,7 @@ impl Line {
     ) -> Option<Ending> {
         match event {
             Event::Connected(_) => {
-                self.look_away(client).await;
+                self.show_presence(client).await;
                 self.set_state(setup, LineState::Connected).await;
             }
             Event::Disconnected(_) => {
@@ -365,7 +370,7 @@ impl Line {
                 // Acknowledgements can not come any more: who waits for one looks at the state and sends again later.
                 self.acks.forget_all();
             }
-            Event::SelfPushNameUpdated(_) => self.look_away(client).await,
+            Event::SelfPushNameUpdated(_) => self.show_presence(client).await,
             Event::Messages(batch) if !batch.hook_committed => {
                 // Recovered through the phone, outside the hook: stored here, late but once.
                 self.store_recovered(&batch.messages, intake).await;
@@ -451,14 +456,6 @@ impl Line {
         }
         self.set_state(setup, LineState::LoggedOut { why: why.into() }).await;
         Ending::Final
-    }
-
-    /// The library calls itself available at each connect; then the phone believes somebody sits at this device
-    /// and mutes its notifications.
-    async fn look_away(&self, client: &Arc<Client>) {
-        if client.presence().set_unavailable().await.is_err() {
-            tracing::debug!(login = %self.masked(), "presence could not be set to unavailable");
-        }
     }
 
     pub(super) async fn fail_linking(&self, link: Option<&Link>, tell: &str) -> Option<Ending> {

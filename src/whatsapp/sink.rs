@@ -3,13 +3,14 @@
 //! Called inline by the library, so it never waits. Receipts come in floods and may be dropped: a later receipt names
 //! the later message. Everything else is rare; its channel is far larger than what a connection's life brings.
 
+use super::LineSetup;
 use super::intake::Intake;
 use super::outgoing::Acks;
+use super::signals::{self, News};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use whatsapp_rust::prelude::Event;
 use whatsapp_rust::wacore::types::events::EventHandler;
-use whatsapp_rust::wacore::types::presence::ReceiptType;
 
 /// Receipts waiting to be stored.
 const RECEIPTS: usize = 1024;
@@ -22,6 +23,7 @@ pub(super) struct Sink {
     receipts: mpsc::Sender<Arc<Event>>,
     acks: Arc<Acks>,
     intake: Arc<Intake>,
+    setup: LineSetup,
 }
 
 impl Sink {
@@ -29,10 +31,11 @@ impl Sink {
     pub(super) fn new(
         acks: Arc<Acks>,
         intake: Arc<Intake>,
+        setup: &LineSetup,
     ) -> (Self, mpsc::Receiver<Arc<Event>>, mpsc::Receiver<Arc<Event>>) {
         let (events, received) = mpsc::channel(EVENTS);
         let (receipts, read) = mpsc::channel(RECEIPTS);
-        (Self { events, receipts, acks, intake }, received, read)
+        (Self { events, receipts, acks, intake, setup: setup.clone() }, received, read)
     }
 }
 
@@ -43,6 +46,11 @@ impl EventHandler for Sink {
                 match stanza.tag() {
                     "message" => self.intake.arrived(stanza.get()),
                     "iq" => self.intake.add_modes.note(stanza.get()),
+                    "receipt" => {
+                        if let Some(read) = signals::own_read_in(stanza.get()) {
+                            self.intake.news.put(read);
+                        }
+                    }
                     _ => {}
                 }
                 return;
@@ -53,11 +61,17 @@ impl EventHandler for Sink {
         }
         match &*event {
             Event::ServerAck(ack) => self.acks.take(ack),
-            Event::Receipt(receipt) if matches!(receipt.r#type, ReceiptType::Read | ReceiptType::Played) => {
+            Event::Receipt(receipt) if signals::tells_reading(&receipt.r#type) => {
                 self.receipts
                     .try_send(event)
                     .unwrap_or_else(|_| tracing::debug!("a receipt was dropped: too many at once"));
             }
+            Event::ChatPresence(_) | Event::Presence(_) => {
+                if let (Some(login), Some(heard)) = (self.intake.login.borrow().clone(), signals::signal_in(&event)) {
+                    self.setup.signal(login, heard);
+                }
+            }
+            told if signals::is_news(told) => self.intake.news.put(News::Event(event)),
             // Committed by the hook already, and the bell was rung.
             Event::Messages(batch) if batch.hook_committed => {}
             Event::Connected(_)

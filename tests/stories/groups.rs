@@ -18,6 +18,9 @@ matrix_bed::stories! {
         a_group_changes
         somebody_of_ours_leaves_and_comes_back
         killed_around_a_new_group
+        the_room_shapes_the_group
+        people_are_added_and_removed_from_the_room
+        who_is_not_in_the_group_changes_nothing
     }
     own {}
 }
@@ -309,5 +312,147 @@ async fn killed_around_a_new_group(world: &mut World) -> Result<()> {
         // What was before her invitation she does not see.
         ensure!(names.len() <= 1, "named more than once after dying at {point}: {names:?}");
     }
+    Ok(())
+}
+
+async fn the_room_shapes_the_group(world: &mut World) -> Result<()> {
+    let Scene { alice, account, bob, carol } = scene(world).await?;
+    // Alice's phone makes it, so she may everything; carol's group she is only a member of.
+    let group = Group::create(&world.phones, &account, "Mine", &[&bob, &carol])?;
+    let room = group.room_of(&alice).await?;
+    group.wait_state(&alice, "m.room.power_levels", "", |levels| levels["users"][alice.id()] == 75).await?;
+    for friend in [&bob, &carol] {
+        alice.wait_member(&room, &ghost(world, friend), "join").await?;
+    }
+    let simulator = world.phones.simulator().clone();
+    let wait_group = async |what: &'static str, wanted: fn(&whatsapp_sim::GroupInfo) -> bool| {
+        simulator.wait_group(&group.jid, wanted, wait::STEP).await.context(what)
+    };
+    alice.set_state(&room, "m.room.topic", "", &json!({ "topic": "all of it" })).await?;
+    wait_group("the description", |group| group.description.as_deref() == Some("all of it")).await?;
+    alice.set_state(&room, "m.room.name", "", &json!({ "name": "Renamed" })).await?;
+    wait_group("the name", |group| group.subject == "Renamed").await?;
+    let mut levels = alice.find_state(&room, "m.room.power_levels", "").await?.context("no levels")?;
+    levels["events_default"] = 50.into();
+    levels["events"]["m.room.name"] = 50.into();
+    levels["invite"] = 50.into();
+    levels["users"][ghost(world, &bob)] = 50.into();
+    alice.set_state(&room, "m.room.power_levels", "", &levels).await?;
+    wait_group("the settings", |group| group.admin_add && group.announce && group.locked).await?;
+    let bobs = bob.number.clone();
+    let is_admin = async |number: &str, wanted: bool| {
+        wait::until("who is an admin", wait::STEP, || async {
+            let info = simulator.group(&group.jid).context("no group")?;
+            let role = info.members.iter().find(|member| member.number == number).map(|member| member.role);
+            Ok(((role == Some("admin")) == wanted).then_some(()))
+        })
+        .await
+    };
+    is_admin(&bobs, true).await?;
+    alice.set_state(&room, "m.room.join_rules", "", &json!({ "join_rule": "knock" })).await?;
+    wait_group("the approval", |group| group.approval).await?;
+    let mut levels =
+        group.wait_state(&alice, "m.room.power_levels", "", |levels| levels["users"][ghost(world, &bob)] == 50).await?;
+    levels["users"][ghost(world, &bob)] = 0.into();
+    alice.set_state(&room, "m.room.power_levels", "", &levels).await?;
+    is_admin(&bobs, false).await?;
+    let picture = alice.client().upload(tiny_jpeg(), "image/jpeg", "group.jpg").await?;
+    alice.set_state(&room, "m.room.avatar", "", &json!({ "url": picture })).await?;
+    wait_group("the picture", |group| group.picture.is_some()).await?;
+    // What WhatsApp does not take is put back and told.
+    alice.set_state(&room, "m.room.name", "", &json!({ "name": "x".repeat(101) })).await?;
+    alice.wait_text(&room, "100 characters").await?;
+    group.wait_state(&alice, "m.room.name", "", |now| now["name"] == "Renamed").await?;
+    Ok(())
+}
+
+async fn people_are_added_and_removed_from_the_room(world: &mut World) -> Result<()> {
+    let Scene { alice, account, bob, carol } = scene(world).await?;
+    let dora = world.phones.create_account("dora")?;
+    // The bridge has to know carol and dora before anybody can name them.
+    for friend in [&carol, &dora] {
+        let chat = world.chat(&alice, &account, friend);
+        chat.begin(&format!("hello, says {}", friend.name)).await?;
+    }
+    let group = Group::create(&world.phones, &account, "Guests", &[&bob])?;
+    let room = group.room_of(&alice).await?;
+    group.wait_state(&alice, "m.room.power_levels", "", |levels| levels["users"][alice.id()] == 75).await?;
+    let simulator = world.phones.simulator().clone();
+    let is_member = async |friend: &Account, wanted: bool| {
+        wait::until(&format!("{} is in: {wanted}", friend.name), wait::STEP, || async {
+            let info = simulator.group(&group.jid).context("no group")?;
+            Ok((info.members.iter().any(|member| member.number == friend.number) == wanted).then_some(()))
+        })
+        .await
+    };
+    alice.invite(&room, &ghost(world, &carol)).await?;
+    is_member(&carol, true).await?;
+    alice.wait_member(&room, &ghost(world, &carol), "join").await?;
+    group.person_says(&alice, &account, "welcome, carol").await?;
+    group.wait_at(&carol, "welcome, carol").await?;
+    alice.kick(&room, &ghost(world, &carol)).await?;
+    is_member(&carol, false).await?;
+    // A ban is a removal; who is added again comes in again.
+    alice.invite(&room, &ghost(world, &carol)).await?;
+    is_member(&carol, true).await?;
+    alice.ban(&room, &ghost(world, &carol)).await?;
+    is_member(&carol, false).await?;
+    alice
+        .wait_event("the ban is lifted", wait::STEP, |event| {
+            event.kind == "m.room.member"
+                && event.sender == world.bridge.slot().bot()
+                && event.content["membership"] == "leave"
+        })
+        .await?;
+    simulator.change_participants(&account.number, &group.jid, "add", &[&carol.number])?;
+    wait::until("carol is back", wait::STEP, || async {
+        Ok(alice.members(&room).await?.contains(&ghost(world, &carol)).then_some(()))
+    })
+    .await?;
+    // Dora lets only contacts add her: she gets an invitation, alice is told, and dora does not stay in the room's list.
+    simulator.set_group_adds(&dora.number, false)?;
+    alice.invite(&room, &ghost(world, &dora)).await?;
+    let invited = wait::until("dora's invitation", wait::STEP, || async {
+        let items = world.phones.inbox(&dora.number);
+        Ok(items.into_iter().find(|item| !item.message["groupInviteMessage"].is_null()))
+    });
+    let invited = invited.await?;
+    ensure!(invited.message["groupInviteMessage"]["groupJid"] == group.jid.as_str(), "{}", invited.message);
+    alice.wait_text(&room, "sent them an invitation").await?;
+    alice.wait_member(&room, &ghost(world, &dora), "leave").await?;
+    Ok(())
+}
+
+async fn who_is_not_in_the_group_changes_nothing(world: &mut World) -> Result<()> {
+    let Scene { alice, account, bob, carol } = scene(world).await?;
+    let eve = world.person("eve").await?;
+    let chat = world.chat(&alice, &account, &carol);
+    chat.begin("hello, says carol").await?;
+    let group = Group::create(&world.phones, &bob, "Ours", &[&account])?;
+    let room = group.room_of(&alice).await?;
+    alice.wait_member(&room, &ghost(world, &bob), "join").await?;
+    // Alice shows eve the room; eve has no account in this group.
+    alice.invite(&room, eve.id()).await?;
+    eve.join(&room).await?;
+    let before = world.phones.simulator().group(&group.jid).context("no group")?;
+    eve.send_text(&room, "I am no member").await?;
+    eve.wait_text(&room, "No WhatsApp account of yours is in this group").await?;
+    eve.set_state(&room, "m.room.name", "", &json!({ "name": "Eve was here" })).await?;
+    eve.wait_event("her name for it", wait::STEP, |event| event.content["name"] == "Eve was here").await?;
+    wait::until("the old name", wait::STEP, || async {
+        let name = alice.find_state(&room, "m.room.name", "").await?.context("no name")?;
+        Ok((name["name"] == "Ours").then_some(()))
+    })
+    .await?;
+    eve.invite(&room, &ghost(world, &carol)).await?;
+    alice.wait_member(&room, &ghost(world, &carol), "leave").await?;
+    group.phone_says(&bob, "the end").await?;
+    group.wait_in_room(&alice, "the end").await?;
+    world.bridge.wait_idle().await?;
+    let after = world.phones.simulator().group(&group.jid).context("no group")?;
+    let members = |group: &whatsapp_sim::GroupInfo| group.members.len();
+    ensure!(after.subject == before.subject, "{} became {}", before.subject, after.subject);
+    ensure!(members(&after) == members(&before), "somebody was added");
+    ensure!(!group.items(&bob).iter().any(|item| item.text.as_deref() == Some("I am no member")), "eve spoke in it");
     Ok(())
 }

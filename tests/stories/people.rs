@@ -165,7 +165,7 @@ async fn who_is_only_relayed_gets_no_answer(world: &mut World) -> Result<()> {
 }
 
 /// A stranger, brought into a chat's room by its owner.
-pub(super) async fn bring_stranger(world: &mut World, chat: &Chat) -> Result<Person> {
+pub(crate) async fn bring_stranger(world: &mut World, chat: &Chat) -> Result<Person> {
     let (room, stranger) = (chat.room()?, world.person("mallory").await?);
     crown(world, chat).await?;
     chat.person().invite(&room, stranger.id()).await?;

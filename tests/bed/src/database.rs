@@ -76,6 +76,29 @@ impl Database {
         Ok(touched)
     }
 
+    /// Returns the first number of the first row of a query; what the bridge has stored, for stories that wait for it.
+    ///
+    /// # Errors
+    /// The database can't be opened or refuses, or there is no row.
+    pub async fn number(&self, text: &str) -> Result<i64> {
+        let text = sqlx::AssertSqlSafe(text.to_owned());
+        let number = match self.kind {
+            Db::Sqlite => {
+                let mut connection = SqliteConnection::connect(&self.uri).await?;
+                let number = sqlx::query_scalar::<_, i64>(text).fetch_one(&mut connection).await?;
+                connection.close().await?;
+                number
+            }
+            Db::Postgres => {
+                let mut connection = PgConnection::connect(&self.uri).await?;
+                let number = sqlx::query_scalar::<_, i64>(text).fetch_one(&mut connection).await?;
+                connection.close().await?;
+                number
+            }
+        };
+        Ok(number)
+    }
+
     /// Takes the database away from the bridge: nothing can be written (SQLite: another process holds the write lock;
     /// Postgres: all sessions are ended and new ones refused) until [`Outage::end`].
     ///

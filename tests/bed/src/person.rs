@@ -227,6 +227,32 @@ impl Person {
         self.client().post(&path, &json!({"user_id": user})).await.map(drop)
     }
 
+    /// Joins a room.
+    ///
+    /// # Errors
+    /// The homeserver refuses.
+    pub async fn join(&self, room: &str) -> Result<()> {
+        self.client().post(&[&V3[..], &["rooms", room, "join"]].concat(), &json!({})).await.map(drop)
+    }
+
+    /// Removes somebody from a room.
+    ///
+    /// # Errors
+    /// The homeserver refuses.
+    pub async fn kick(&self, room: &str, user: &str) -> Result<()> {
+        let path = [&V3[..], &["rooms", room, "kick"]].concat();
+        self.client().post(&path, &json!({"user_id": user})).await.map(drop)
+    }
+
+    /// Bans somebody from a room.
+    ///
+    /// # Errors
+    /// The homeserver refuses.
+    pub async fn ban(&self, room: &str, user: &str) -> Result<()> {
+        let path = [&V3[..], &["rooms", room, "ban"]].concat();
+        self.client().post(&path, &json!({"user_id": user})).await.map(drop)
+    }
+
     /// Leaves a room.
     ///
     /// # Errors
@@ -255,6 +281,16 @@ impl Person {
             Err(error) if client::refusal(&error).is_some_and(|r| r.errcode == "M_NOT_FOUND") => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Sets a piece of a room's state; returns the event's id.
+    ///
+    /// # Errors
+    /// The homeserver refuses.
+    pub async fn set_state(&self, room: &str, kind: &str, key: &str, content: &Value) -> Result<String> {
+        let path = [&V3[..], &["rooms", room, "state", kind, key]].concat();
+        let answer = self.client().put(&path, content).await?;
+        Ok(answer["event_id"].as_str().context("no event_id")?.to_owned())
     }
 
     /// Returns who has joined a room, sorted.
@@ -343,6 +379,40 @@ impl Person {
             .wait(limit, |state| state.receipts.iter().find(|receipt| wanted(receipt)).cloned())
             .await
             .with_context(|| format!("{} waited {} s in vain: {what}", self.name(), limit.as_secs()))
+    }
+
+    /// Shows that this person types in a room for at most `lasting`, or has stopped.
+    ///
+    /// # Errors
+    /// The homeserver refuses.
+    pub async fn type_in(&self, room: &str, lasting: Option<Duration>) -> Result<()> {
+        let path = [&V3[..], &["rooms", room, "typing", self.id()]].concat();
+        let body = match lasting {
+            Some(lasting) => json!({"typing": true, "timeout": lasting.as_millis()}),
+            None => json!({"typing": false}),
+        };
+        self.client().put(&path, &body).await.map(drop)
+    }
+
+    /// Returns how often this client was told who types in a room.
+    #[must_use]
+    pub fn typing_told(&self, room: &str) -> usize {
+        self.login.seen.typing(room).len()
+    }
+
+    /// Waits until this client, after the first `before` times, is told that `user` types in a room, or that they do not.
+    ///
+    /// # Errors
+    /// It is not within `limit`.
+    pub async fn wait_typing(&self, room: &str, user: &str, on: bool, before: usize, limit: Duration) -> Result<()> {
+        let told = |state: &sync::State| {
+            let in_room = state.typing.iter().filter(|(other, _)| other == room).skip(before);
+            in_room.into_iter().any(|(_, users)| users.iter().any(|other| other == user) == on).then_some(())
+        };
+        self.login.seen.wait(limit, told).await.with_context(|| {
+            let told = self.login.seen.typing(room);
+            format!("{} waited {} s in vain: {user} types: {on}; was told {told:?}", self.name(), limit.as_secs())
+        })
     }
 
     /// Waits until somebody's membership of a room is as said (`join`, `leave`, ...).

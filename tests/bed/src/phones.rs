@@ -162,6 +162,37 @@ impl Phones {
         self.simulator.mark_read(number, &item.chat, std::slice::from_ref(&item.id)).await
     }
 
+    /// The owner of the phone plays a voice message; `chat` is a number.
+    ///
+    /// # Errors
+    /// There is no such account.
+    pub async fn play(&self, number: &str, chat: &str, id: &str) -> Result<()> {
+        self.simulator.mark_played(number, chat, &[id.to_owned()]).await
+    }
+
+    /// The phone of `from` shows `to` that its owner is `composing`, `recording` or has `paused`.
+    ///
+    /// # Errors
+    /// There is no such account.
+    pub fn show(&self, from: &str, to: &str, state: &str) -> Result<()> {
+        self.simulator.send_chatstate(from, to, state)
+    }
+
+    /// Returns what the phone of `number` was shown of `other`: `composing`, `paused`, `available`, ..., oldest first.
+    #[must_use]
+    pub fn shown(&self, number: &str, other: &str) -> Vec<String> {
+        let all = self.simulator.presences(number);
+        all.into_iter().filter(|item| item.from == other).map(|item| item.state).collect()
+    }
+
+    /// The owner of the phone saves a name in their address book; an empty one takes it away.
+    ///
+    /// # Errors
+    /// There is no such account.
+    pub fn save_contact(&self, number: &str, contact: &Account, name: &str) -> Result<()> {
+        self.simulator.save_contact(number, &contact.number, name)
+    }
+
     /// Makes something go wrong the next `count` times, for the devices of `number`.
     ///
     /// # Errors

@@ -26,6 +26,8 @@ pub(super) struct State {
     pub(super) events: Vec<Event>,
     /// All receipts in the order they came.
     pub(super) receipts: Vec<Receipt>,
+    /// Who types in which room, as it changed.
+    pub(super) typing: Vec<(String, Vec<String>)>,
     known: HashSet<String>,
     joined: BTreeSet<String>,
     trouble: Option<String>,
@@ -42,6 +44,10 @@ impl Seen {
 
     pub(super) fn rooms(&self) -> Vec<String> {
         self.lock().joined.iter().cloned().collect()
+    }
+
+    pub(super) fn typing(&self, room: &str) -> Vec<Vec<String>> {
+        self.lock().typing.iter().filter(|(other, _)| other == room).map(|(_, users)| users.clone()).collect()
     }
 
     pub(super) fn trouble(&self) -> String {
@@ -122,10 +128,12 @@ async fn take_room(client: &Client, seen: &Seen, room: &str, update: &Value) -> 
     }
     events.extend(read_timeline(room, update));
     let receipts = read_receipts(room, update);
+    let typing = read_typing(room, update);
     seen.tell(|state| {
         state.joined.insert(room.to_owned());
         add(state, events);
         state.receipts.extend(receipts);
+        state.typing.extend(typing);
         state.trouble = None;
     });
     Ok(())
@@ -187,6 +195,16 @@ fn read_receipts(room: &str, update: &Value) -> Vec<Receipt> {
         }
     }
     receipts
+}
+
+fn read_typing(room: &str, update: &Value) -> Vec<(String, Vec<String>)> {
+    let told =
+        update["ephemeral"]["events"].as_array().into_iter().flatten().filter(|event| event["type"] == "m.typing");
+    let users = |event: &Value| {
+        let users = event["content"]["user_ids"].as_array().into_iter().flatten();
+        users.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    told.map(|event| (room.to_owned(), users(event))).collect()
 }
 
 /// Joins the room of an invite; a failure is met again with the next sync, since the invite stays.

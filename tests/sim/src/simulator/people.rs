@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use wacore_binary::builder::NodeBuilder;
+use wacore_binary::{Server, builder::NodeBuilder};
 
 use super::Simulator;
 use crate::{
@@ -46,6 +46,35 @@ impl Simulator {
         self.shared.with(|state| {
             let privacy = &mut state.account_mut(&number)?.privacy;
             privacy.set(category, value).with_context(|| format!("no privacy setting {category}={value}"))
+        })
+    }
+
+    /// Tells those who know `old` that its owner goes by the number `new` from now on; both are accounts.
+    pub fn tell_number_change(&self, old: &str, new: &str) -> Result<()> {
+        let (old, new) = (Number::parse(old)?, Number::parse(new)?);
+        self.shared.with(|state| {
+            let (before, after) = (state.account(&old)?, state.account(&new)?);
+            let modify = NodeBuilder::new("modify")
+                .attr("old", before.jid(Server::Pn, 0))
+                .attr("new", after.jid(Server::Pn, 0))
+                .attr("old_lid", before.jid(Server::Lid, 0))
+                .attr("new_lid", after.jid(Server::Lid, 0))
+                .build();
+            let from = before.jid(Server::Pn, 0);
+            let watchers: Vec<Number> = before.watchers.iter().cloned().collect();
+            for watcher in watchers {
+                for device in state.companions_of(&watcher) {
+                    let notification = NodeBuilder::new("notification")
+                        .attr("type", "contacts")
+                        .attr("from", &from)
+                        .attr("id", state.next_stanza_id())
+                        .attr("t", unix_now())
+                        .children([modify.clone()])
+                        .build();
+                    state.deliver(&Address::new(&watcher, device), Class::Notification, Some(&old), notification);
+                }
+            }
+            Ok(())
         })
     }
 
