@@ -10,6 +10,7 @@
 mod albums;
 mod ballots;
 mod calls;
+mod communities;
 mod contacts;
 pub mod deliver;
 pub mod effects;

@@ -11,6 +11,7 @@
 
 pub mod bell;
 pub mod calls;
+pub mod communities;
 pub mod contacts;
 pub mod disappearing;
 pub mod files;
