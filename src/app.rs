@@ -139,6 +139,8 @@ async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Resul
             working.stop().cancel();
         }
     });
+    let puppets = bridge.clone();
+    bridge.spawn(async move { puppets.run_puppets().await });
     let telling = bridge.clone();
     bridge.spawn(async move { telling.tell_logouts().await });
     let logins = bridge.store().all_logins().await?;

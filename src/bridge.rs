@@ -4,7 +4,8 @@
 //! it is tried and settled after, together with the row; running the three again is harmless.
 //!
 //! Parts: [`lanes`] (who works on what, parking), [`from_whatsapp`] and [`from_matrix`] (one row each way),
-//! [`deliver`] (reserve, send, settle into Matrix), `files`, `uploads` and `albums` (what hangs on messages), [`rooms`], [`people`], [`receipts`], [`signals`] (typing and presence), `contacts`, [`report`] (what people
+//! [`deliver`] (reserve, send, settle into Matrix), `files`, `uploads` and `albums` (what hangs on messages), [`rooms`], `groups`,
+//! [`people`], `contacts`, [`puppets`] (people's own accounts), [`receipts`], [`signals`] (typing and presence), [`report`] (what people
 //! are told), [`upkeep`] (sweeps).
 
 mod albums;
@@ -29,6 +30,7 @@ pub mod people;
 mod pins;
 mod polls;
 mod pressing;
+pub mod puppets;
 pub mod receipts;
 mod removal;
 pub mod report;
@@ -86,6 +88,7 @@ struct Shared {
     lanes: lanes::Lanes,
     silent_phones: files::SilentPhones,
     people: people::People,
+    puppets: puppets::Puppets,
     rooms: rooms::Rooms,
     signals: signals::Signals,
     spaces: spaces::Spaces,
@@ -117,6 +120,7 @@ impl Bridge {
                 lanes: lanes::Lanes::default(),
                 silent_phones: files::SilentPhones::default(),
                 people: people::People::default(),
+                puppets: puppets::Puppets::default(),
                 rooms: rooms::Rooms::default(),
                 signals: signals::Signals::default(),
                 spaces: spaces::Spaces::default(),

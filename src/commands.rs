@@ -5,6 +5,7 @@
 
 mod account;
 mod chat;
+mod puppet;
 mod show_link;
 
 use crate::bridge::{Bridge, CommandCall};
@@ -32,6 +33,9 @@ enum Run {
     Logout,
     ListLogins,
     Cancel,
+    LoginMatrix,
+    LogoutMatrix,
+    PingMatrix,
     Retry,
     SetManagementRoom,
     DisappearingTimer,
@@ -40,7 +44,7 @@ enum Run {
 }
 
 /// Every command, in the order `help` shows them.
-const COMMANDS: [Entry; 12] = [
+const COMMANDS: [Entry; 15] = [
     Entry { name: "help", usage: "help", help: "Show this list.", level: Level::Commands, run: Run::Help },
     Entry {
         name: "login",
@@ -90,6 +94,27 @@ const COMMANDS: [Entry; 12] = [
         help: "Show whether your accounts are connected.",
         level: Level::Commands,
         run: Run::Ping,
+    },
+    Entry {
+        name: "login-matrix",
+        usage: "login-matrix [access token]",
+        help: "Let me act as you, so that what you write on your phone comes from your own account.",
+        level: Level::User,
+        run: Run::LoginMatrix,
+    },
+    Entry {
+        name: "logout-matrix",
+        usage: "logout-matrix",
+        help: "Act as you no more.",
+        level: Level::User,
+        run: Run::LogoutMatrix,
+    },
+    Entry {
+        name: "ping-matrix",
+        usage: "ping-matrix",
+        help: "Show whether I can act as you.",
+        level: Level::User,
+        run: Run::PingMatrix,
     },
     Entry {
         name: "retry",
@@ -170,6 +195,9 @@ async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
         Run::Login => account::login(call, entry.usage).await,
         Run::Cancel => account::cancel(&call).await,
         Run::Logout => account::logout(&call, entry.usage).await,
+        Run::LoginMatrix => puppet::login(&call).await,
+        Run::LogoutMatrix => puppet::logout(&call).await,
+        Run::PingMatrix => puppet::ping(&call).await,
         Run::Retry => retry(&call).await,
         Run::SetManagementRoom => set_management_room(&call).await,
         Run::Space => account::space(&call).await,

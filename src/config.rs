@@ -10,6 +10,7 @@ mod bridge;
 mod check;
 mod database;
 mod displayname;
+mod double_puppet;
 mod environment;
 mod example;
 mod faults;
@@ -29,6 +30,7 @@ use serde::Deserialize;
 
 pub use bridge::{Bridge, Encryption, Level, LogLevel, Logging, Permissions};
 pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, TemplateFault, plain_name, render_displayname};
+pub use double_puppet::DoublePuppet;
 pub use environment::Environment;
 pub use example::{example_config, key_reference};
 pub use faults::{Fault, Faults};
@@ -52,6 +54,8 @@ pub struct Config {
     pub database: Database,
     /// How the bridge behaves.
     pub bridge: Bridge,
+    /// Acting as people's own accounts.
+    pub double_puppet: DoublePuppet,
     /// The WhatsApp side.
     pub network: Network,
     /// Files on their way.

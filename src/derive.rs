@@ -100,6 +100,12 @@ impl Derive {
         hex(&hash[..16])
     }
 
+    /// Mark inside what is sent as a person's own account, named by its transaction id: by it the event is known when it
+    /// comes back.
+    pub fn puppet_mark(&self, txn: &str) -> String {
+        hex(&self.hash("puppet-mark", &[txn.as_bytes()])[..16])
+    }
+
     /// What makes two arrivals from WhatsApp the same one. A group has one room, so what several logins hear of it is one
     /// arrival.
     pub fn wa_dedup(

@@ -6,14 +6,16 @@
 //! happened ([`error::MatrixError`]) and the caller's row decides. Everything may be dropped at any await.
 //!
 //! Parts: [`error`] (answers), `client` (requests), [`reach`] (is it there, is the token good), `users`,
-//! `events`, [`rooms`], `media`; [`incoming`] (what an event means to us), [`intake`] and `transactions` (what the
-//! homeserver calls), [`signals`] (typing and presence), [`catch_up`] and `watch` (what fills the gaps that transactions leave).
+//! `events`, [`rooms`], `media`, [`puppets`] (acting as people's own accounts); [`incoming`] (what an event means to us),
+//! [`intake`] and `transactions` (what the homeserver calls), [`signals`] (typing and presence), [`catch_up`] and `watch` (what
+//! fills the gaps that transactions leave).
 //!
 //! Knows the store and the floors below, neither WhatsApp nor the bridge.
 
 mod client;
 mod events;
 pub mod media;
+pub mod puppets;
 mod transactions;
 mod users;
 mod watch;
@@ -90,6 +92,7 @@ struct Shared {
     store: Store,
     reach: reach::Reach,
     upload_limit: tokio::sync::OnceCell<u64>,
+    puppets: puppets::Puppets,
 }
 
 impl Matrix {
@@ -110,6 +113,7 @@ impl Matrix {
             store,
             reach: reach::Reach::default(),
             upload_limit: tokio::sync::OnceCell::new(),
+            puppets: puppets::Puppets::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }

@@ -30,6 +30,7 @@ pub mod places;
 pub mod polls;
 pub mod portals;
 pub mod pressing;
+pub mod puppets;
 pub mod reactions;
 pub mod seal;
 pub mod spaces;
@@ -384,6 +385,7 @@ fn migrations() -> Vec<Migration> {
         step(5, "files", include_str!("../migrations/0005_files.sql")),
         step(6, "groups", include_str!("../migrations/0006_groups.sql")),
         step(7, "signals", include_str!("../migrations/0007_signals.sql")),
+        step(8, "puppets", include_str!("../migrations/0008_puppets.sql")),
         step(9, "disappearing and spaces", include_str!("../migrations/0009_disappearing_and_spaces.sql")),
     ]
 }

@@ -6,6 +6,7 @@
 
 use super::Bridge;
 use super::people::Halt;
+use super::puppets::Resumed;
 use super::rooms::Known;
 use crate::convert::MxPart;
 use crate::ids::{GhostId, LoginId};
@@ -67,16 +68,22 @@ impl Bridge {
         let is_new = self.store().reserve(&reservation).await?;
         fail::fail_point!("from_wa.after_reserve", |_| std::process::abort());
         let (mut txn, mut look_since) = (txn, None);
+        let mut user = delivery.user.to_owned();
         if !is_new && let Some(before) = self.store().find_message(key).await? {
             if before.state == MessageState::Sent {
                 return self.settle_delivery(delivery, None).await;
             }
             // As it was reserved: the facts may have changed since, and another id would send it twice.
-            txn = before.txn_id.unwrap_or(txn);
+            txn = before.txn_id.clone().unwrap_or(txn);
             if self.store().clock().now_ms() - before.tried_at > HOMESERVER_MEMORY {
                 look_since = Some(before.tried_at.min(delivery.ts) - CLOCK_SLACK);
             }
+            user = match self.resume_as(known, delivery, &before, &txn).await? {
+                Resumed::As(user) => user,
+                Resumed::Sent(event) => return self.settle_delivery(delivery, Some(event.as_str())).await,
+            };
         }
+        let delivery = &Delivery { user: &user, key: delivery.key.clone(), ..*delivery };
         let sent = async {
             self.ready_member(known, delivery.user).await?;
             match look_since {
@@ -86,6 +93,10 @@ impl Bridge {
         };
         let event = match sent.await {
             Ok(event) => event,
+            // The puppet is no more: what it was to send is looked for, and then goes as the ghost.
+            Err(_) if !self.matrix().is_ours(&user) && !self.matrix().is_puppet(&user) => {
+                return Box::pin(self.deliver(known, delivery)).await;
+            }
             Err(halt) => return Err(self.leave_dead_room(known, halt).await),
         };
         fail::fail_point!("from_wa.after_send", |_| std::process::abort());
@@ -116,6 +127,16 @@ impl Bridge {
                     .await
             }
             // Kicked, left, or a homeserver that lost its accounts.
+            Err(MatrixError::Forbidden { .. }) if self.matrix().is_puppet(delivery.user) => {
+                let again = match self.matrix().ensure_joined(&known.room, delivery.user).await {
+                    Ok(()) => self.send_once(known, delivery, txn).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(MatrixError::Forbidden { .. }) = again {
+                    self.distrust_puppet(delivery.user);
+                }
+                Ok(again?)
+            }
             Err(MatrixError::Forbidden { .. }) => {
                 self.forget_ghost(delivery.ghost).await?;
                 self.matrix().ensure_user(delivery.user).await?;

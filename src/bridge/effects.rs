@@ -161,7 +161,7 @@ impl Bridge {
     ) -> Result<(), Halt> {
         let facts =
             Facts { push_name: &scene.arrival.push_name, business_name: scene.arrival.business_name.as_deref() };
-        let user = self.ready_ghost(scene.sender, facts).await?;
+        let user = self.author(scene, facts).await?;
         let known = self.ready_room(scene.portal, scene.login).await?;
         self.stop_typing(scene.portal, &known.room, &user);
         let copy = quote::keep(message);
@@ -292,11 +292,11 @@ impl Bridge {
         Ok(())
     }
 
-    /// The ghost that sent a message, or that of its author: what the own phone edits may have been sent by hand.
+    /// Who sent a message, or its author: what the own phone edits may have been sent by hand.
     async fn speaker_of(&self, scene: &Scene<'_>, target: &Message) -> Result<OwnedUserId, Halt> {
-        match UserId::parse(&target.mx_sender).ok().filter(|user| self.matrix().is_ours(user)) {
+        match self.acting(&target.mx_sender).await? {
             Some(user) => Ok(user),
-            None => self.ready_ghost(scene.sender, Facts::default()).await,
+            None => self.author(scene, Facts::default()).await,
         }
     }
 
@@ -307,7 +307,12 @@ impl Bridge {
             for part in self.store().parts_of(scene.portal, &target.key.sender, &target.key.wa_id).await? {
                 if let Some(event) = &part.event_id {
                     let which = format!("taken-back-{}", part.key.part);
-                    self.redact_once(&known.room, event, &part.mx_sender, &scene.row.dedup, &which).await?;
+                    // What an admin takes away was not taken away by the person who said it.
+                    let is_own = target.key.sender == *scene.sender;
+                    let is_of_a_person =
+                        UserId::parse(part.mx_sender.as_str()).is_ok_and(|user| !self.matrix().is_ours(&user));
+                    let actor = if is_own || !is_of_a_person { part.mx_sender.as_str() } else { "" };
+                    self.redact_once(&known.room, event, actor, &scene.row.dedup, &which).await?;
                 }
             }
         } else {
@@ -330,7 +335,7 @@ impl Bridge {
         }
     }
 
-    /// Takes an event away, as the ghost that sent it or else as the bot; the same cause again changes nothing.
+    /// Takes an event away, as who sent it or else as the bot; the same cause again changes nothing.
     pub(super) async fn redact_once(
         &self,
         room: &RoomId,
@@ -340,9 +345,18 @@ impl Bridge {
         which: &str,
     ) -> Result<(), Halt> {
         let Ok(event) = EventId::parse(event) else { return Ok(()) };
-        let sender = UserId::parse(sent_by).ok().filter(|user| self.matrix().is_ours(user));
-        let actor = sender.as_deref().unwrap_or(self.matrix().bot());
+        let sender = self.acting(sent_by).await?;
         let txn = self.store().derive().notice_txn(cause, which);
+        if let Some(puppet) = sender.as_deref().filter(|sender| !self.matrix().is_ours(sender)) {
+            match self.matrix().redact(room, puppet, &event, &txn, None).await {
+                Ok(_) | Err(MatrixError::NotFound) => return Ok(()),
+                // No longer in the room, or no longer theirs to act as: the bot may.
+                Err(MatrixError::Forbidden { .. } | MatrixError::PuppetRefused) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let sender = sender.filter(|sender| self.matrix().is_ours(sender));
+        let actor = sender.as_deref().unwrap_or(self.matrix().bot());
         match self.matrix().redact(room, actor, &event, &txn, None).await {
             // It is gone already, or was never in this room.
             Ok(_) | Err(MatrixError::NotFound | MatrixError::Forbidden { .. }) => Ok(()),
@@ -367,7 +381,7 @@ impl Bridge {
             self.redact_once(&known.room, event, &before.mx_sender, &scene.row.dedup, "reaction").await?;
         }
         let facts = Facts { push_name: &scene.arrival.push_name, business_name: None };
-        let user = self.ready_ghost(scene.sender, facts).await?;
+        let user = self.author(scene, facts).await?;
         let mut reaction = Reaction { key, emoji, ts: ts_ms, event_id: None, mx_sender: user.to_string() };
         let is_the_same =
             before.as_ref().is_some_and(|before| before.emoji == reaction.emoji && before.event_id.is_some());

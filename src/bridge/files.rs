@@ -88,7 +88,12 @@ impl Bridge {
         if media.is_none() && preview.is_none() && map.is_none() {
             return Ok(part);
         }
-        let name = FileName { key: scene.key(at), owner: user };
+        // Never a person's own account: the names outlive its token.
+        let ghost = match self.matrix().is_ours(user) {
+            true => None,
+            false => Some(self.ready_ghost(scene.sender, super::people::Facts::default()).await?),
+        };
+        let name = FileName { key: scene.key(at), owner: ghost.as_deref().unwrap_or(user) };
         // On a second try most parts may be there already.
         let before = self.store().find_message(&name.key).await?;
         if before.is_some_and(|before| before.state == MessageState::Sent) {

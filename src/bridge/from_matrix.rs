@@ -100,7 +100,7 @@ impl Bridge {
     async fn event(&self, row: &InboxRow, more: bool) -> Result<(), Halt> {
         let event: Event =
             serde_json::from_slice(&row.body).map_err(|_| never("", "a stored event can not be read"))?;
-        if self.config().bridge.level_of(&event.sender) == Level::Block {
+        if self.is_echo(&event).await? || self.config().bridge.level_of(&event.sender) == Level::Block {
             return Ok(self.store().settle_row(row.seq).await?);
         }
         if event.kind == "m.room.member" {

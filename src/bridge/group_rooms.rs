@@ -157,7 +157,13 @@ impl Bridge {
                 self.store().set_membership(id, owner, "invite").await?;
             }
         }
-        for person in self.store().members_with(id, "invite").await? {
+        for login in logins {
+            self.bring_owner(&known.portal, &known.room, login).await?;
+        }
+        let mut people = self.store().members_with(id, "invite").await?;
+        // Those the bridge acts as have come by themselves.
+        people.extend(self.store().members_with(id, "join").await?);
+        for person in people {
             let user = user_id(&person)?;
             if !owners.contains(person.as_str()) && !self.matrix().is_ours(&user) {
                 let reason = "Your WhatsApp account is not in this group any more.";

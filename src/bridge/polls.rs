@@ -86,7 +86,7 @@ impl Bridge {
         }
         let chosen: Vec<String> = hashes.iter().take(poll.max_selections).map(|hash| hex(hash)).collect();
         let is_the_same = before.as_ref().map_or(chosen.is_empty(), |before| before.chosen == chosen);
-        let user = self.ready_ghost(scene.sender, self.facts_of(scene)).await?;
+        let user = self.author(scene, self.facts_of(scene)).await?;
         let mut vote =
             Vote { key, chosen, ts, event_id: None, mx_sender: user.to_string(), shown_at: scene.arrival.ts_ms };
         if is_the_same {
@@ -195,7 +195,7 @@ impl Bridge {
             _ => {
                 let mut part = MxPart::new("m.room.message", notice(said));
                 part.content["m.relates_to"] = json!({ "m.in_reply_to": { "event_id": event } });
-                (self.ready_ghost(scene.sender, self.facts_of(scene)).await?, part)
+                (self.author(scene, self.facts_of(scene)).await?, part)
             }
         };
         self.show(scene, &known, &user, "edit", &part, scene.arrival.ts_ms).await?;

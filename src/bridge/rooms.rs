@@ -119,7 +119,7 @@ impl Bridge {
             self.matrix().invite(room, &user_id(&owner.mxid)?).await?;
             self.store().set_membership(portal.id, &owner.mxid, "invite").await?;
         }
-        Ok(())
+        self.bring_owner(portal, room, &owner).await
     }
 
     async fn owner_of(&self, login: &LoginId) -> Result<Login, Halt> {

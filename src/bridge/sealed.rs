@@ -182,7 +182,7 @@ impl Bridge {
         };
         let part = self.with_relations(scene, part).await?;
         let facts = Facts { push_name: &scene.arrival.push_name, business_name: None };
-        let user = self.ready_ghost(scene.sender, facts).await?;
+        let user = self.author(scene, facts).await?;
         let known = self.ready_room(scene.portal, scene.login).await?;
         let delivery = Delivery {
             key: scene.key(0),

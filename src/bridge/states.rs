@@ -118,7 +118,7 @@ impl Bridge {
     ) -> Result<(), Halt> {
         let facts =
             Facts { push_name: &scene.arrival.push_name, business_name: scene.arrival.business_name.as_deref() };
-        let user = self.ready_ghost(scene.sender, facts).await?;
+        let user = self.author(scene, facts).await?;
         let known = self.ready_room(scene.portal, scene.login).await?;
         for (at, part) in parts.iter().enumerate() {
             let delivery = Delivery {

@@ -19,7 +19,7 @@ use crate::store::inbox::InboxRow;
 use crate::store::messages::{Message, MessageState, PartKey, Reservation};
 use crate::store::places::{WAITING, WITHHELD};
 use crate::verdict::Verdict;
-use ruma::{OwnedEventId, UserId};
+use ruma::OwnedEventId;
 use serde_json::Value;
 use whatsapp_rust::prelude::wa;
 
@@ -68,7 +68,7 @@ impl Bridge {
     async fn tell_place(&self, scene: &Scene<'_>, part: &MxPart) -> Result<(), Halt> {
         let facts =
             Facts { push_name: &scene.arrival.push_name, business_name: scene.arrival.business_name.as_deref() };
-        let user = self.ready_ghost(scene.sender, facts).await?;
+        let user = self.author(scene, facts).await?;
         let known = self.ready_room(scene.portal, scene.login).await?;
         let key = scene.key(0);
         self.store().put_place(key.portal, &key.wa_id).await?;
@@ -188,9 +188,9 @@ impl Bridge {
         which: &str,
         content: &Value,
     ) -> Result<OwnedEventId, Halt> {
-        let user = match UserId::parse(sent_by).ok().filter(|user| self.matrix().is_ours(user)) {
+        let user = match self.acting(sent_by).await? {
             Some(user) => user,
-            None => self.ready_ghost(scene.sender, Facts::default()).await?,
+            None => self.author(scene, Facts::default()).await?,
         };
         let txn = self.store().derive().notice_txn(&scene.row.dedup, which);
         let ts = Some(scene.arrival.ts_ms);

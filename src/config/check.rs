@@ -25,6 +25,7 @@ pub(super) fn check(config: &Config, faults: &mut Faults) {
     check_tokens(config, &mut out);
     check_database(&config.database, &mut out);
     check_bridge(config, &mut out);
+    check_puppets(config, &mut out);
     check_network(config, &mut out);
     check_media(config, &mut out);
 }
@@ -230,6 +231,20 @@ fn check_bridge(config: &Config, out: &mut Checker<'_>) {
             "is empty, so nobody may use the bridge",
             "add a line like `\"example.com\": user`",
         );
+    }
+}
+
+fn check_puppets(config: &Config, out: &mut Checker<'_>) {
+    const PATH: &str = "double_puppet.servers";
+    for address in config.double_puppet.servers.values() {
+        out.url(PATH, address, &["http", "https"]);
+    }
+    for server in config.double_puppet.secrets.keys() {
+        let is_known = *server == config.homeserver.domain || config.double_puppet.servers.contains_key(server);
+        if !is_known {
+            let what = format!("has no address for `{}`, which double_puppet.secrets names", shown(server));
+            out.add(PATH, what, "add it with its URL");
+        }
     }
 }
 

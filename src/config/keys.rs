@@ -25,6 +25,10 @@ pub(super) enum Kind {
     Levels,
     /// true or false.
     Flag,
+    /// URLs by server name.
+    Addresses,
+    /// Tokens by server name: never shown in a fault.
+    Tokens,
 }
 
 /// One line of the table.
@@ -84,6 +88,10 @@ pub(super) const SECTIONS: &[Section] = &[
         doc: &["Where the bridge keeps its memory. Back it up: it holds the WhatsApp logins."],
     },
     Section { path: "bridge", doc: &["How the bridge behaves."] },
+    Section {
+        path: "double_puppet",
+        doc: &["Acting as people's own accounts, so that what they write on their phone comes from themselves."],
+    },
     Section { path: "network", doc: &["The WhatsApp side."] },
     Section { path: "media", doc: &["Pictures, films, sound and other files on their way between the two."] },
     Section { path: "encryption", doc: &["Keys that seal what is stored."] },
@@ -218,6 +226,36 @@ pub(super) const KEYS: &[Key] = &[
             "Who may do what. Names are \"*\" (everybody), a server name, or a user id; the most specific one counts.",
             "Levels: block (nothing), relay (messages may pass through somebody else's login),",
             "commands (commands that need no login), user (logins of their own), admin (commands that touch others).",
+        ],
+    },
+    Key {
+        path: "double_puppet.automatic",
+        kind: Kind::Flag,
+        default: Fallback::Is("true"),
+        example: None,
+        doc: &[
+            "Whether everybody who may log in is acted as, where the homeserver has loaded the second registration that",
+            "-g writes or `secrets` has a token. With false, only who says `login-matrix` to the bot.",
+        ],
+    },
+    Key {
+        path: "double_puppet.servers",
+        kind: Kind::Addresses,
+        default: Fallback::Is("{}"),
+        example: None,
+        doc: &[
+            "Other homeservers whose people may be acted as: server name and where its client-server API answers, as in",
+            "{example.org: \"https://matrix.example.org\"}. Their people say `login-matrix <access token>`.",
+        ],
+    },
+    Key {
+        path: "double_puppet.secrets",
+        kind: Kind::Tokens,
+        default: Fallback::Is("{}"),
+        example: None,
+        doc: &[
+            "Tokens of registrations that cover everybody of a homeserver, as in {example.org: \"as_token:SECRET\"}.",
+            "The bridge's own homeserver needs none: it has the second registration that -g writes.",
         ],
     },
     Key {

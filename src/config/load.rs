@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde_yaml::{Mapping, Value};
 
+use super::double_puppet::AS_TOKEN;
 use super::environment::{EnvValue, Environment, variable_of};
 use super::faults::{Faults, nearest};
 use super::keys::{
@@ -91,7 +92,7 @@ fn find_values(text: &str, name: &str, environment: &Environment, faults: &mut F
         // `find_key` knows every path the environment gives: both come from the table.
         let Some(key) = find_key(path) else { continue };
         let value = match key.kind {
-            Kind::Levels => match serde_yaml::from_str(&text) {
+            Kind::Levels | Kind::Addresses | Kind::Tokens => match serde_yaml::from_str(&text) {
                 Ok(value) => value,
                 Err(_) => Value::String(text),
             },
@@ -162,6 +163,11 @@ fn accept(key: &Key, place: &str, value: Value, faults: &mut Faults) -> Option<V
         (Kind::Levels, Value::Mapping(entries)) => Some(accept_levels(&entries, place, faults)),
         (Kind::Levels, _) => {
             faults.add(place, "must hold names with their levels", "for example `\"example.com\": user`");
+            None
+        }
+        (Kind::Addresses | Kind::Tokens, Value::Mapping(entries)) => Some(accept_servers(key, &entries, place, faults)),
+        (Kind::Addresses | Kind::Tokens, _) => {
+            faults.add(place, "must hold server names with a text each", "for example `example.org: \"...\"`");
             None
         }
         (_, Value::String(text)) if text.is_empty() => None,
@@ -261,6 +267,31 @@ fn accept_levels(entries: &Mapping, place: &str, faults: &mut Faults) -> Value {
     Value::Mapping(good)
 }
 
+/// The good entries of a mapping by server names; each bad one is a fault of its own. Tokens are not shown.
+fn accept_servers(key: &Key, entries: &Mapping, place: &str, faults: &mut Faults) -> Value {
+    let mut good = Mapping::new();
+    for (server, value) in entries {
+        let server = scalar_text(server);
+        let entry = format!("{place}.{}", shown(&server));
+        if ruma::ServerName::parse(server.as_str()).is_err() {
+            faults.add(&entry, "is no server name", "write what stands behind the colon in user ids");
+            continue;
+        }
+        let Value::String(text) = value else {
+            faults.add(&entry, "must be text", "put the value in quotes");
+            continue;
+        };
+        if key.kind == Kind::Tokens && text.strip_prefix(AS_TOKEN).is_none_or(str::is_empty) {
+            faults.add(&entry, "does not begin with `as_token:`", "write `as_token:` and the registration's as_token");
+            continue;
+        }
+        if let Some(text) = accept_text(&entry, text.clone(), faults) {
+            good.insert(Value::String(server), text);
+        }
+    }
+    Value::Mapping(good)
+}
+
 /// A tree with every key: what was found, else its default, else (with a fault) its example.
 fn build_tree(found: &Found, faults: &mut Faults) -> Value {
     let mut tree = Mapping::new();
@@ -287,7 +318,9 @@ fn fall_back(key: &Key, faults: &mut Faults) -> Value {
         }
     };
     match key.kind {
-        Kind::Port | Kind::Mebibytes | Kind::Levels | Kind::Flag => serde_yaml::from_str(text).unwrap_or(Value::Null),
+        Kind::Port | Kind::Mebibytes | Kind::Levels | Kind::Flag | Kind::Addresses | Kind::Tokens => {
+            serde_yaml::from_str(text).unwrap_or(Value::Null)
+        }
         _ => Value::String(text.to_owned()),
     }
 }

@@ -15,7 +15,6 @@ use crate::masked::Secret;
 #[derive(Debug, Clone)]
 pub struct Standing {
     sender_localpart: String,
-    as_token: Secret<String>,
     hs_token: Secret<String>,
 }
 
@@ -25,7 +24,6 @@ impl Standing {
     pub fn fresh(kind: RegistrationKind, appservice: &Appservice, random: impl Fn(usize) -> String) -> Self {
         Self {
             sender_localpart: format!("{}{}", kind.sender_prefix(appservice), random(8)),
-            as_token: Secret::new(random(32)),
             hs_token: Secret::new(random(32)),
         }
     }
@@ -45,7 +43,6 @@ impl Standing {
         };
         Self {
             sender_localpart: text("sender_localpart").filter(is_sender).unwrap_or(self.sender_localpart),
-            as_token: text("as_token").map_or(self.as_token, Secret::new),
             hs_token: text("hs_token").map_or(self.hs_token, Secret::new),
         }
     }
@@ -115,7 +112,8 @@ namespaces:
     )
 }
 
-/// The text of the second registration, with which the bridge may act as people of this homeserver. No URL: the
+/// The text of the second registration, with which the bridge may act as people of this homeserver. Its token is made out of
+/// the config's ([`Config::double_puppet_token`]). No URL: the
 /// homeserver pushes nothing through it.
 #[must_use]
 pub fn double_puppet_registration(config: &Config, standing: &Standing) -> String {
@@ -135,7 +133,7 @@ namespaces:
           exclusive: false
 ",
         id = scalar(&format!("{}-doublepuppet", config.appservice.id)),
-        as_token = scalar(standing.as_token.reveal()),
+        as_token = scalar(config.double_puppet_token().reveal()),
         hs_token = scalar(standing.hs_token.reveal()),
         sender = scalar(&standing.sender_localpart),
         everybody = scalar(&format!("^@.*:{}$", escape_regex(&config.homeserver.domain))),

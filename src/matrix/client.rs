@@ -29,9 +29,9 @@ const CONNECT_TIME: Duration = Duration::from_secs(10);
 pub(crate) enum Who<'a> {
     /// The application service itself, for requests that concern no user.
     Service,
-    /// The bot or a ghost, without a device.
+    /// The bot, a ghost or a puppet, without a device.
     User(&'a UserId),
-    /// The bot or a ghost with its device: everything with a transaction id.
+    /// The bot, a ghost or a puppet with its device: everything with a transaction id.
     Device(&'a UserId),
 }
 
@@ -125,6 +125,37 @@ impl Client {
         *request.timeout_mut() = Some(limit);
         let answer = self.http.execute(request).await.map_err(unreachable)?;
         if answer.status().is_success() { Ok(answer) } else { Err(read_error(answer).await) }
+    }
+
+    /// Asks something that has no type in ruma, or needs more in its body than that has: `path` behind
+    /// `/_matrix/client/v3`, in pieces as they are; the answer's JSON.
+    pub(crate) async fn ask_json(
+        &self,
+        who: Who<'_>,
+        method: http::Method,
+        path: &[&str],
+        body: Option<&serde_json::Value>,
+    ) -> Result<serde_json::Value> {
+        let mut url = reqwest::Url::parse(&self.address).map_err(unbuildable)?;
+        if let Ok(mut pieces) = url.path_segments_mut() {
+            pieces.pop_if_empty().extend(["_matrix", "client", "v3"]).extend(path);
+        }
+        if let Who::User(user) | Who::Device(user) = who {
+            url.query_pairs_mut().append_pair("user_id", user.as_str());
+        }
+        if matches!(who, Who::Device(_)) {
+            url.query_pairs_mut().append_pair("device_id", super::DEVICE);
+        }
+        let mut request = self.http.request(method, url).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.header(http::header::CONTENT_TYPE, "application/json").body(body.to_string());
+        }
+        let answer = self.exchange(request.build().map_err(unbuildable)?, Pace::Ordinary).await?;
+        serde_json::from_slice(answer.body()).map_err(|_| MatrixError::Refused {
+            status: 200,
+            errcode: String::new(),
+            message: "the answer has an unexpected form".into(),
+        })
     }
 
     fn build<R>(&self, who: Who<'_>, request: R) -> Result<reqwest::Request>

@@ -20,6 +20,16 @@ pub enum MatrixError {
     /// The homeserver does not know the `as_token`: the registration is not loaded or differs from the config.
     #[error("the homeserver refuses the as_token: is this registration listed in its configuration?")]
     TokenRefused,
+    /// The homeserver does not take the token of a double puppet any more: it was logged out, or the registration with
+    /// which the bridge acts as people is gone.
+    #[error("the homeserver refuses the token of a double puppet")]
+    PuppetRefused,
+    /// The homeserver of a double puppet, another one than the bridge's, is not there.
+    #[error("a double puppet's homeserver can not be reached: {why}")]
+    PuppetAway {
+        /// For the log: the kind of failure.
+        why: String,
+    },
     /// Too many requests; the homeserver says how long to wait.
     #[error("the homeserver asks to wait {} ms", .after.as_millis())]
     Limited {
@@ -123,6 +133,8 @@ impl MatrixError {
         let why = self.to_string();
         match self {
             Self::Unreachable { .. } | Self::TokenRefused | Self::Limited { .. } => Verdict::Blocked(Gate::Homeserver),
+            // With the next try the bridge knows that it does not act as them.
+            Self::PuppetRefused | Self::PuppetAway { .. } => Verdict::Away { why },
             Self::TooLarge => Verdict::Never {
                 tell: "This message is too large for your homeserver. Please look at it on your phone.".into(),
                 why,

@@ -3,6 +3,7 @@
 use super::Matrix;
 use super::client::Who;
 use super::error::{MatrixError, Result};
+use super::puppets::PUPPET_MARK;
 use crate::convert::notice;
 use ruma::api::client::filter::RoomEventFilter;
 use ruma::api::client::message::{get_message_events, send_message_event};
@@ -65,12 +66,20 @@ impl Matrix {
         content: &Value,
         ts: Option<i64>,
     ) -> Result<OwnedEventId> {
-        let body = Raw::from_json(to_raw_value(content).map_err(unwritable)?);
+        let mark = self.mark_puppet(room, as_user, txn_id).await?;
+        let mut content = content.clone();
+        if let (Some(mark), Some(fields)) = (&mark, content.as_object_mut()) {
+            fields.insert(PUPPET_MARK.into(), mark.as_str().into());
+        }
+        let body = Raw::from_json(to_raw_value(&content).map_err(unwritable)?);
         let kind = MessageLikeEventType::from(event_type);
         let mut request = send_message_event::v3::Request::new_raw(room.to_owned(), txn_id.into(), kind, body);
         request.timestamp = ts.and_then(|ms| UInt::try_from(ms).ok()).map(MilliSecondsSinceUnixEpoch);
         match self.ask(Who::Device(as_user), request).await {
-            Ok(answer) => Ok(answer.event_id),
+            Ok(answer) => {
+                self.note_puppet(mark, &answer.event_id).await?;
+                Ok(answer.event_id)
+            }
             Err(error) => Err(self.mend(as_user, error).await),
         }
     }
@@ -84,7 +93,7 @@ impl Matrix {
     }
 
     /// Looks for the event that `as_user` sent with `txn_id`. Only the sender's own device is shown transaction
-    /// ids; Synapse keeps showing them for good. `not_before_ms` is the event's own time: the look ends where
+    /// ids; Synapse keeps showing them for good. (See [`Matrix::find_marked`] for who can not be asked any more.) `not_before_ms` is the event's own time: the look ends where
     /// the user's events are long older, or after 10,000 of them.
     ///
     /// # Errors
@@ -129,6 +138,49 @@ impl Matrix {
         Ok(None)
     }
 
+    /// Looks, as the bot, for the event with a puppet's mark that `sender` sent: for a puppet whose token is refused.
+    ///
+    /// # Errors
+    /// When the homeserver is not there, or the bot was never in the room.
+    pub async fn find_marked(
+        &self,
+        room: &RoomId,
+        sender: &UserId,
+        mark: &str,
+        not_before_ms: i64,
+    ) -> Result<Option<OwnedEventId>> {
+        #[derive(Deserialize)]
+        struct Marked {
+            event_id: OwnedEventId,
+            #[serde(default)]
+            origin_server_ts: i64,
+            #[serde(default)]
+            content: Value,
+        }
+        let (mut from, mut old_pages) = (None, 0);
+        for _ in 0..LOOK_PAGES {
+            let mut request = get_message_events::v3::Request::backward(room.to_owned()).from(from.clone());
+            request.limit = LOOK_PAGE.into();
+            let mut filter = RoomEventFilter::empty();
+            filter.senders = Some(vec![sender.to_owned()]);
+            request.filter = filter;
+            let page = self.ask(Who::User(self.bot()), request).await?;
+            let mut newest = None;
+            for event in page.chunk.iter().filter_map(|raw| raw.deserialize_as_unchecked::<Marked>().ok()) {
+                if event.content.get(PUPPET_MARK).and_then(Value::as_str) == Some(mark) {
+                    return Ok(Some(event.event_id));
+                }
+                newest = newest.max(Some(event.origin_server_ts));
+            }
+            old_pages = if newest.is_some_and(|ts| ts < not_before_ms) { old_pages + 1 } else { 0 };
+            from = page.end;
+            if from.is_none() || old_pages >= OLD_PAGES {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
     /// Redacts an event; the same `txn_id` again changes nothing, as with [`Matrix::send`].
     ///
     /// # Errors
@@ -141,6 +193,15 @@ impl Matrix {
         txn_id: &str,
         reason: Option<&str>,
     ) -> Result<OwnedEventId> {
+        if let Some(mark) = self.mark_puppet(room, as_user, txn_id).await? {
+            return match self.redact_as_puppet(room, as_user, event, txn_id, &mark).await {
+                Ok(event) => {
+                    self.note_puppet(Some(mark), &event).await?;
+                    Ok(event)
+                }
+                Err(error) => Err(self.mend(as_user, error).await),
+            };
+        }
         let txn: &TransactionId = txn_id.into();
         let mut request = redact_event::v3::Request::new(room.to_owned(), event.to_owned(), txn.to_owned());
         request.reason = reason.map(str::to_owned);

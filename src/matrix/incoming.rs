@@ -301,7 +301,7 @@ mod tests {
             assert!(!taken(&event(ghost, kind)), "{kind} of a ghost");
             assert!(!taken(&event(bot, kind)), "{kind} of the bot");
         }
-        assert!(!taken(&event(alice, "m.room.topic")));
+        assert!(!taken(&event(alice, "m.room.server_acl")));
         assert!(taken(&member(alice, bot, "invite")));
         assert!(taken(&member(alice, ghost, "invite")));
         assert!(taken(&member(alice, ghost, "leave")));

@@ -125,6 +125,12 @@ impl Matrix {
         for<'a> R::Authentication: AuthScheme<Input<'a> = SendAccessToken<'a>>,
         for<'a> R::PathBuilder: PathBuilder<Input<'a> = Cow<'a, SupportedVersions>>,
     {
+        if let Some((user, puppet)) = self.find_puppet(&who) {
+            return match puppet.client.ask(puppet.who(who), pace, request).await {
+                Ok(answer) => Ok(answer),
+                Err(error) => Err(self.weigh_puppet(&user, &puppet, error).await),
+            };
+        }
         match self.client().ask(who, pace, request).await {
             Ok(answer) => Ok(answer),
             Err(error) => Err(self.weigh(error).await),

@@ -18,6 +18,10 @@ impl Matrix {
     /// # Errors
     /// When the homeserver is not there, or refuses the name (outside of the registration's namespace).
     pub async fn ensure_user(&self, user: &UserId) -> Result<()> {
+        if self.is_puppet(user) {
+            // People have their accounts.
+            return self.ensure_device(user).await;
+        }
         let mut request = register::v3::Request::new();
         request.username = Some(user.localpart().to_owned());
         request.login_type = Some(register::LoginType::ApplicationService);
@@ -30,8 +34,11 @@ impl Matrix {
         self.ensure_device(user).await
     }
 
-    /// Makes the user's device, or finds it there.
+    /// Makes the user's device, or finds it there; a puppet by a token of its own has another one.
     pub(super) async fn ensure_device(&self, user: &UserId) -> Result<()> {
+        if !self.names_device(user) {
+            return Ok(());
+        }
         let mut request = update_device::v3::Request::new(DEVICE.into());
         request.display_name = Some("WhatsApp bridge".into());
         self.ask(Who::User(user), request).await.map(drop)

@@ -33,6 +33,8 @@ pub enum Purpose {
     SyncKey,
     /// The secret of a poll, on which its votes hang.
     PollSecret,
+    /// A person's own access token at their homeserver.
+    PuppetToken,
     /// The value that proves at start-up that the key is still the same.
     Proof,
 }
@@ -47,6 +49,7 @@ impl Purpose {
             Self::SenderKey => "wa-sender-key",
             Self::SyncKey => "wa-sync-key",
             Self::PollSecret => "poll-secret",
+            Self::PuppetToken => "puppet-token",
             Self::Proof => "proof",
         }
     }

@@ -46,8 +46,11 @@ fn read_point(text: &str) -> Option<(String, Direction)> {
     let statement = text.split(';').next()?;
     let name = statement.split('"').nth(1)?;
     let direction = if name.starts_with("from_wa.") { Direction::FromWhatsApp } else { Direction::FromMatrix };
-    // Those of files are passed by files only: the stories of files go through them.
-    let kills = statement.contains("abort()") && !name.ends_with(".poison") && !name.starts_with("files.");
+    // Those of files and of people's own accounts are passed by these only: their stories go through them.
+    let kills = statement.contains("abort()")
+        && !name.ends_with(".poison")
+        && !name.starts_with("files.")
+        && !name.starts_with("puppet.");
     kills.then(|| (name.to_owned(), direction))
 }
 

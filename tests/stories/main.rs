@@ -26,6 +26,7 @@ mod pins;
 mod poison;
 mod polls;
 mod pressing;
+mod puppet;
 mod relations;
 mod release;
 mod sealed;

@@ -40,6 +40,8 @@ impl Slot {
             },
             "database": {"type": "sqlite", "uri": format!("sqlite:{}", folder.join("unused.db").display())},
             "bridge": {"permissions": {SERVER_NAME: "user"}},
+            // The registration for it is loaded; stories about it turn it on.
+            "double_puppet": {"automatic": false},
         });
         let path = folder.join("config.yaml");
         std::fs::write(&path, serde_yaml::to_string(&config)?)?;
