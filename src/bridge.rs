@@ -23,6 +23,7 @@ mod group_changes;
 mod group_rooms;
 pub mod groups;
 pub mod lanes;
+mod opening;
 mod live;
 mod merge;
 pub mod outgoing;
@@ -65,6 +66,8 @@ pub struct CommandCall {
     pub sender: String,
     /// The words, without the prefix.
     pub words: String,
+    /// The event it answers.
+    pub reply_to: Option<String>,
     /// The event it stands in; names the answers, so that a repeated row answers once.
     pub event_id: String,
 }

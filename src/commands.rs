@@ -5,6 +5,7 @@
 
 mod account;
 mod chat;
+mod groups;
 mod puppet;
 mod show_link;
 
@@ -41,10 +42,17 @@ enum Run {
     DisappearingTimer,
     DeletePortal,
     Space,
+    StartChat,
+    CreateGroup,
+    Join,
+    ResolveLink,
+    InviteLink,
+    LeaveGroup,
+    Accept,
 }
 
 /// Every command, in the order `help` shows them.
-const COMMANDS: [Entry; 15] = [
+const COMMANDS: [Entry; 22] = [
     Entry { name: "help", usage: "help", help: "Show this list.", level: Level::Commands, run: Run::Help },
     Entry {
         name: "login",
@@ -138,6 +146,55 @@ const COMMANDS: [Entry; 15] = [
         run: Run::Space,
     },
     Entry {
+        name: "start-chat",
+        usage: "start-chat <phone number>",
+        help: "Open the chat with a number.",
+        level: Level::User,
+        run: Run::StartChat,
+    },
+    Entry {
+        name: "create-group",
+        usage: "create-group <name>",
+        help: "Make a WhatsApp group of the people in this room.",
+        level: Level::User,
+        run: Run::CreateGroup,
+    },
+    Entry {
+        name: "join",
+        usage: "join <invite link>",
+        help: "Join a group by its link.",
+        level: Level::User,
+        run: Run::Join,
+    },
+    Entry {
+        name: "resolve-link",
+        usage: "resolve-link <invite link>",
+        help: "Show which group a link leads to, without joining.",
+        level: Level::User,
+        run: Run::ResolveLink,
+    },
+    Entry {
+        name: "invite-link",
+        usage: "invite-link [reset]",
+        help: "Show this group's invite link, or make a new one.",
+        level: Level::User,
+        run: Run::InviteLink,
+    },
+    Entry {
+        name: "leave-group",
+        usage: "leave-group",
+        help: "Take your account out of this group.",
+        level: Level::User,
+        run: Run::LeaveGroup,
+    },
+    Entry {
+        name: "accept",
+        usage: "accept",
+        help: "Accept the invitation in the message you answer.",
+        level: Level::User,
+        run: Run::Accept,
+    },
+    Entry {
         name: "version",
         usage: "version",
         help: "Show the bridge's version.",
@@ -152,6 +209,8 @@ pub(crate) struct Call {
     pub(crate) room: OwnedRoomId,
     pub(crate) sender: String,
     pub(crate) event_id: String,
+    /// The event it answers.
+    pub(crate) reply_to: Option<String>,
     /// The words behind the command's name.
     pub(crate) rest: Vec<String>,
 }
@@ -181,7 +240,7 @@ async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
     let name = words.next().unwrap_or_else(|| "help".into()).to_lowercase();
     let rest = words.collect();
     let found = COMMANDS.iter().find(|entry| entry.name == name);
-    let call = Call { bridge, room, sender: call.sender, event_id: call.event_id, rest };
+    let call = Call { bridge, room, sender: call.sender, event_id: call.event_id, reply_to: call.reply_to, rest };
     let Some(entry) = found else {
         return call.answer(&format!("I don't know `{}`.\n\n{}", shorten(&name), help(level))).await;
     };
@@ -201,6 +260,13 @@ async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
         Run::Retry => retry(&call).await,
         Run::SetManagementRoom => set_management_room(&call).await,
         Run::Space => account::space(&call).await,
+        Run::StartChat => groups::start_chat(&call, entry.usage).await,
+        Run::CreateGroup => groups::create(&call, entry.usage).await,
+        Run::Join => groups::join(&call, entry.usage).await,
+        Run::ResolveLink => groups::resolve(&call, entry.usage).await,
+        Run::InviteLink => groups::invite_link(&call).await,
+        Run::LeaveGroup => groups::leave(&call).await,
+        Run::Accept => groups::accept(&call).await,
         Run::DeletePortal => chat::delete(&call).await,
         Run::DisappearingTimer => chat::set_timer(&call, entry.usage).await,
     }

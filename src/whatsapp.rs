@@ -9,6 +9,7 @@ mod barrier;
 mod binding;
 pub mod calls;
 mod dial;
+pub mod finding;
 pub mod group_acts;
 pub mod groups;
 pub mod http;

@@ -133,6 +133,13 @@ impl Bridge {
             self.left(event).await?;
         }
         let bot = self.matrix().bot();
+        let about = event.state_key.as_deref().and_then(|about| ruma::UserId::parse(about).ok());
+        if invites && about.is_some_and(|user| user != *bot && self.matrix().is_ours(&user)) {
+            if self.store().find_portal_by_room(&event.room_id).await?.is_some() {
+                return Ok(self.store().settle_row(row.seq).await?);
+            }
+            return self.ghost_was_invited(row, event).await;
+        }
         if invites && event.state_key.as_deref() == Some(bot.as_str()) {
             let room = RoomId::parse(&event.room_id).map_err(|_| never("", "an event's room id is none"))?;
             if self.config().bridge.level_of(&event.sender) < Level::Commands {
@@ -222,6 +229,11 @@ impl Bridge {
             sender: event.sender.clone(),
             words,
             event_id: event.event_id.clone(),
+            reply_to: event
+                .content
+                .pointer("/m.relates_to/m.in_reply_to/event_id")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
         };
         match runner(call).await {
             Verdict::Done => Ok(self.store().settle_row(row.seq).await?),

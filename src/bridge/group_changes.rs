@@ -70,8 +70,7 @@ impl Bridge {
 
     /// Marks the group, so that the room becomes what it was before.
     pub(super) async fn put_back(&self, portal: &Portal) -> Result<(), Halt> {
-        self.store().group_is_shown(portal.id, &[]).await?;
-        Ok(self.store().mark_group_unsettled(portal.id).await?)
+        Ok(self.store().show_group_again(portal.id).await?)
     }
 
     async fn read_again(&self, portal: &Portal) -> Result<(), Halt> {

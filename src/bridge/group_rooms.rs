@@ -95,7 +95,7 @@ impl Bridge {
                 return Ok(true);
             }
         };
-        let all = self.try_settle(&known, &row.shown, &facts, &logins).await;
+        let all = self.try_settle(&known, &row.shown, &facts, &logins, mark).await;
         let all = match all {
             Ok(all) => all,
             Err(halt) => return Err(self.leave_dead_room(&known, halt).await),
@@ -113,6 +113,7 @@ impl Bridge {
         shown: &[u8],
         facts: &GroupFacts,
         logins: &[Login],
+        mark: i64,
     ) -> Result<bool, Halt> {
         let id = known.portal.id;
         let before = GroupFacts::from_bytes(shown);
@@ -142,7 +143,7 @@ impl Bridge {
         }
         fail::fail_point!("groups.after_people", |_| super::states::die_here());
         self.settle_powers(known, facts, &members, &own).await?;
-        self.store().group_is_shown(id, &facts.to_bytes()).await?;
+        self.store().group_is_shown(id, &facts.to_bytes(), mark).await?;
         Ok(all)
     }
 

@@ -320,7 +320,9 @@ impl Bridge {
             return Ok(false);
         }
         let Some(user) = self.ready_puppet(mxid).await? else { return Ok(false) };
-        if let Some(read) = self.store().find_message_by_event(event.as_str()).await?
+        // In a group each login has a mark of its own, which stands there already.
+        if !portal.chat.is_group()
+            && let Some(read) = self.store().find_message_by_event(event.as_str()).await?
             && read.key.portal == portal.id
         {
             // Before the mark: it comes back as a read mark of theirs, and finds nothing unread.

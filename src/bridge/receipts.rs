@@ -5,6 +5,7 @@
 
 use super::Bridge;
 use super::people::{Facts, Halt};
+use super::rooms::room_id;
 use crate::ids::{GhostId, LoginId, PortalId, WaMessageId};
 use crate::matrix::error::MatrixError;
 use crate::store::inbox::InboxRow;
@@ -105,14 +106,11 @@ impl Bridge {
         Ok(self.store().settle_row(row.seq).await?)
     }
 
-    /// Marks the room as read for the login's owner. Only an account of theirs can do that, and the bridge has none to
-    /// ask: their own mark on WhatsApp is what counts, and nothing is reported twice.
+    /// Marks the room as read for the login's owner, where the bridge acts as them.
     async fn own_read_in_matrix(&self, portal: PortalId, login: &LoginId, event: &EventId) -> Result<(), Halt> {
-        // A double puppet of the login's owner marks `event` here, as `Matrix::mark_read` does for ghosts.
-        let read = self.store().load_portal(portal).await?;
-        let room = read.room.as_deref().unwrap_or_default();
-        tracing::debug!(login = %crate::masked::Masked::phone(login.as_str()), room, %event, "read on the phone");
-        Ok(())
+        let Some(room) = self.store().load_portal(portal).await?.room else { return Ok(()) };
+        let Some(owner) = self.store().find_login(login).await? else { return Ok(()) };
+        self.puppet_mark_read(&owner.mxid, &room_id(&room)?, event).await.map(drop)
     }
 
     /// Reports messages of one author as read.

@@ -9,7 +9,7 @@ use crate::store::portals::{Portal, PortalKind};
 use crate::verdict::Verdict;
 
 /// The chat of the room, and the login of the sender's that speaks in it; none, and an answer, when there is none.
-async fn chat_here(call: &Call) -> Result<Option<(Portal, Login)>> {
+pub(super) async fn chat_here(call: &Call) -> Result<Option<(Portal, Login)>> {
     let found = call.bridge.store().find_portal_with_login(call.room.as_str()).await.map_err(database)?;
     let Some((portal, login)) = found else {
         call.answer("This room is no WhatsApp chat.").await?;

@@ -271,8 +271,9 @@ pub(super) const KEYS: &[Key] = &[
         default: Fallback::Is("{{or .BusinessName .PushName .Phone \"Unknown user\"}} (WA)"),
         example: None,
         doc: &[
-            "Names of contacts. {{.BusinessName}}, {{.PushName}} (what they call themselves), {{.FullName}} (what your",
-            "address book calls them), {{.Phone}}, and {{or …}} for the first of several that is not empty.",
+            "Names of contacts. {{.BusinessName}}, {{.PushName}} (what they call themselves), {{.Phone}}, and {{or …}} for the",
+            "first of several that is not empty. {{.FullName}} is always empty: what somebody's address book says is shown in the",
+            "names of their own rooms, not on an account that others see too.",
         ],
     },
     Key {

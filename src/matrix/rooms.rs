@@ -365,6 +365,15 @@ impl Matrix {
         }
     }
 
+    /// Who is joined to a room, as one of our users in it sees it.
+    ///
+    /// # Errors
+    /// When the homeserver is not there or the user is not in the room.
+    pub async fn joined_members_as(&self, room: &RoomId, user: &UserId) -> Result<BTreeSet<OwnedUserId>> {
+        let request = joined_members::v3::Request::new(room.to_owned());
+        Ok(self.ask(Who::User(user), request).await?.joined.into_keys().collect())
+    }
+
     /// Who is joined to a room, as the bot sees it.
     ///
     /// # Errors

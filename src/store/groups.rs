@@ -46,7 +46,9 @@ const PUT: &str = "-- group_chat.put
 const IS_READ: &str = "-- group_chat.is_read
     UPDATE group_chat SET stale = 0 WHERE portal_id = $1 AND stale <= $2";
 const IS_SHOWN: &str = "-- group_chat.is_shown
-    UPDATE group_chat SET shown = $2 WHERE portal_id = $1";
+    UPDATE group_chat SET shown = $2 WHERE portal_id = $1 AND unsettled <= $3";
+const SHOW_AGAIN: &str = "-- group_chat.show_again
+    UPDATE group_chat SET shown = $2, unsettled = $3 WHERE portal_id = $1";
 const IS_SETTLED: &str = "-- group_chat.is_settled
     UPDATE group_chat SET unsettled = 0 WHERE portal_id = $1 AND unsettled <= $2";
 const MEMBERS: &str = "-- group_member.all
@@ -224,13 +226,25 @@ impl Store {
         self.write("group_chat.is_read", sqlx::query(IS_READ).bind(portal.get()).bind(mark)).await.map(drop)
     }
 
-    /// Notes which facts a group's room shows.
+    /// Notes which facts a group's room shows, unless it was marked again after `mark`: somebody may have changed the room
+    /// behind the work on it.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn group_is_shown(&self, portal: PortalId, facts: &[u8]) -> Result<()> {
-        let write = sqlx::query(IS_SHOWN).bind(portal.get()).bind(facts.to_vec());
+    pub async fn group_is_shown(&self, portal: PortalId, facts: &[u8], mark: i64) -> Result<()> {
+        let write = sqlx::query(IS_SHOWN).bind(portal.get()).bind(facts.to_vec()).bind(mark);
         self.write("group_chat.is_shown", write).await.map(drop)
+    }
+
+    /// Notes that a group's room may show anything by now, so that all of it is looked at; and rings.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn show_group_again(&self, portal: PortalId) -> Result<()> {
+        let write = sqlx::query(SHOW_AGAIN).bind(portal.get()).bind(Vec::<u8>::new()).bind(self.clock().next_id());
+        self.write("group_chat.show_again", write).await?;
+        self.ring_groups();
+        Ok(())
     }
 
     /// Notes that a group's room shows all of it, unless it was marked again after `mark`; people who left it and are gone
@@ -286,8 +300,7 @@ impl Store {
     /// When the database fails.
     pub async fn forget_shown(&self, portal: PortalId) -> Result<()> {
         self.write("group_member.not_shown_any_more", sqlx::query(NOT_SHOWN_ANY_MORE).bind(portal.get())).await?;
-        self.group_is_shown(portal, &[]).await?;
-        self.mark_group_unsettled(portal).await
+        self.show_group_again(portal).await
     }
 
     /// The logins that take part in a chat, by name.
@@ -377,6 +390,7 @@ mod tests {
     on_both! {
         a_group_is_news_once => news;
         a_mark_set_meanwhile_stays => marks;
+        what_was_shown_before_a_mark_does_not_count => shown;
         who_left_is_forgotten_when_the_room_let_them_go => gone;
         two_ids_of_a_member_become_one => joined;
     }
@@ -421,6 +435,17 @@ mod tests {
         let (_, second) = store.unsettled_groups().await.unwrap()[0];
         store.group_is_settled(portal, second).await.unwrap();
         assert!(store.unsettled_groups().await.unwrap().is_empty());
+    }
+
+    async fn shown(store: Store) {
+        let portal = PortalId::new(1);
+        put(&store, b"a", &[]).await;
+        let (_, mark) = store.unsettled_groups().await.unwrap()[0];
+        store.group_is_shown(portal, b"a", mark).await.unwrap();
+        assert_eq!(store.find_group(portal).await.unwrap().unwrap().shown, b"a");
+        store.show_group_again(portal).await.unwrap();
+        store.group_is_shown(portal, b"a", mark).await.unwrap();
+        assert_eq!(store.find_group(portal).await.unwrap().unwrap().shown, b"", "the room was changed meanwhile");
     }
 
     async fn gone(store: Store) {

@@ -142,7 +142,7 @@ impl Whatsapp {
         Ok(answers.first().map_or(Outcome::Done, |answer| outcome_of(act, answer)))
     }
 
-    fn group_client(&self, login: &LoginId, chat: &ChatId) -> Result<(std::sync::Arc<Client>, Jid), ActFailure> {
+    pub(super) fn group_client(&self, login: &LoginId, chat: &ChatId) -> Result<(std::sync::Arc<Client>, Jid), ActFailure> {
         let client = self.line(login).and_then(|line| line.client()).ok_or(ActFailure::Offline)?;
         let group = chat.as_str().parse().map_err(|_| ActFailure::Unknown("the chat's id is none".into()))?;
         Ok((client, group))
@@ -160,7 +160,7 @@ fn outcome_of(act: PeopleAct, answer: &ParticipantChangeResponse) -> Outcome {
     }
 }
 
-fn failure_of(error: &GroupError) -> ActFailure {
+pub(super) fn failure_of(error: &GroupError) -> ActFailure {
     match error {
         GroupError::Iq(IqError::ServerError { code, .. }) => ActFailure::Refused(*code),
         GroupError::Iq(IqError::NotConnected | IqError::Socket(_) | IqError::Disconnected(_)) => ActFailure::Offline,

@@ -379,6 +379,17 @@ impl Intake {
         }
     }
 
+    /// Notes that a number and a LID are one person's; the person's id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn learn_pair(&self, number: &Jid, lid: Option<&Jid>) -> Result<GhostId> {
+        let mut batch = self.begin("intake.learn_pair").await?;
+        let person = self.canonical(&mut batch, number, lid).await?;
+        self.commit(batch).await?;
+        Ok(person)
+    }
+
     async fn learn(&self, batch: &mut Batch, pn: GhostId, lid: GhostId) -> Result<()> {
         let known = self.aliases.lock().unwrap_or_else(PoisonError::into_inner).get(&pn) == Some(&lid);
         if !known {

@@ -20,6 +20,7 @@ mod kill;
 mod kinds;
 mod live;
 mod login;
+mod opening;
 mod outage;
 mod people;
 mod pins;

@@ -1,0 +1,221 @@
+//! Chats opened, groups made, joined, shared and left by command.
+
+use super::{Call, database};
+use crate::bridge::people::Halt;
+use crate::ids::{ChatId, GhostId};
+use crate::matrix::error::Result;
+use crate::store::logins::Login;
+use crate::store::portals::{Portal, PortalKind};
+use crate::verdict::Verdict;
+use crate::whatsapp::finding::{Invitation, Joined};
+use crate::whatsapp::group_acts::{ActFailure, GroupAct};
+use serde_json::Value;
+
+/// Shortest and longest phone number, digits with the country code (E.164).
+const NUMBER: std::ops::RangeInclusive<usize> = 7..=15;
+
+/// The caller's login for what names none; without one an answer.
+async fn login_of(call: &Call) -> Result<Option<Login>> {
+    match call.bridge.usual_login(&call.sender).await {
+        Ok(Some(login)) => Ok(Some(login)),
+        Ok(None) => {
+            call.answer("You are not logged in. Say `login qr` to link your WhatsApp account.").await?;
+            Ok(None)
+        }
+        Err(halt) => Err(halted(halt)),
+    }
+}
+
+/// A group of the caller's: the room's portal and their login in it; else an answer.
+async fn group_here(call: &Call) -> Result<Option<(Portal, Login)>> {
+    match super::chat::chat_here(call).await? {
+        Some((portal, login)) if portal.kind == PortalKind::Group => Ok(Some((portal, login))),
+        Some(_) => {
+            call.answer("This is a chat with one person; say this in the room of a group.").await?;
+            Ok(None)
+        }
+        None => Ok(None),
+    }
+}
+
+fn halted(halt: Halt) -> crate::matrix::error::MatrixError {
+    match halt {
+        Halt::Store(error) => database(error),
+        Halt::Verdict(verdict) => {
+            crate::matrix::error::MatrixError::Unreachable { why: format!("a command had to stop: {verdict:?}") }
+        }
+    }
+}
+
+/// What a refusal means, in words.
+fn words_for(failure: &ActFailure) -> &'static str {
+    match failure {
+        ActFailure::Offline | ActFailure::Unknown(_) => {
+            "WhatsApp can't be reached right now. Please say it again later."
+        }
+        ActFailure::Refused(401 | 403 | 405) => "WhatsApp does not let you do that.",
+        ActFailure::Refused(404 | 406 | 410) => "WhatsApp knows no such group, or the link is not valid any more.",
+        ActFailure::Refused(409) => "You are in this group already.",
+        ActFailure::Refused(_) => "WhatsApp refused. Please say it again later.",
+        ActFailure::TooLong => "WhatsApp takes at most 100 characters for a group's name.",
+    }
+}
+
+/// Answers where a chat is.
+async fn answer_room(call: &Call, opened: std::result::Result<ruma::OwnedRoomId, Halt>) -> Result<()> {
+    match opened {
+        Ok(room) => call.answer(&format!("The chat is here: https://matrix.to/#/{room}")).await,
+        Err(Halt::Verdict(Verdict::Never { tell, .. })) if !tell.is_empty() => call.answer(&tell).await,
+        Err(Halt::Verdict(Verdict::Blocked(crate::verdict::Gate::Login(_)) | Verdict::Away { .. })) => {
+            call.answer(words_for(&ActFailure::Offline)).await
+        }
+        Err(halt) => Err(halted(halt)),
+    }
+}
+
+async fn answer_group(call: &Call, login: &Login, chat: &ChatId) -> Result<()> {
+    match call.bridge.open_group(login, chat).await {
+        Ok(Some(room)) => answer_room(call, Ok(room)).await,
+        Ok(None) => call.answer(words_for(&ActFailure::Refused(404))).await,
+        Err(halt) => answer_room(call, Err(halt)).await,
+    }
+}
+
+pub(super) async fn start_chat(call: &Call, usage: &str) -> Result<()> {
+    let typed: String = call.rest.concat();
+    let digits: String = typed.chars().filter(char::is_ascii_digit).collect();
+    let is_number = typed.chars().all(|c| c.is_ascii_digit() || "+-(). ".contains(c)) && NUMBER.contains(&digits.len());
+    if !is_number {
+        return call
+            .answer(&format!("Say `{usage}`: the number with its country code, such as +1 202 555 0100."))
+            .await;
+    }
+    let Some(login) = login_of(call).await? else { return Ok(()) };
+    match call.bridge.whatsapp().find_person(&login.id, &digits).await {
+        Ok(Some(person)) => answer_room(call, call.bridge.open_direct(&login, &person).await).await,
+        Ok(None) => call.answer(&format!("+{digits} is not on WhatsApp.")).await,
+        Err(failure) => call.answer(words_for(&failure)).await,
+    }
+}
+
+pub(super) async fn create(call: &Call, usage: &str) -> Result<()> {
+    let subject = call.rest.join(" ");
+    if subject.trim().is_empty() {
+        return call.answer(&format!("Say `{usage}` in a room with the people who shall be in the group.")).await;
+    }
+    let Some(login) = login_of(call).await? else { return Ok(()) };
+    let people: Vec<GhostId> = call.bridge.people_in_room(&call.room).await.map_err(halted)?;
+    let people: Vec<GhostId> = people.into_iter().filter(|person| *person != login.own).collect();
+    if people.is_empty() {
+        return call.answer("Nobody from WhatsApp is in this room. Invite the people first, then say it again.").await;
+    }
+    // A row that is worked on again must not make a second group: the first one is looked for by what names it.
+    let mark = format!("group-of:{}", call.event_id);
+    let store = call.bridge.store();
+    let before = store.find_meta(&mark).await.map_err(database)?;
+    let chat = match before {
+        Some(chat) => ChatId::new(String::from_utf8_lossy(&chat)),
+        None => match call.bridge.whatsapp().create_group(&login.id, &subject, &people).await {
+            Ok(chat) => {
+                store.put_meta(&mark, chat.as_str().as_bytes()).await.map_err(database)?;
+                chat
+            }
+            Err(failure) => return call.answer(words_for(&failure)).await,
+        },
+    };
+    answer_group(call, &login, &chat).await
+}
+
+pub(super) async fn join(call: &Call, usage: &str) -> Result<()> {
+    let Some(link) = call.rest.first() else { return call.answer(&format!("Say `{usage}`.")).await };
+    let Some(login) = login_of(call).await? else { return Ok(()) };
+    match call.bridge.whatsapp().follow_invite(&login.id, link).await {
+        Ok(joined) => answer_joined(call, &login, joined).await,
+        // Perhaps by this very row, before the process died.
+        Err(ActFailure::Refused(409)) => match call.bridge.whatsapp().look_at_invite(&login.id, link).await {
+            Ok(invited) => answer_group(call, &login, &invited.chat).await,
+            Err(failure) => call.answer(words_for(&failure)).await,
+        },
+        Err(failure) => call.answer(words_for(&failure)).await,
+    }
+}
+
+async fn answer_joined(call: &Call, login: &Login, joined: Joined) -> Result<()> {
+    match joined {
+        Joined::In(chat) => answer_group(call, login, &chat).await,
+        Joined::Waits(_) => call.answer("An admin of the group has to let you in. Its room comes when they did.").await,
+    }
+}
+
+pub(super) async fn resolve(call: &Call, usage: &str) -> Result<()> {
+    let Some(link) = call.rest.first() else { return call.answer(&format!("Say `{usage}`.")).await };
+    let Some(login) = login_of(call).await? else { return Ok(()) };
+    match call.bridge.whatsapp().look_at_invite(&login.id, link).await {
+        Ok(group) => {
+            let people = if group.size == 1 { "1 member".to_owned() } else { format!("{} members", group.size) };
+            let about = if group.description.is_empty() { String::new() } else { format!("\n\n{}", group.description) };
+            call.answer(&format!("{} ({people}){about}", group.subject)).await
+        }
+        Err(failure) => call.answer(words_for(&failure)).await,
+    }
+}
+
+pub(super) async fn invite_link(call: &Call) -> Result<()> {
+    let Some((portal, login)) = group_here(call).await? else { return Ok(()) };
+    let reset = call.rest.first().is_some_and(|word| word == "reset");
+    match call.bridge.whatsapp().invite_link(&login.id, &portal.chat, reset).await {
+        Ok(link) if link.starts_with("http") => call.answer(&link).await,
+        Ok(code) => call.answer(&format!("https://chat.whatsapp.com/{code}")).await,
+        Err(failure) => call.answer(words_for(&failure)).await,
+    }
+}
+
+pub(super) async fn leave(call: &Call) -> Result<()> {
+    let Some((portal, login)) = group_here(call).await? else { return Ok(()) };
+    if call.rest.first().map(String::as_str) != Some("yes") {
+        let prefix = &call.bridge.config().bridge.command_prefix;
+        let text = format!("This takes your account out of the group. If you mean it, say `{prefix} leave-group yes`.");
+        return call.answer(&text).await;
+    }
+    let room = call.bridge.management_room(&call.sender).await?;
+    match call.bridge.whatsapp().change_group(&login.id, &portal.chat, GroupAct::Leave).await {
+        // Gone already, perhaps by this very row.
+        Ok(()) | Err(ActFailure::Refused(401 | 403 | 404)) => {
+            call.bridge.store().mark_group_stale(portal.id).await.map_err(database)?;
+            call.bridge.say(&room, "You have left the group.", &call.event_id, "left").await.map(drop)
+        }
+        Err(failure) => call.answer(words_for(&failure)).await,
+    }
+}
+
+pub(super) async fn accept(call: &Call) -> Result<()> {
+    let Some((portal, login)) = super::chat::chat_here(call).await? else { return Ok(()) };
+    let Some(invitation) = invitation_in(call, &portal).await? else {
+        return call.answer("Answer the message that holds the invitation with this command.").await;
+    };
+    match call.bridge.whatsapp().accept_invitation(&login.id, &invitation).await {
+        Ok(joined) => answer_joined(call, &login, joined).await,
+        Err(ActFailure::Refused(409)) => answer_group(call, &login, &invitation.chat).await,
+        Err(ActFailure::Unknown(_)) => call.answer("This invitation is not valid any more.").await,
+        Err(failure) => call.answer(words_for(&failure)).await,
+    }
+}
+
+/// The invitation in the message that is answered: only one that came from WhatsApp into this very room counts.
+async fn invitation_in(call: &Call, portal: &Portal) -> Result<Option<Invitation>> {
+    let Some(answered) = &call.reply_to else { return Ok(None) };
+    let known = call.bridge.store().find_message_by_event(answered).await.map_err(database)?;
+    let Some(known) = known.filter(|known| known.key.portal == portal.id && !known.from_matrix) else {
+        return Ok(None);
+    };
+    let Some(content) = call.bridge.matrix().find_content(&call.room, answered).await? else { return Ok(None) };
+    let invite = &content["fi.mau.whatsapp.invite"];
+    let text = |key: &str| invite.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let (Some(jid), Some(code)) = (text("jid"), text("code")) else { return Ok(None) };
+    Ok(Some(Invitation {
+        chat: ChatId::new(jid),
+        code: code.to_owned(),
+        expires_at: invite.get("expiration").and_then(Value::as_i64).unwrap_or(0),
+        inviter: known.key.sender,
+    }))
+}
