@@ -40,3 +40,12 @@ CREATE TABLE space_room (
     room_id TEXT NOT NULL,            -- room in it
     PRIMARY KEY (space, room_id)
 );
+
+-- The space of a community, shared by all logins in it: it holds the rooms of its groups. Who is in it stands in
+-- portal_member under the community's portal, which has no room of its own. Written once the space exists; deleted when it
+-- can not be used any more.
+CREATE TABLE community_space (
+    portal_id BIGINT PRIMARY KEY,     -- the community
+    room_id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL                -- as set last
+);

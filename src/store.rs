@@ -12,6 +12,7 @@
 pub mod bell;
 pub mod calls;
 pub mod chat_marks;
+pub mod communities;
 pub mod contacts;
 pub mod disappearing;
 pub mod files;

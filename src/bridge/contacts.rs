@@ -6,14 +6,12 @@
 
 use super::Bridge;
 use super::people::{Facts, Halt};
-use super::rooms::room_id;
 use crate::config::plain_name;
 use crate::ids::{GhostId, LoginId};
 use crate::store::contacts::{Contact, Stale, StaleMark};
 use crate::store::ghosts::Ghost;
 use crate::verdict::{Gate, Verdict};
 use ruma::OwnedMxcUri;
-use serde_json::json;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -108,9 +106,7 @@ impl Bridge {
     async fn rename_own_room(&self, mark: &StaleMark) -> Result<(), Halt> {
         let Some(room) = self.store().find_room_with(&mark.login, &mark.person).await? else { return Ok(()) };
         let Some(name) = self.name_of_chat(&mark.login, &mark.person).await? else { return Ok(()) };
-        let (room, content) = (room_id(&room)?, json!({ "name": name }));
-        self.matrix().send_state(&room, self.matrix().bot(), "m.room.name", "", &content).await?;
-        Ok(())
+        self.name_room(&room, &name).await
     }
 
     async fn read_business(&self, mark: &StaleMark) -> Result<(), Trouble> {

@@ -90,6 +90,8 @@ impl Bridge {
             (None, Some(_)) => self.known_room(&portal).await?,
             (None, None) => {
                 self.store().group_is_settled(id, mark).await?;
+                // A community's room is its space.
+                self.wake_spaces();
                 return Ok(true);
             }
         };

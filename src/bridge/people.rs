@@ -4,7 +4,6 @@
 //! that are ready spares the look-ups. The picture is fetched on the side: a message never waits for it.
 
 use super::Bridge;
-use super::rooms::room_id;
 use crate::config::NameFacts;
 use crate::ids::{GhostId, LoginId};
 use crate::matrix::error::MatrixError;
@@ -12,7 +11,6 @@ use crate::store::StoreError;
 use crate::store::ghosts::{Ghost, NameRank};
 use crate::verdict::Verdict;
 use ruma::{OwnedUserId, UserId};
-use serde_json::json;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -176,13 +174,11 @@ impl Bridge {
     /// Gives the rooms of direct chats with this person their name, but for those whose owner calls them otherwise.
     async fn rename_chats(&self, id: &GhostId, name: &str) -> Result<(), Halt> {
         for room in self.store().rooms_named_by_ghost(id).await? {
-            let (room, content) = (room_id(&room)?, json!({ "name": name }));
-            let named = self.matrix().send_state(&room, self.matrix().bot(), "m.room.name", "", &content).await;
-            match named.map_err(|error| error.verdict()) {
-                Err(blocked @ Verdict::Blocked(_)) => return Err(Halt::Verdict(blocked)),
+            match self.name_room(&room, name).await {
+                Err(halt @ (Halt::Store(_) | Halt::Verdict(Verdict::Blocked(_)))) => return Err(halt),
                 // A room that is gone is noticed when something is said in it.
                 Err(_) => tracing::debug!(mx.room_id = %room, "a room was not renamed"),
-                Ok(_) => {}
+                Ok(()) => {}
             }
         }
         Ok(())

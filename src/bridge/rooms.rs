@@ -13,6 +13,7 @@ use crate::store::logins::Login;
 use crate::store::portals::{Portal, PortalKind};
 use crate::verdict::Verdict;
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -212,6 +213,21 @@ impl Bridge {
     /// Forgets what this process knows of rooms; found again in the database.
     pub(super) fn forget_rooms(&self) {
         self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Gives the room of a direct chat its name, also in what it says of the chat it mirrors.
+    ///
+    /// # Errors
+    /// [`Halt`] when database or homeserver fail.
+    pub(super) async fn name_room(&self, room: &str, name: &str) -> Result<(), Halt> {
+        let (id, bot) = (room_id(room)?, self.matrix().bot());
+        self.matrix().send_state(&id, bot, "m.room.name", "", &json!({ "name": name })).await?;
+        let Some(portal) = self.store().find_portal_by_room(room).await? else { return Ok(()) };
+        let chat = BridgedChat { key: &portal.alias, channel_id: &portal.alias, channel_name: Some(name) };
+        for state in self.matrix().bridge_state(&chat) {
+            self.matrix().send_state(&id, bot, &state.event_type, &state.state_key, &state.content).await?;
+        }
+        Ok(())
     }
 
     /// Forgets what this process knows of a portal's room.

@@ -74,8 +74,15 @@ impl Bridge {
     }
 
     async fn look_at_spaces(&self) -> Result<Left, Halt> {
-        let spaces = self.store().login_spaces().await?;
         let (mut left, mut trouble) = (Left::Nothing, None);
+        match self.look_at_communities().await {
+            Ok(()) => {}
+            Err(Halt::Verdict(verdict)) if !matches!(verdict, Verdict::Blocked(_)) => {
+                trouble = Some(Halt::Verdict(verdict));
+            }
+            Err(halt) => return Err(halt),
+        }
+        let spaces = self.store().login_spaces().await?;
         for space in &spaces {
             let several = spaces.iter().filter(|other| other.is_linked && other.mxid == space.mxid).count() > 1;
             match self.look_at_space(space, several).await {
@@ -142,14 +149,14 @@ impl Bridge {
         Ok(if more { Left::More } else { Left::Nothing })
     }
 
-    async fn set_child(&self, space: &str, child: &str, content: &Value) -> Result<(), Halt> {
+    pub(super) async fn set_child(&self, space: &str, child: &str, content: &Value) -> Result<(), Halt> {
         let (id, bot) = (room_id(space)?, self.matrix().bot());
         let set = self.matrix().send_state(&id, bot, CHILD, child, content).await.map(drop);
         self.or_forget(space, set).await
     }
 
     /// A space the bot is no longer in can not be used any more: forgotten, so that the next look makes another.
-    async fn or_forget(&self, space: &str, done: Result<(), MatrixError>) -> Result<(), Halt> {
+    pub(super) async fn or_forget(&self, space: &str, done: Result<(), MatrixError>) -> Result<(), Halt> {
         let Err(error) = done else { return Ok(()) };
         if let MatrixError::Forbidden { .. } | MatrixError::NotFound = &error {
             let id = room_id(space)?;
@@ -190,6 +197,8 @@ impl Bridge {
     pub(super) async fn left_space(&self, room: &str, mxid: &str) -> Result<(), Halt> {
         if self.store().set_space_left(room, mxid, true).await? {
             tracing::info!("somebody has left the space of their chats; it is left alone");
+        } else if let Some(community) = self.store().find_community_by_space(room).await? {
+            self.store().set_membership(community, mxid, "leave").await?;
         }
         Ok(())
     }

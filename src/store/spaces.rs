@@ -42,20 +42,38 @@ const CLEAR: &str = "-- space.clear
     UPDATE login_space SET room_id = NULL, name = '' WHERE room_id = $1";
 const LEFT: &str = "-- space.left
     UPDATE login_space SET has_left = $3 WHERE mxid = $2 AND (room_id = $1 OR $1 = '')";
+const CLEAR_COMMUNITY: &str = "-- space.clear_community
+    DELETE FROM community_space WHERE room_id = $1";
 const CLEAR_ROOMS: &str = "-- space.clear_rooms
     DELETE FROM space_room WHERE space = $1";
-// A direct chat belongs to one login; a shared one is in the space of each login that takes part.
+// A direct chat belongs to one login; a shared one is in the space of each login that takes part. A community's groups are
+// in its space, and that is in the login's.
 const MISSING: &str = "-- space.missing
-    SELECT portal.room_id AS room_id FROM portal
-    JOIN portal_login ON portal_login.portal_id = portal.portal_id AND portal_login.login_id = $1
-    WHERE portal.room_id IS NOT NULL AND portal.merged_into = 0 AND (portal.receiver = $1 OR portal.receiver = '')
-        AND NOT EXISTS (SELECT 1 FROM space_room WHERE space_room.space = $2 AND space_room.room_id = portal.room_id)
-    ORDER BY portal.portal_id LIMIT $3";
+    SELECT room_id FROM (
+        SELECT portal.room_id AS room_id FROM portal
+        JOIN portal_login ON portal_login.portal_id = portal.portal_id AND portal_login.login_id = $1
+        WHERE portal.room_id IS NOT NULL AND portal.merged_into = 0 AND (portal.receiver = $1 OR portal.receiver = '')
+            AND NOT EXISTS (SELECT 1 FROM space_room JOIN community_space ON community_space.room_id = space_room.space
+                            WHERE space_room.room_id = portal.room_id)
+        UNION
+        SELECT community_space.room_id AS room_id FROM community_space
+        JOIN portal_login ON portal_login.portal_id = community_space.portal_id AND portal_login.login_id = $1
+    ) AS wanted
+    WHERE NOT EXISTS (SELECT 1 FROM space_room WHERE space_room.space = $2 AND space_room.room_id = wanted.room_id)
+    ORDER BY room_id LIMIT $3";
 const SURPLUS: &str = "-- space.surplus
-    SELECT room_id FROM space_room WHERE space = $2 AND NOT EXISTS (
-        SELECT 1 FROM portal JOIN portal_login ON portal_login.portal_id = portal.portal_id AND portal_login.login_id = $1
-        WHERE portal.room_id = space_room.room_id AND portal.merged_into = 0
-            AND (portal.receiver = $1 OR portal.receiver = ''))
+    SELECT room_id FROM space_room AS held WHERE space = $2
+        AND NOT EXISTS (
+            SELECT 1 FROM portal
+            JOIN portal_login ON portal_login.portal_id = portal.portal_id AND portal_login.login_id = $1
+            WHERE portal.room_id = held.room_id AND portal.merged_into = 0
+                AND (portal.receiver = $1 OR portal.receiver = '')
+                AND NOT EXISTS (SELECT 1 FROM space_room JOIN community_space ON community_space.room_id = space_room.space
+                                WHERE space_room.room_id = portal.room_id))
+        AND NOT EXISTS (
+            SELECT 1 FROM community_space
+            JOIN portal_login ON portal_login.portal_id = community_space.portal_id AND portal_login.login_id = $1
+            WHERE community_space.room_id = held.room_id)
     ORDER BY room_id LIMIT $3";
 const ALL: &str = "-- space.all
     SELECT room_id FROM space_room WHERE space = $1 ORDER BY room_id LIMIT $2";
@@ -100,6 +118,7 @@ impl Store {
     pub async fn forget_space(&self, room: &str) -> Result<()> {
         let mut tx = self.begin("space.clear").await?;
         sqlx::query(CLEAR).bind(room).execute(tx.connection()).await.named("space.clear")?;
+        sqlx::query(CLEAR_COMMUNITY).bind(room).execute(tx.connection()).await.named("space.clear_community")?;
         sqlx::query(CLEAR_ROOMS).bind(room).execute(tx.connection()).await.named("space.clear_rooms")?;
         tx.commit().await
     }
@@ -198,7 +217,7 @@ mod tests {
         assert!(spaces.iter().all(|space| space.room.is_none() && space.is_linked && !space.has_left));
         assert_eq!(spaces.len(), 2);
         store.put_login_space(&login, "@a:b", "!space", "WhatsApp").await.unwrap();
-        assert_eq!(store.rooms_missing_in_space(&login, "!space", 10).await.unwrap(), ["!three", "!five"]);
+        assert_eq!(store.rooms_missing_in_space(&login, "!space", 10).await.unwrap(), ["!five", "!three"]);
         for room in ["!three", "!five"] {
             store.room_is_in_space("!space", room).await.unwrap();
         }

@@ -8,6 +8,7 @@ use matrix_bed::wait;
 use matrix_bed::world::World;
 use reqwest::Method;
 use serde_json::{Value, json};
+use whatsapp_sim::GroupOptions;
 
 use crate::acts::die_at;
 use crate::people::{bring_stranger, wait_told};
@@ -21,6 +22,7 @@ matrix_bed::stories! {
         who_leaves_their_space_is_left_alone
         spaces_can_be_switched_off
         a_shared_room_is_in_the_space_of_each_login
+        a_community_is_a_space_of_its_groups
         rooms_say_what_they_take
         a_chats_room_is_deleted_by_its_owner
     }
@@ -206,6 +208,14 @@ async fn rooms_say_what_they_take(world: &mut World) -> Result<()> {
     let features = alice.find_state(&room, "com.beeper.room_features", "").await?.context("it says nothing")?;
     ensure!(features["edit_max_age"] == 900 && features["reaction_count"] == 1, "{features}");
     ensure!(features["disappearing_timer"]["timers"].as_array().is_some_and(|timers| timers.len() == 3), "{features}");
+    world.phones.save_contact(&chat.login().number, chat.contact(), "Uncle Bob")?;
+    wait::until("the room says whose chat it is", wait::STEP, || async {
+        let state = alice.client().get(&["_matrix", "client", "v3", "rooms", &room, "state"]).await?;
+        let says =
+            |event: &Value| event["type"] == "m.bridge" && event["content"]["channel"]["displayname"] == "Uncle Bob";
+        Ok(state.as_array().is_some_and(|state| state.iter().any(says)).then_some(()))
+    })
+    .await?;
     let service = alice.find_state(&room, "io.element.functional_members", "").await?.unwrap_or_default();
     ensure!(service["service_members"] == json!([world.bridge.slot().bot()]), "{service}");
     Ok(())
@@ -238,5 +248,54 @@ async fn a_chats_room_is_deleted_by_its_owner(world: &mut World) -> Result<()> {
     mallory.send_text(&again.room, "!wa delete-portal yes").await?;
     wait_told(&mallory, &bot, &again.room, "Only the owner of this chat's WhatsApp account may").await?;
     ensure!(alice.members(&again.room).await?.contains(&alice.id().to_owned()), "a stranger deleted it");
+    Ok(())
+}
+
+async fn a_community_is_a_space_of_its_groups(world: &mut World) -> Result<()> {
+    let (alice, account, _) = world.log_in("alice").await?;
+    let bob = world.phones.create_account("bob")?;
+    let simulator = world.phones.simulator().clone();
+    let hiking = Group::create(&world.phones, &bob, "Hiking", &[&account])?;
+    let room = hiking.room_of(&alice).await?;
+    let roof = std::sync::Mutex::new(String::new());
+    die_at(world, "states.community", async |_| {
+        let options = GroupOptions {
+            subject: "Roof".to_owned(),
+            members: vec![account.number.clone()],
+            community: true,
+            ..GroupOptions::default()
+        };
+        let community = simulator.create_group_with(&bob.number, &options)?;
+        simulator.link_groups(&bob.number, &community, &[&hiking.jid], true)?;
+        *roof.lock().unwrap() = community;
+        Ok(())
+    })
+    .await?;
+    let roof = roof.into_inner()?;
+    let spaces = wait_spaces(&alice, &["Roof", "WhatsApp"]).await?;
+    let (inner, outer) = (&spaces[0], &spaces[1]);
+    wait_child(&alice, inner, &room, true).await?;
+    wait_child(&alice, outer, inner, true).await?;
+    wait_child(&alice, outer, &room, false).await?;
+    // The group for announcements comes first.
+    wait::until("both groups are in it, in order", wait::STEP, || async {
+        let state = alice.client().get(&["_matrix", "client", "v3", "rooms", inner, "state"]).await?;
+        let state = state.as_array().cloned().unwrap_or_default();
+        let children: Vec<&Value> = state.iter().filter(|event| event["type"] == "m.space.child").collect();
+        let order = |room: &str, order: &str| {
+            children
+                .iter()
+                .any(|child| (child["state_key"] == room) == (order == "1") && child["content"]["order"] == order)
+        };
+        Ok((children.len() == 2 && order(&room, "1") && order(&room, "0")).then_some(()))
+    })
+    .await?;
+    // It gets another name, and the group goes its own way again.
+    simulator.set_group_subject(&bob.number, &roof, "Rooftop")?;
+    wait_spaces(&alice, &["Rooftop", "WhatsApp"]).await?;
+    simulator.link_groups(&bob.number, &roof, &[&hiking.jid], false)?;
+    wait_child(&alice, inner, &room, false).await?;
+    wait_child(&alice, outer, &room, true).await?;
+    ensure!(child(&alice, outer, inner).await?["via"].is_array(), "the community left the space");
     Ok(())
 }
