@@ -25,3 +25,6 @@ CREATE TABLE group_member (
     PRIMARY KEY (portal_id, ghost_id)
 );
 CREATE INDEX group_member_ghost ON group_member (ghost_id);
+
+-- Which chats a login takes part in: asked at each connection, and for each space.
+CREATE INDEX portal_login_login ON portal_login (login_id, portal_id);

@@ -280,6 +280,20 @@ impl Call {
     }
 }
 
+impl Call {
+    /// As [`Call::answer`], with words that are for the caller alone: where others are in the room they come where the caller
+    /// talks to the bot.
+    pub(crate) async fn answer_alone(&self, text: &str) -> Result<()> {
+        let members = self.bridge.matrix().joined_members(&self.room).await?;
+        if members.iter().all(|member| member.as_str() == self.sender || self.bridge.matrix().is_ours(member)) {
+            return self.answer(text).await;
+        }
+        let room = self.bridge.management_room(&self.sender).await?;
+        self.bridge.say(&room, text, &self.event_id, "alone").await?;
+        self.answer("I have answered you where we are alone.").await
+    }
+}
+
 /// Runs one command; the verdict is the row's.
 pub async fn run(bridge: Bridge, call: CommandCall) -> Verdict {
     match dispatch(bridge, call).await {

@@ -124,7 +124,9 @@ struct Shared {
     derive: Derive,
     bell: bell::Bell,
     /// Rung when a group was marked.
-    groups_bell: tokio::sync::Notify,
+    groups_bell: tokio::sync::watch::Sender<u64>,
+    /// When the newest stored answer about each group was asked for.
+    group_answers: std::sync::Mutex<std::collections::HashMap<crate::ids::PortalId, i64>>,
     /// Rung when a mark of a chat was kept.
     marks_bell: tokio::sync::Notify,
     parking: parking::Parking,
@@ -201,7 +203,8 @@ impl Store {
                 clock,
                 derive,
                 bell: bell::Bell::default(),
-                groups_bell: tokio::sync::Notify::new(),
+                groups_bell: tokio::sync::watch::Sender::new(0),
+                group_answers: std::sync::Mutex::default(),
                 marks_bell: tokio::sync::Notify::new(),
                 parking: parking::Parking::default(),
                 places: places::Places::default(),

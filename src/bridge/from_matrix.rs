@@ -53,9 +53,23 @@ pub struct Event {
     pub origin_server_ts: i64,
     /// What a redaction takes away, in room versions before 11.
     redacts: Option<String>,
+    /// What the homeserver adds.
+    #[serde(default)]
+    unsigned: Unsigned,
+}
+
+/// What a homeserver adds to an event.
+#[derive(Debug, Default, Deserialize)]
+struct Unsigned {
+    prev_content: Option<Value>,
 }
 
 impl Event {
+    /// For state: the content it took the place of, as the homeserver tells it.
+    pub fn previous(&self) -> Option<&Value> {
+        self.unsigned.prev_content.as_ref()
+    }
+
     /// The content, with what a redaction takes away where room version 11 has it.
     pub fn content_with_redacts(&self) -> Value {
         let mut content = self.content.clone();
@@ -110,8 +124,15 @@ impl Bridge {
             {
                 let login = self.login_of(&portal, None, &event.sender).await?;
                 return match self.speaker(&portal, login, &event.sender) {
+                    Ok(login) if login.state != LoginState::Linked => {
+                        self.undo_move(row, &event, &portal).await?;
+                        Err(logged_out())
+                    }
                     Ok(login) => self.move_in_group(row, &event, &portal, &login).await,
-                    Err(_) => self.undo_move(row, &event).await,
+                    Err(_) => {
+                        self.undo_move(row, &event, &portal).await?;
+                        Ok(self.store().settle_row(row.seq).await?)
+                    }
                 };
             }
             return self.membership(row, &event).await;
@@ -274,10 +295,10 @@ impl Bridge {
             ));
         }
         if let LoginState::LoggedOut { .. } = login.state {
-            return Err(never(
-                "You are logged out of WhatsApp. Say `login qr` to the bridge bot, then `retry` here.",
-                "the login is logged out",
-            ));
+            if is_shaping {
+                self.put_back(portal).await?;
+            }
+            return Err(logged_out());
         }
         let wa_id = self.store().derive().wa_message(&login.id, &event.event_id, 0);
         // The same secret on every try: votes and encrypted edits of receivers hang on it.
@@ -464,6 +485,14 @@ impl Bridge {
         }
         Ok(self.store().settle_row(row.seq).await?)
     }
+}
+
+/// What somebody hears who is not linked any more.
+fn logged_out() -> Halt {
+    never(
+        "You are logged out of WhatsApp. Say `login qr` to the bridge bot, then `retry` here.",
+        "the login is logged out",
+    )
 }
 
 /// The name of a message we send.

@@ -8,13 +8,14 @@ use super::from_matrix::{Event, never};
 use super::outgoing::Saying;
 use super::people::{Facts, Halt};
 use super::rooms::room_id;
-use crate::convert::group::{GroupFacts, Role};
+use crate::convert::group::Role;
 use crate::ids::{ChatId, GhostId, LoginId};
 use crate::store::inbox::InboxRow;
 use crate::store::logins::Login;
 use crate::store::portals::Portal;
 use crate::verdict::{Gate, Verdict};
 use crate::whatsapp::group_acts::{ActFailure, GroupAct, Outcome, PeopleAct};
+use crate::whatsapp::outgoing::SendFailure;
 use ruma::UserId;
 use serde_json::Value;
 use whatsapp_rust::prelude::{MessageField, wa};
@@ -47,7 +48,7 @@ impl Bridge {
                 }
             }
             "m.room.avatar" => self.set_group_picture(saying, &text("url")).await?,
-            "m.room.power_levels" => self.change_powers(saying, &facts).await?,
+            "m.room.power_levels" => self.change_powers(saying).await?,
             _ => {}
         }
         self.read_again(saying.portal).await?;
@@ -60,8 +61,9 @@ impl Bridge {
             Ok(()) => Ok(()),
             Err(failure) => {
                 let halt = read_failure(failure, &saying.login.id);
-                if matches!(halt, Halt::Verdict(Verdict::Never { .. })) {
-                    self.put_back(saying.portal).await?;
+                // The row holds what is wanted; the room shows what is.
+                if !matches!(halt, Halt::Verdict(Verdict::Blocked(_))) {
+                    self.read_again(saying.portal).await?;
                 }
                 Err(halt)
             }
@@ -79,11 +81,15 @@ impl Bridge {
     }
 
     async fn set_group_picture(&self, saying: &Saying<'_>, mxc: &str) -> Result<(), Halt> {
+        // Whatever comes of it, the room ends with the picture WhatsApp has.
+        self.store().show_group_picture_again(saying.portal.id).await?;
         let jpeg = match mxc {
             "" => None,
             mxc => Some(self.square_jpeg(mxc).await?),
         };
-        self.act(saying, GroupAct::Picture(jpeg)).await
+        let done = self.act(saying, GroupAct::Picture(jpeg)).await;
+        self.store().show_group_picture_again(saying.portal.id).await?;
+        done
     }
 
     /// A room's picture as WhatsApp wants it: a square JPEG.
@@ -97,26 +103,25 @@ impl Bridge {
         self.media().square_jpeg(bytes, PICTURE_SIZE).await.ok_or_else(unfit)
     }
 
-    /// Rights given or taken by a power level event: settings of the group, and who its admins are.
-    async fn change_powers(&self, saying: &Saying<'_>, facts: &GroupFacts) -> Result<(), Halt> {
-        let levels = &saying.event.content;
-        let level = |value: Option<&Value>| value.and_then(Value::as_i64).unwrap_or(0);
-        let for_admins = |value: Option<&Value>| Role::of_power(level(value)).is_admin();
-        let announce = for_admins(levels.get("events_default"));
-        if announce != facts.announce {
+    /// Rights given or taken by a power level event: settings of the group, and who its admins are. Only what the event has
+    /// changed counts: the rest of it may be older than what WhatsApp says by now.
+    async fn change_powers(&self, saying: &Saying<'_>) -> Result<(), Halt> {
+        let (levels, Some(before)) = (&saying.event.content, saying.event.previous()) else { return Ok(()) };
+        let number = |value: Option<&Value>| value.and_then(Value::as_i64).unwrap_or(0);
+        let for_admins = |levels: &Value, at: &str| Role::of_power(number(levels.pointer(at))).is_admin();
+        let changed = |at: &str| Some(for_admins(levels, at)).filter(|now| *now != for_admins(before, at));
+        if let Some(announce) = changed("/events_default") {
             self.act(saying, GroupAct::Announce(announce)).await?;
         }
-        let locked = for_admins(levels.pointer("/events/m.room.name"));
-        if locked != facts.locked {
+        if let Some(locked) = changed("/events/m.room.name") {
             self.act(saying, GroupAct::Locked(locked)).await?;
         }
-        let admin_add = for_admins(levels.get("invite"));
-        if admin_add != facts.admin_add {
+        if let Some(admin_add) = changed("/invite") {
             self.act(saying, GroupAct::AdminAdd(admin_add)).await?;
         }
+        let power_of = |levels: &Value, user: &str| number(levels.get("users").and_then(|users| users.get(user)));
         let logins = self.store().logins_in(saying.portal.id).await?;
         for member in self.store().members_of(saying.portal.id).await? {
-            let role = Role::of_number(member.role);
             let user = match logins.iter().find(|login| login.own == member.person) {
                 Some(login) => login.mxid.clone(),
                 None => match self.store().find_ghost(&member.person).await? {
@@ -124,11 +129,12 @@ impl Bridge {
                     None => continue,
                 },
             };
-            let wanted = Role::of_power(level(levels.get("users").and_then(|users| users.get(&user))));
-            if role == Role::Out || wanted.is_admin() == role.is_admin() {
+            let is_admin = |levels: &Value| Role::of_power(power_of(levels, &user)).is_admin();
+            let role = Role::of_number(member.role);
+            if role == Role::Out || is_admin(levels) == is_admin(before) || is_admin(levels) == role.is_admin() {
                 continue;
             }
-            let act = if wanted.is_admin() { PeopleAct::Promote } else { PeopleAct::Demote };
+            let act = if is_admin(levels) { PeopleAct::Promote } else { PeopleAct::Demote };
             self.act_on(saying.portal, saying.login, act, &member.person).await?;
         }
         Ok(())
@@ -141,8 +147,8 @@ impl Bridge {
             Ok(outcome) => outcome,
             Err(failure) => {
                 let halt = read_failure(failure, &login.id);
-                if matches!(halt, Halt::Verdict(Verdict::Never { .. })) {
-                    self.put_back(portal).await?;
+                if !matches!(halt, Halt::Verdict(Verdict::Blocked(_))) {
+                    self.read_again(portal).await?;
                 }
                 return Err(halt);
             }
@@ -157,7 +163,8 @@ impl Bridge {
                 PeopleAct::Promote => Role::Admin,
                 PeopleAct::Remove => Role::Out,
             };
-            // What comes next in the lane builds on it.
+            // What comes next in the lane builds on it; the next reading finds no news in it.
+            self.store().mark_group_unsettled(portal.id).await?;
             self.store().set_role(portal.id, person, role.number()).await?;
         }
         Ok(outcome)
@@ -173,6 +180,11 @@ impl Bridge {
     ) -> Result<(), Halt> {
         let about = event.state_key.as_deref().unwrap_or_default();
         let membership = event.content.get("membership").and_then(Value::as_str).unwrap_or_default();
+        if membership == "ban" {
+            self.lift_ban(event).await?;
+        }
+        // Whatever comes of it, the room is looked at.
+        self.store().mark_group_unsettled(portal.id).await?;
         let Some(person) = self.member_behind(portal, about).await? else {
             return Ok(self.store().settle_row(row.seq).await?);
         };
@@ -190,11 +202,6 @@ impl Bridge {
         }
         let done = self.act_on(portal, login, act, &person).await;
         let room = room_id(&event.room_id)?;
-        if membership == "ban" {
-            // WhatsApp has no bans, and somebody added again has to come in.
-            let user = UserId::parse(about).map_err(|_| never("", "a state key is no user"))?;
-            self.matrix().unban(&room, &user).await?;
-        }
         let refused = !matches!(done, Ok(Outcome::Done));
         if act == PeopleAct::Add && refused && !matches!(done, Err(Halt::Verdict(Verdict::Blocked(_)) | Halt::Store(_)))
         {
@@ -210,19 +217,47 @@ impl Bridge {
         Ok(self.store().settle_row(row.seq).await?)
     }
 
-    /// Somebody without a login in the group asked one of its people in: they stay out.
-    pub(super) async fn undo_move(&self, row: &InboxRow, event: &Event) -> Result<(), Halt> {
+    /// WhatsApp has no bans, and one of ours who is added again has to come in.
+    async fn lift_ban(&self, event: &Event) -> Result<(), Halt> {
         let about = UserId::parse(event.state_key.as_deref().unwrap_or_default());
-        let invites = event.content.get("membership").and_then(Value::as_str) == Some("invite");
         if let Ok(user) = about
-            && invites
             && self.matrix().is_ours(&user)
-            && user != *self.matrix().bot()
         {
-            let why = "Only who has a WhatsApp account in this group can add people to it.";
-            self.matrix().kick(&room_id(&event.room_id)?, &user, why).await?;
+            self.matrix().unban(&room_id(&event.room_id)?, &user).await?;
         }
-        Ok(self.store().settle_row(row.seq).await?)
+        Ok(())
+    }
+
+    /// Somebody who has no linked account in the group moved one of its people: the room is put right.
+    pub(super) async fn undo_move(&self, row: &InboxRow, event: &Event, portal: &Portal) -> Result<(), Halt> {
+        let about = event.state_key.as_deref().unwrap_or_default();
+        let membership = event.content.get("membership").and_then(Value::as_str).unwrap_or_default();
+        let Some(user) = UserId::parse(about).ok().filter(|user| self.matrix().is_ours(user)) else { return Ok(()) };
+        if user == *self.matrix().bot() {
+            return Ok(());
+        }
+        let person = self.member_behind(portal, about).await?;
+        let is_in = match &person {
+            Some(person) => self.store().role_of(portal.id, person).await? > 0,
+            None => false,
+        };
+        match membership {
+            "invite" if !is_in => {
+                let why = "Only who has a WhatsApp account in this group can add people to it.";
+                self.matrix().kick(&room_id(&event.room_id)?, &user, why).await?;
+            }
+            "leave" | "ban" => {
+                self.lift_ban(event).await?;
+                if let Some(person) = person {
+                    self.store().member_is_shown(portal.id, &person, 0).await?;
+                }
+                self.store().set_membership(portal.id, about, "out").await?;
+                self.forget_room(portal.id);
+            }
+            _ => {}
+        }
+        tracing::debug!(row = row.seq, "somebody without a linked account moved one of a group's people");
+        Ok(self.store().mark_group_unsettled(portal.id).await?)
     }
 
     /// The account behind a user in a group's room: a ghost's person, or the account of a login of theirs.
@@ -266,8 +301,13 @@ impl Bridge {
         let user = self.ready_ghost(person, Facts::default()).await?;
         let tell = match sent {
             Ok(()) => format!("{user} lets only their contacts add them to groups, so I have sent them an invitation."),
-            Err(_) => {
-                format!("{user} lets only their contacts add them to groups, and could not be sent an invitation.")
+            // The same id again is the same message.
+            Err(SendFailure::Offline) => return Err(Halt::Verdict(Verdict::Blocked(Gate::Login(login.id.clone())))),
+            Err(SendFailure::Unknown(why)) => return Err(Halt::Verdict(Verdict::Later { why: why.into() })),
+            Err(SendFailure::Refused(_) | SendFailure::Impossible) => {
+                format!(
+                    "{user} lets only their contacts add them to groups, and WhatsApp takes no invitation for them."
+                )
             }
         };
         self.say(&room_id(&event.room_id)?, &tell, &event.event_id, "invited").await?;

@@ -4,25 +4,29 @@
 //! makes no event, inviting and joining who is there changes nothing: every step may be repeated.
 
 use super::Bridge;
+use super::groups::Did;
 use super::people::{Facts, Halt};
-use super::rooms::{Known, user_id};
+use super::rooms::{Known, room_id, user_id};
 use crate::convert::group::{GroupFacts, Role, power_levels, text_state};
-use crate::ids::{GhostId, PortalId};
+use crate::ids::{GhostId, Lane, PortalId};
 use crate::matrix::rooms::{BridgedChat, RoomRecipe};
 use crate::store::groups::Member;
-use crate::store::logins::Login;
+use crate::store::logins::{Login, LoginState};
 use crate::store::portals::Portal;
 use crate::verdict::{Gate, Verdict};
 use crate::whatsapp::groups::{GroupFailure, GroupRead};
+use crate::whatsapp::line::LineState;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, UserId};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// People brought into a room, or out of it, at the same time.
 const PEOPLE: usize = 8;
+/// How long somebody who is in the group no more may wait for what was said before, milliseconds.
+const YOUNG: i64 = 10 * 60 * 1000;
 /// What we note of somebody whom the bridge has taken out of a room: they may be invited again.
 const OUT: &str = "out";
 
@@ -78,11 +82,11 @@ impl Bridge {
     }
 
     /// Makes a group's room show what is known of the group; whether all of it worked.
-    pub(super) async fn settle_group(&self, id: PortalId, mark: i64) -> Result<bool, Halt> {
+    pub(super) async fn settle_group(&self, id: PortalId, mark: i64) -> Result<Did, Halt> {
         let portal = self.store().load_portal(id).await?;
-        let Some(row) = self.store().find_group(id).await? else { return Ok(true) };
+        let Some(row) = self.store().find_group(id).await? else { return Ok(Did::All) };
         let facts = GroupFacts::from_bytes(&row.facts).unwrap_or_default();
-        let logins = self.store().logins_in(id).await?;
+        let logins = self.logins_still_in(id).await?;
         // Nobody of ours is in it, or nobody writes there: there is nothing to make.
         let speaker = logins.first().filter(|_| !facts.is_community);
         let known = match (speaker, &portal.room) {
@@ -92,7 +96,7 @@ impl Bridge {
                 self.store().group_is_settled(id, mark).await?;
                 // A community's room is its space.
                 self.wake_spaces();
-                return Ok(true);
+                return Ok(Did::All);
             }
         };
         let all = self.try_settle(&known, &row.shown, &facts, &logins, mark).await;
@@ -103,8 +107,27 @@ impl Bridge {
         if all {
             self.store().group_is_settled(id, mark).await?;
         }
-        self.wake_spaces();
-        Ok(all)
+        let before = GroupFacts::from_bytes(&row.shown);
+        let place = |facts: &GroupFacts| (facts.community.clone(), facts.is_announcement_group, facts.name());
+        if portal.room.is_none() || before.is_none_or(|before| place(&before) != place(&facts)) {
+            self.wake_spaces();
+        }
+        Ok(if all { Did::All } else { Did::Failed })
+    }
+
+    /// The logins whose accounts are in a group. What a login that is linked says of itself counts; one that is logged out
+    /// can not say that its account was removed since.
+    async fn logins_still_in(&self, id: PortalId) -> Result<Vec<Login>, Halt> {
+        let mut logins = Vec::new();
+        for login in self.store().logins_in(id).await? {
+            let is_in = login.state == LoginState::Linked
+                || self.store().role_of(id, &login.own).await? > 0
+                || self.store().role_of(id, &login.pn).await? > 0;
+            if is_in {
+                logins.push(login);
+            }
+        }
+        Ok(logins)
     }
 
     async fn try_settle(
@@ -117,7 +140,7 @@ impl Bridge {
     ) -> Result<bool, Halt> {
         let id = known.portal.id;
         let before = GroupFacts::from_bytes(shown);
-        self.settle_owners(known, logins).await?;
+        let mut all = self.settle_owners(known, logins).await?;
         self.settle_names(known, before.as_ref(), facts).await?;
         fail::fail_point!("groups.after_names", |_| super::states::die_here());
         let members = self.store().members_of(id).await?;
@@ -130,7 +153,6 @@ impl Bridge {
             .collect();
         let mut moves = moves.into_iter();
         let mut moving = FuturesUnordered::new();
-        let mut all = true;
         loop {
             while moving.len() < PEOPLE {
                 let Some(member) = moves.next() else { break };
@@ -147,32 +169,79 @@ impl Bridge {
         Ok(all)
     }
 
-    /// Invites the owners of the logins that are in the group, and takes out those whose logins are in it no more.
-    async fn settle_owners(&self, known: &Known, logins: &[Login]) -> Result<(), Halt> {
+    /// Takes those out whose logins are in the group no more, and invites the owners of those that are; whether all of it
+    /// worked. One who can not be invited holds up nobody else.
+    async fn settle_owners(&self, known: &Known, logins: &[Login]) -> Result<bool, Halt> {
         let id = known.portal.id;
         let owners: BTreeSet<&str> = logins.iter().map(|login| login.mxid.as_str()).collect();
+        let mut all = true;
+        let mut people = Vec::new();
+        // Those the bridge acts as have come by themselves, and who left may have been asked in again by others.
+        for reached in ["invite", "join", "leave"] {
+            people.extend(self.store().members_with(id, reached).await?);
+        }
+        people.retain(|person| !owners.contains(person.as_str()));
+        for person in people {
+            let user = user_id(&person)?;
+            // Guests who never had an account here are somebody's guests.
+            if self.matrix().is_ours(&user)
+                || self.store().logins_of(&person).await?.is_empty() && !self.was_owner(id, &person).await?
+            {
+                continue;
+            }
+            if self.has_young_rows(id).await? {
+                // What was said while they were in it is theirs to read.
+                all = false;
+                continue;
+            }
+            let reason = "Your WhatsApp account is not in this group any more.";
+            match self.matrix().kick(&known.room, &user, reason).await {
+                Ok(()) => self.store().set_membership(id, &person, OUT).await?,
+                Err(error) => all &= self.note_trouble(known, error.into())?,
+            }
+        }
         for owner in &owners {
             // Who left by themselves is not called back for every change.
             if matches!(self.store().find_membership(id, owner).await?.as_deref(), None | Some(OUT)) {
-                self.matrix().invite(&known.room, &user_id(owner)?).await?;
-                self.store().set_membership(id, owner, "invite").await?;
+                match self.matrix().invite(&known.room, &user_id(owner)?).await {
+                    Ok(()) => self.store().set_membership(id, owner, "invite").await?,
+                    Err(error) => all &= self.note_trouble(known, error.into())?,
+                }
             }
         }
         for login in logins {
-            self.bring_owner(&known.portal, &known.room, login).await?;
-        }
-        let mut people = self.store().members_with(id, "invite").await?;
-        // Those the bridge acts as have come by themselves.
-        people.extend(self.store().members_with(id, "join").await?);
-        for person in people {
-            let user = user_id(&person)?;
-            if !owners.contains(person.as_str()) && !self.matrix().is_ours(&user) {
-                let reason = "Your WhatsApp account is not in this group any more.";
-                self.matrix().kick(&known.room, &user, reason).await?;
-                self.store().set_membership(id, &person, OUT).await?;
+            if let Err(halt) = self.bring_owner(&known.portal, &known.room, login).await {
+                all &= self.note_trouble(known, halt)?;
             }
         }
-        Ok(())
+        Ok(all)
+    }
+
+    /// Whether the bridge itself has asked somebody in: as the owner of a login that may be gone.
+    async fn was_owner(&self, id: PortalId, person: &str) -> Result<bool, Halt> {
+        let reached = self.store().find_membership(id, person).await?;
+        Ok(matches!(reached.as_deref(), Some("invite" | "join")))
+    }
+
+    /// Whether something of the chat that came not long ago is still on its way into the room.
+    async fn has_young_rows(&self, id: PortalId) -> Result<bool, Halt> {
+        let rows = self.store().take_rows(&Lane::into_matrix(id), 1).await?;
+        Ok(rows.first().is_some_and(|row| self.store().clock().now_ms() - row.received_at < YOUNG))
+    }
+
+    /// Notes what did not work for one person: false, or the halt when it is nobody's own trouble.
+    fn note_trouble(&self, known: &Known, halt: Halt) -> Result<bool, Halt> {
+        match halt {
+            halt @ (Halt::Store(_) | Halt::Verdict(Verdict::Blocked(_))) => Err(halt),
+            Halt::Verdict(verdict) => {
+                tracing::warn!(
+                    portal = known.portal.id.get(),
+                    ?verdict,
+                    "somebody was not brought into or out of a group's room"
+                );
+                Ok(false)
+            }
+        }
     }
 
     /// Name, topic and the way in.
@@ -242,15 +311,7 @@ impl Bridge {
         };
         match moved.await {
             Ok(()) => Ok(true),
-            Err(halt @ (Halt::Store(_) | Halt::Verdict(Verdict::Blocked(_)))) => Err(halt),
-            Err(Halt::Verdict(verdict)) => {
-                tracing::warn!(
-                    portal = known.portal.id.get(),
-                    ?verdict,
-                    "somebody was not brought into or out of a group's room"
-                );
-                Ok(false)
-            }
+            Err(halt) => self.note_trouble(known, halt),
         }
     }
 
@@ -270,7 +331,8 @@ impl Bridge {
         own: &HashMap<&GhostId, &Login>,
     ) -> Result<(), Halt> {
         let now = self.matrix().get_state(&known.room, "m.room.power_levels", "").await?.unwrap_or_default();
-        let mut users = self.powers_of_strangers(&now, own);
+        let gone: BTreeSet<String> = self.store().members_with(known.portal.id, OUT).await?.into_iter().collect();
+        let mut users = self.powers_of_strangers(&now, own, &gone);
         users.insert(self.matrix().bot().to_string(), 100.into());
         for member in members.iter().filter(|member| Role::of_number(member.role).is_admin()) {
             let power = Role::of_number(member.role).power();
@@ -298,44 +360,55 @@ impl Bridge {
         Ok(())
     }
 
-    fn powers_of_strangers(&self, now: &Value, own: &HashMap<&GhostId, &Login>) -> Map<String, Value> {
+    fn powers_of_strangers(
+        &self,
+        now: &Value,
+        own: &HashMap<&GhostId, &Login>,
+        gone: &BTreeSet<String>,
+    ) -> Map<String, Value> {
         let is_strange = |mxid: &str| {
             let ours = UserId::parse(mxid).is_ok_and(|user| self.matrix().is_ours(&user));
-            !ours && !own.values().any(|login| login.mxid == mxid)
+            !ours && !gone.contains(mxid) && !own.values().any(|login| login.mxid == mxid)
         };
         let users = now.get("users").and_then(Value::as_object).cloned().unwrap_or_default();
         users.into_iter().filter(|(mxid, _)| is_strange(mxid)).collect()
     }
 
     /// Looks at a group's picture and shows it; whether that worked.
-    pub(super) async fn settle_picture(&self, id: PortalId, mark: i64) -> Result<bool, Halt> {
+    pub(super) async fn settle_picture(&self, id: PortalId, mark: i64) -> Result<Did, Halt> {
         let portal = self.store().load_portal(id).await?;
         let (Some(room), Some(login)) = (&portal.room, self.store().logins_in(id).await?.into_iter().next()) else {
-            return Ok(true);
+            return Ok(Did::Waits);
         };
         let login = self.voice_of(id, &login.id).await?;
-        let later = |why: &str| Halt::Verdict(Verdict::Later { why: why.into() });
+        if self.whatsapp().state(&login) != Some(LineState::Connected) {
+            return Ok(Did::Waits);
+        }
         let Ok(picture) = self.whatsapp().find_picture(&login, &GhostId::new(portal.chat.as_str())).await else {
-            return Ok(true);
+            return Ok(Did::Failed);
         };
         let shown = self.store().group_picture(id).await?;
         let wanted = picture.as_ref().map_or("", |picture| picture.id.as_str());
         if shown != wanted {
             let url = match &picture {
                 Some(picture) => {
-                    let bytes =
-                        self.whatsapp().fetch_picture(picture).await.map_err(|_| later("a picture is not there"))?;
-                    let mime = image::guess_format(&bytes).map_err(|_| later("a picture is none"))?.to_mime_type();
-                    Some(self.matrix().upload(bytes.into(), mime, Some("avatar")).await?)
+                    let Ok(bytes) = self.whatsapp().fetch_picture(picture).await else { return Ok(Did::Failed) };
+                    let Ok(format) = image::guess_format(&bytes) else {
+                        // It will not become one.
+                        tracing::warn!(portal = id.get(), "a group's picture is none that can be shown");
+                        self.store().group_picture_is_shown(id, wanted, mark).await?;
+                        return Ok(Did::All);
+                    };
+                    Some(self.matrix().upload(bytes.into(), format.to_mime_type(), Some("avatar")).await?)
                 }
                 None => None,
             };
-            let room = RoomId::parse(room).map_err(|_| later("a stored room id is none"))?;
             let content = url.map_or_else(|| json!({}), |url| json!({ "url": url }));
-            self.matrix().send_state(&room, self.matrix().bot(), "m.room.avatar", "", &content).await?;
+            let (room, bot) = (room_id(room)?, self.matrix().bot());
+            self.matrix().send_state(&room, bot, "m.room.avatar", "", &content).await?;
         }
         self.store().group_picture_is_shown(id, wanted, mark).await?;
-        Ok(true)
+        Ok(Did::All)
     }
 }
 

@@ -13,12 +13,14 @@ use crate::ids::{GhostId, LoginId, PortalId};
 use crate::store::StoreError;
 use crate::store::logins::{Login, LoginState};
 use crate::store::portals::{Portal, PortalKind};
-use crate::verdict::{Gate, Verdict};
+use crate::verdict::{Gate, Verdict, backoff};
 use crate::whatsapp::groups::{GroupFailure, GroupRead};
 use crate::whatsapp::line::LineState;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Groups read, or shown, at the same time.
 const GROUPS: usize = 3;
@@ -36,90 +38,136 @@ enum Work {
     Picture,
 }
 
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Did {
+    /// All of it.
+    All,
+    /// Nothing can be done before something changes, which rings.
+    Waits,
+    /// It did not work, and may later.
+    Failed,
+}
+
+/// When what is not done is looked at again.
+#[derive(Debug, Clone, Copy)]
+enum Again {
+    AtARing,
+    At { time: Instant, tries: i64 },
+}
+
 impl Bridge {
-    /// Reads and shows groups as they are marked, until the process stops.
+    /// Reads and shows groups as they are marked, until the process stops. Reading, showing and pictures do not wait for
+    /// each other.
     pub async fn run_groups(&self) {
-        let mut pause = FIRST_PAUSE;
-        let mut again = false;
-        // What was left by an earlier process.
-        self.store().ring_groups();
-        loop {
-            let wait = async {
-                if again {
-                    tokio::time::timeout(pause, self.store().group_marked()).await.ok();
-                } else {
-                    self.store().group_marked().await;
-                }
-                tokio::time::sleep(BURST).await;
-            };
-            if self.stop().run_until_cancelled(wait).await.is_none() {
-                return;
-            }
-            match self.keep_groups().await {
-                Ok(true) => (again, pause) = (false, FIRST_PAUSE),
-                Ok(false) => (again, pause) = (true, (pause * 2).min(LONGEST_PAUSE)),
-                Err(error) => {
-                    tracing::error!(%error, "the database failed under a group");
-                    (again, pause) = (true, FIRST_PAUSE);
-                }
-            }
-        }
+        tokio::join!(self.run_work(Work::Read), self.run_work(Work::Show), self.run_work(Work::Picture));
     }
 
-    /// One round over everything that is marked; whether all of it worked.
-    async fn keep_groups(&self) -> Result<bool, StoreError> {
-        let read = self.each(Work::Read, self.store().stale_groups().await?).await;
-        let shown = self.each(Work::Show, self.store().unsettled_groups().await?).await;
-        let pictures = self.each(Work::Picture, self.store().stale_group_pictures().await?).await;
-        Ok(read && shown && pictures)
-    }
-
-    /// Works on marked groups, a few at a time; whether all of it worked.
-    async fn each(&self, work: Work, marked: Vec<(PortalId, i64)>) -> bool {
-        let mut left = marked.into_iter();
+    async fn run_work(&self, work: Work) {
+        let mut bell = self.store().groups_bell();
         let mut running = FuturesUnordered::new();
-        let mut all = true;
+        let mut busy = HashSet::new();
+        let mut again: HashMap<PortalId, Again> = HashMap::new();
         loop {
-            while running.len() < GROUPS && !self.stop().is_cancelled() {
-                let Some((portal, mark)) = left.next() else { break };
-                running.push(self.work_on_group(work, portal, mark));
+            let marked = match self.marked(work).await {
+                Ok(marked) => marked,
+                Err(error) => {
+                    tracing::error!(%error, "the database failed under the groups");
+                    if self.stop().run_until_cancelled(tokio::time::sleep(FIRST_PAUSE)).await.is_none() {
+                        return;
+                    }
+                    continue;
+                }
+            };
+            again.retain(|portal, _| marked.iter().any(|(other, _)| other == portal));
+            let now = Instant::now();
+            let is_due = |portal: &PortalId| match again.get(portal) {
+                None => true,
+                Some(Again::AtARing) => false,
+                Some(Again::At { time, .. }) => *time <= now,
+            };
+            for (portal, mark) in marked {
+                if running.len() >= GROUPS {
+                    break;
+                }
+                if is_due(&portal) && busy.insert(portal) {
+                    running.push(async move { (portal, self.work_on_group(work, portal, mark).await) });
+                }
             }
-            match running.next().await {
-                Some(done) => all &= done,
-                None => return all,
+            let times =
+                again.iter().filter(|(portal, _)| !busy.contains(portal)).filter_map(|(_, again)| match again {
+                    Again::At { time, .. } => Some(*time),
+                    Again::AtARing => None,
+                });
+            let next = if running.len() < GROUPS { times.min() } else { None };
+            tokio::select! {
+                () = self.stop().cancelled() => return,
+                Some((portal, did)) = running.next(), if !running.is_empty() => {
+                    busy.remove(&portal);
+                    match did {
+                        Did::All => drop(again.remove(&portal)),
+                        Did::Waits => drop(again.insert(portal, Again::AtARing)),
+                        Did::Failed => {
+                            let tries = match again.get(&portal) {
+                                Some(Again::At { tries, .. }) => tries + 1,
+                                _ => 1,
+                            };
+                            let time = Instant::now() + backoff(tries, rand::random()).min(LONGEST_PAUSE);
+                            again.insert(portal, Again::At { time, tries });
+                        }
+                    }
+                }
+                rung = bell.changed() => {
+                    if rung.is_err() {
+                        return;
+                    }
+                    // What is said of a group in a burst is done once.
+                    tokio::time::sleep(BURST).await;
+                    bell.mark_unchanged();
+                    again.retain(|_, again| !matches!(again, Again::AtARing));
+                }
+                () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
         }
     }
 
-    async fn work_on_group(&self, work: Work, portal: PortalId, mark: i64) -> bool {
+    async fn marked(&self, work: Work) -> Result<Vec<(PortalId, i64)>, StoreError> {
+        match work {
+            Work::Read => self.store().stale_groups().await,
+            Work::Show => self.store().unsettled_groups().await,
+            Work::Picture => self.store().stale_group_pictures().await,
+        }
+    }
+
+    async fn work_on_group(&self, work: Work, portal: PortalId, mark: i64) -> Did {
         let worked = match work {
             Work::Read => self.reread(portal, mark).await,
             Work::Show => self.settle_group(portal, mark).await,
             Work::Picture => self.settle_picture(portal, mark).await,
         };
         match worked {
-            Ok(done) => done,
+            Ok(did) => did,
             Err(Halt::Verdict(Verdict::Blocked(gate))) => {
                 if gate == Gate::Homeserver {
                     self.matrix().wait_until_reachable().await;
                 }
-                false
+                Did::Failed
             }
             Err(Halt::Verdict(Verdict::Later { why } | Verdict::Away { why } | Verdict::Never { why, .. })) => {
                 tracing::warn!(portal = portal.get(), why, "a group was not brought up to date; it is tried again");
-                false
+                Did::Failed
             }
-            Err(Halt::Verdict(Verdict::Done)) => true,
+            Err(Halt::Verdict(Verdict::Done)) => Did::All,
             Err(Halt::Store(error)) => {
                 tracing::error!(%error, "the database failed under a group");
-                false
+                Did::Failed
             }
         }
     }
 
     /// Reads a marked group through a login that is connected. Without one the mark stays: a login that connects reads all
     /// of its groups.
-    async fn reread(&self, portal: PortalId, mark: i64) -> Result<bool, Halt> {
+    async fn reread(&self, portal: PortalId, mark: i64) -> Result<Did, Halt> {
         let chat = self.store().load_portal(portal).await?.chat;
         let logins = self.store().logins_in(portal).await?;
         let mut is_read = false;
@@ -135,15 +183,16 @@ impl Bridge {
                 Err(GroupFailure::Offline) => {}
                 Err(GroupFailure::Later(why)) => {
                     tracing::debug!(portal = portal.get(), why, "a group could not be read");
-                    return Ok(false);
+                    return Ok(Did::Failed);
                 }
                 Err(GroupFailure::Store(error)) => return Err(error.into()),
             }
         }
         if is_read || self.store().logins_in(portal).await?.is_empty() {
             self.store().group_was_read(portal, mark).await?;
+            return Ok(Did::All);
         }
-        Ok(true)
+        Ok(Did::Waits)
     }
 
     /// Reads all groups of a login that has just connected; what was missed while it was away is found with it.

@@ -284,6 +284,12 @@ impl Bridge {
         if !is_theirs || matches!(reached.as_deref(), Some("join" | "leave")) {
             return Ok(());
         }
+        // A row may be older than the account's leaving the group.
+        let is_in =
+            async || Ok::<_, Halt>(self.store().logins_in(portal.id).await?.iter().any(|login| login.id == owner.id));
+        if portal.kind == PortalKind::Group && !is_in().await? {
+            return Ok(());
+        }
         let Some(user) = self.ready_puppet(&owner.mxid).await? else { return Ok(()) };
         let brought = async {
             self.matrix().ensure_joined(room, &user).await?;

@@ -16,7 +16,7 @@ pub(super) async fn list(call: &Call) -> Result<()> {
         return call.answer("No WhatsApp account is linked. Say `login qr` to link one.").await;
     }
     let lines: Vec<String> = logins.iter().map(|login| describe(&call.bridge, login)).collect();
-    call.answer(&lines.join("\n")).await
+    call.answer_alone(&lines.join("\n")).await
 }
 
 fn describe(bridge: &Bridge, login: &Login) -> String {
@@ -53,7 +53,7 @@ pub(super) async fn logout(call: &Call, usage: &str) -> Result<()> {
     // What still waits for this login is told now.
     call.bridge.open(&Gate::Login(login.id.clone()));
     call.bridge.wake_spaces();
-    call.answer(&format!("+{} is logged out. Its rooms stay; say `login qr` to link it again.", login.id)).await
+    call.answer_alone(&format!("+{} is logged out. Its rooms stay; say `login qr` to link it again.", login.id)).await
 }
 
 pub(super) async fn space(call: &Call) -> Result<()> {

@@ -109,13 +109,18 @@ pub(super) async fn create(call: &Call, usage: &str) -> Result<()> {
     if people.is_empty() {
         return call.answer("Nobody from WhatsApp is in this room. Invite the people first, then say it again.").await;
     }
-    // A row that is worked on again must not make a second group: the first one is looked for by what names it.
+    // A row that is worked on again must not make a second group.
     let mark = format!("group-of:{}", call.event_id);
     let store = call.bridge.store();
     let before = store.find_meta(&mark).await.map_err(database)?;
     let chat = match before {
-        Some(chat) => ChatId::new(String::from_utf8_lossy(&chat)),
-        None => match call.bridge.whatsapp().create_group(&login.id, &subject, &people).await {
+        Some(chat) if !chat.is_empty() => ChatId::new(String::from_utf8_lossy(&chat)),
+        Some(_) => {
+            let text = "I was interrupted and can't tell whether the group was made. Please look at your chats; if it is not \
+                        there, say it again.";
+            return call.answer(text).await;
+        }
+        None => match make_group(call, &mark, &login, &subject, &people).await? {
             Ok(chat) => {
                 store.put_meta(&mark, chat.as_str().as_bytes()).await.map_err(database)?;
                 chat
@@ -127,6 +132,18 @@ pub(super) async fn create(call: &Call, usage: &str) -> Result<()> {
         },
     };
     answer_group(call, &login, &chat).await
+}
+
+/// Makes a group, with a mark that says that it was tried.
+async fn make_group(
+    call: &Call,
+    mark: &str,
+    login: &Login,
+    subject: &str,
+    people: &[GhostId],
+) -> Result<std::result::Result<ChatId, ActFailure>> {
+    call.bridge.store().put_meta(mark, b"").await.map_err(database)?;
+    Ok(call.bridge.whatsapp().create_group(&login.id, subject, people).await)
 }
 
 pub(super) async fn join(call: &Call, usage: &str) -> Result<()> {

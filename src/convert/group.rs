@@ -158,6 +158,8 @@ pub struct RoomRules {
 pub fn power_levels(now: &Value, rules: RoomRules, users: &Map<String, Value>) -> Value {
     let mut levels = now.as_object().cloned().unwrap_or_default();
     levels.insert("users".into(), users.clone().into());
+    // Who is not named is nobody's admin, whatever somebody with powers has set.
+    levels.insert("users_default".into(), 0.into());
     levels.insert("events_default".into(), rules.talk.into());
     levels.insert("invite".into(), rules.invite.into());
     for what in ["kick", "ban", "redact"] {
@@ -213,7 +215,7 @@ mod tests {
 
     #[test]
     fn powers_that_are_nothing_of_ours_stay() {
-        let now = json!({ "state_default": 100, "events": { "m.room.tombstone": 100, "m.room.name": 0 }, "users": { "@a:b": 7 } });
+        let now = json!({ "state_default": 100, "events": { "m.room.tombstone": 100, "m.room.name": 0 }, "users": { "@a:b": 7 }, "users_default": 50 });
         let rules = GroupFacts { locked: true, ..GroupFacts::default() }.rules();
         let users = Map::from_iter([("@bot:b".to_owned(), json!(100))]);
         let levels = power_levels(&now, rules, &users);
@@ -221,6 +223,7 @@ mod tests {
         assert_eq!(levels["events"]["m.room.tombstone"], 100);
         assert_eq!(levels["events"]["m.room.name"], 50);
         assert_eq!(levels["users"], json!({ "@bot:b": 100 }));
+        assert_eq!(levels["users_default"], 0);
         assert_eq!(power_levels(&levels, rules, &users), levels, "once more changes nothing");
     }
 

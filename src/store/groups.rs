@@ -8,6 +8,8 @@ use super::{Named, Result, Store, Tx};
 use crate::ids::{GhostId, LoginId, PortalId};
 use sqlx::Row;
 use std::collections::HashMap;
+use std::sync::PoisonError;
+use tokio::sync::watch;
 
 /// A group as the database knows it; facts are in the bytes of `convert::group`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +84,13 @@ const PICTURE_IS_SETTLED: &str = "-- group_chat.picture_is_settled
     UPDATE group_chat SET picture_stale = 0 WHERE portal_id = $1 AND picture_stale <= $2";
 const OWN_ROLE: &str = "-- group_member.left
     UPDATE group_member SET role = 0 WHERE portal_id = $1 AND ghost_id = $2";
+const MARK_GROUPS_OF: &str = "-- group_chat.mark_groups_of
+    UPDATE group_chat SET unsettled = $2 WHERE portal_id IN (SELECT portal_id FROM portal_login WHERE login_id = $1)";
+const LEAVE_GROUPS: &str = "-- portal_login.leave_groups
+    DELETE FROM portal_login WHERE login_id = $1
+        AND portal_id IN (SELECT portal_id FROM portal WHERE kind = 'group')";
+const SHOW_PICTURE_AGAIN: &str = "-- group_chat.show_picture_again
+    UPDATE group_chat SET picture_id = '?', picture_stale = $2 WHERE portal_id = $1";
 const LEAVE: &str = "-- portal_login.delete
     DELETE FROM portal_login WHERE portal_id = $1 AND login_id = $2";
 // In the transaction that learns that two ids are one person: the number's row goes, the LID's has or takes its place.
@@ -104,14 +113,14 @@ pub(super) async fn join_ids_in(tx: &mut Tx, pn: &GhostId, lid: &GhostId) -> Res
 }
 
 impl Store {
-    /// Waits until a group was marked. For one listener; a mark between two calls is not missed.
-    pub async fn group_marked(&self) {
-        self.shared.groups_bell.notified().await;
+    /// Changes whenever a group was marked.
+    pub fn groups_bell(&self) -> watch::Receiver<u64> {
+        self.shared.groups_bell.subscribe()
     }
 
-    /// Wakes who waits in [`Store::group_marked`]; after the commit of a mark.
+    /// Rings [`Store::groups_bell`]; after the commit of a mark.
     pub fn ring_groups(&self) {
-        self.shared.groups_bell.notify_one();
+        self.shared.groups_bell.send_modify(|rung| *rung += 1);
     }
 
     /// Marks a group to be read again from WhatsApp. Ring after the commit.
@@ -175,6 +184,36 @@ impl Store {
         let row = sqlx::query(FIND).bind(portal.get()).fetch_optional(self.pool()).await.named("group_chat.find")?;
         let read = |row: sqlx::any::AnyRow| Ok(GroupRow { facts: row.try_get("facts")?, shown: row.try_get("shown")? });
         row.map(|row| read(row).named("group_chat.find")).transpose()
+    }
+
+    /// Whether an answer about a group that was asked for at `asked_at` (an ordered id) is newer than every one stored; then
+    /// it counts as stored. Answers come in any order, and an old one must not undo a newer one.
+    pub fn is_newest_answer(&self, portal: PortalId, asked_at: i64) -> bool {
+        let mut answers = self.shared.group_answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = answers.entry(portal).or_insert(asked_at);
+        let is_newest = *newest <= asked_at;
+        *newest = asked_at.max(*newest);
+        is_newest
+    }
+
+    /// Marks that a group's room has to be looked at again. Ring after the commit.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn mark_group_unsettled_in(&self, tx: &mut Tx, portal: PortalId) -> Result<()> {
+        let mark = sqlx::query(MARK_UNSETTLED).bind(portal.get()).bind(self.clock().next_id());
+        mark.execute(tx.connection()).await.named("group_chat.mark_unsettled").map(drop)
+    }
+
+    /// Takes a login out of every group, for its account gets another owner; the rooms are looked at again.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn leave_all_groups_in(&self, tx: &mut Tx, login: &LoginId) -> Result<()> {
+        let marked = sqlx::query(MARK_GROUPS_OF).bind(login.as_str()).bind(self.clock().next_id());
+        marked.execute(tx.connection()).await.named("group_chat.mark_groups_of")?;
+        let left = sqlx::query(LEAVE_GROUPS).bind(login.as_str()).execute(tx.connection()).await;
+        left.named("portal_login.leave_groups").map(drop)
     }
 
     /// Records a group as it was read from WhatsApp: facts and everybody in it, with their roles. Answers whether anything
@@ -300,6 +339,7 @@ impl Store {
     /// When the database fails.
     pub async fn forget_shown(&self, portal: PortalId) -> Result<()> {
         self.write("group_member.not_shown_any_more", sqlx::query(NOT_SHOWN_ANY_MORE).bind(portal.get())).await?;
+        self.show_group_picture_again(portal).await?;
         self.show_group_again(portal).await
     }
 
@@ -350,6 +390,17 @@ impl Store {
     /// When the database fails.
     pub async fn stale_group_pictures(&self) -> Result<Vec<(PortalId, i64)>> {
         self.marked(STALE_PICTURES, "group_chat.stale_pictures").await
+    }
+
+    /// Notes that a group's room may show any picture by now, so that it is looked at; and rings.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn show_group_picture_again(&self, portal: PortalId) -> Result<()> {
+        let write = sqlx::query(SHOW_PICTURE_AGAIN).bind(portal.get()).bind(self.clock().next_id());
+        self.write("group_chat.show_picture_again", write).await?;
+        self.ring_groups();
+        Ok(())
     }
 
     /// WhatsApp's id of the picture a group's room shows; empty when none.

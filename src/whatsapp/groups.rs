@@ -45,9 +45,10 @@ impl Whatsapp {
     pub async fn read_group(&self, login: &LoginId, chat: &ChatId) -> std::result::Result<GroupRead, GroupFailure> {
         let (client, intake) = self.reader(login)?;
         let jid: Jid = chat.as_str().parse().map_err(|_| GroupFailure::Later("the chat's id is none".into()))?;
+        let asked_at = intake.store.clock().next_id();
         match client.groups().get_metadata(&jid).await {
             Ok(group) => {
-                intake.store_group(login, &group).await?;
+                intake.store_group(login, &group, asked_at).await?;
                 Ok(GroupRead::Stored)
             }
             Err(error) if is_gone(&error) => {
@@ -64,16 +65,22 @@ impl Whatsapp {
     /// [`GroupFailure`]; what was stored before stays.
     pub async fn read_groups(&self, login: &LoginId) -> std::result::Result<(), GroupFailure> {
         let (client, intake) = self.reader(login)?;
+        let asked_at = intake.store.clock().next_id();
         let groups = client.groups().get_participating().await.map_err(|error| failure_of(&error))?;
         let mut chats = HashSet::new();
         for group in groups.values() {
-            intake.store_group(login, group).await?;
+            intake.store_group(login, group, asked_at).await?;
             chats.insert(bare(&group.id).as_str().to_owned());
         }
+        let mut gone = Vec::new();
         for (_, chat) in intake.store.groups_of(login).await? {
             if !chats.contains(&chat) {
-                intake.leave_group(login, &ChatId::new(chat)).await?;
+                gone.push(ChatId::new(chat));
             }
+        }
+        // It may have been joined since the list was asked for, so each is asked for by itself.
+        for chat in gone {
+            self.read_group(login, &chat).await?;
         }
         Ok(())
     }
@@ -125,19 +132,26 @@ impl Intake {
         self.commit(batch).await
     }
 
-    async fn store_group(&self, login: &LoginId, group: &GroupMetadata) -> Result<()> {
+    async fn store_group(&self, login: &LoginId, group: &GroupMetadata, asked_at: i64) -> Result<()> {
         let chat = ChatId::new(bare(&group.id).as_str());
         let mut batch = self.begin("intake.group").await?;
         let portal = self.store.find_or_make_portal_in(&mut batch.tx, &chat, None, "", PortalKind::Group).await?.id;
-        self.store.join_portal_in(&mut batch.tx, portal, login).await?;
-        let mut people = Vec::with_capacity(group.participants.len());
-        for participant in &group.participants {
-            let person = self.participant(&mut batch, participant).await?;
-            people.push((person, role_of(participant).number()));
+        let joins = self.store.join_portal_in(&mut batch.tx, portal, login).await?;
+        if self.store.is_newest_answer(portal, asked_at) {
+            let mut people = Vec::with_capacity(group.participants.len());
+            for participant in &group.participants {
+                let person = self.participant(&mut batch, participant).await?;
+                people.push((person, role_of(participant).number()));
+            }
+            let facts = self.facts_of(&mut batch, group).await?;
+            batch.rings_groups = self.store.put_group_in(&mut batch.tx, portal, &facts.to_bytes(), &people).await?;
+            self.note_timer(&mut batch, portal, group).await?;
         }
-        let facts = self.facts_of(&mut batch, group).await?;
-        batch.rings_groups = self.store.put_group_in(&mut batch.tx, portal, &facts.to_bytes(), &people).await?;
-        self.note_timer(&mut batch, portal, group).await?;
+        if joins {
+            // The group is the same, but its room has somebody to invite.
+            self.store.mark_group_unsettled_in(&mut batch.tx, portal).await?;
+            batch.rings_groups = true;
+        }
         self.commit(batch).await
     }
 
