@@ -17,6 +17,9 @@ matrix_bed::stories! {
         answers_reactions_edits_and_deletions_in_a_group
         a_group_changes
         somebody_of_ours_leaves_and_comes_back
+        a_login_that_comes_later_is_invited
+        who_is_logged_out_and_removed_leaves_the_room
+        old_powers_change_nothing
         killed_around_a_new_group
         the_room_shapes_the_group
         people_are_added_and_removed_from_the_room
@@ -454,5 +457,67 @@ async fn who_is_not_in_the_group_changes_nothing(world: &mut World) -> Result<()
     ensure!(after.subject == before.subject, "{} became {}", before.subject, after.subject);
     ensure!(members(&after) == members(&before), "somebody was added");
     ensure!(!group.items(&bob).iter().any(|item| item.text.as_deref() == Some("I am no member")), "eve spoke in it");
+    Ok(())
+}
+
+async fn a_login_that_comes_later_is_invited(world: &mut World) -> Result<()> {
+    let doras = world.phones.create_account("dora")?;
+    let Scene { alice, account, bob, .. } = scene(world).await?;
+    let group = Group::create(&world.phones, &bob, "All of us", &[&account, &doras])?;
+    let room = group.room_of(&alice).await?;
+    // To the bridge dora is somebody on WhatsApp.
+    alice.wait_member(&room, &ghost(world, &doras), "join").await?;
+    let dora = world.person("dora").await?;
+    world.management(&dora).await?.login_by_qr(&world.phones, &doras).await?;
+    ensure!(group.room_of(&dora).await? == room, "dora has another room");
+    group.person_says(&dora, &doras, "here I am").await?;
+    group.wait_at(&bob, "here I am").await.map(drop)
+}
+
+async fn who_is_logged_out_and_removed_leaves_the_room(world: &mut World) -> Result<()> {
+    let Scene { alice, account, bob, .. } = scene(world).await?;
+    let (dora, doras, _) = world.log_in("dora").await?;
+    let group = Group::create(&world.phones, &bob, "Fewer", &[&account, &doras])?;
+    let room = group.room_of(&alice).await?;
+    group.room_of(&dora).await?;
+    world.phones.unlink(&account.number)?;
+    // Logged out she is still in the group, and in its room.
+    group.phone_says(&bob, "alice is logged out").await?;
+    group.wait_in_room(&dora, "alice is logged out").await?;
+    ensure!(dora.members(&room).await?.contains(&alice.id().to_owned()), "who is logged out was thrown out");
+    world.phones.simulator().change_participants(&bob.number, &group.jid, "remove", &[&account.number])?;
+    dora.wait_member(&room, alice.id(), "leave").await.map(drop)
+}
+
+async fn old_powers_change_nothing(world: &mut World) -> Result<()> {
+    let Scene { alice, account, bob, carol } = scene(world).await?;
+    let group = Group::create(&world.phones, &account, "Powers", &[&bob, &carol])?;
+    let room = group.room_of(&alice).await?;
+    let levels =
+        group.wait_state(&alice, "m.room.power_levels", "", |levels| levels["users"][alice.id()] == 75).await?;
+    for friend in [&bob, &carol] {
+        alice.wait_member(&room, &ghost(world, friend), "join").await?;
+    }
+    world.bridge.kill9()?;
+    // Here alice makes it a group of announcements and carol an admin; on her phone she makes bob one.
+    let mut changed = levels;
+    changed["events_default"] = 50.into();
+    changed["users"][ghost(world, &carol)] = 50.into();
+    alice.set_state(&room, "m.room.power_levels", "", &changed).await?;
+    let simulator = world.phones.simulator().clone();
+    simulator.change_participants(&account.number, &group.jid, "promote", &[&bob.number])?;
+    world.bridge.start().await?;
+    let is_settled = |group: &whatsapp_sim::GroupInfo| {
+        let role = |who: &str| group.members.iter().find(|member| member.number == who).map(|member| member.role);
+        group.announce && role(&carol.number) == Some("admin") && role(&bob.number) == Some("admin")
+    };
+    simulator.wait_group(&group.jid, is_settled, wait::STEP).await?;
+    group
+        .wait_state(&alice, "m.room.power_levels", "", |levels| {
+            [&bob, &carol].iter().all(|friend| levels["users"][ghost(world, friend)] == 50)
+        })
+        .await?;
+    world.bridge.wait_idle().await?;
+    ensure!(is_settled(&simulator.group(&group.jid).context("no group")?), "somebody is no admin any more");
     Ok(())
 }
