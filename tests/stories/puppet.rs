@@ -28,7 +28,6 @@ matrix_bed::stories! {
         everybody_speaks_for_themselves_in_a_group
         what_is_read_on_the_phone_is_read_in_the_room
         nobody_is_acted_as_who_does_not_want_it
-        what_the_phone_has_read_is_read_here
     }
     own {
         a_puppets_words_are_there_once_when_both_servers_die
@@ -529,16 +528,4 @@ async fn the_registration_is_not_loaded(world: &mut World) -> Result<()> {
     management.wait_notice("the loss is told", |event| event.body().contains("does not let me act as you")).await?;
     ensure!(told_of_loss(&management) == 1, "told {} times", told_of_loss(&management));
     Ok(())
-}
-
-async fn what_the_phone_has_read_is_read_here(world: &mut World) -> Result<()> {
-    let chat = begin(world).await?;
-    let shown = chat.begin("read me").await?;
-    let number = chat.login().number.clone();
-    let item = wait::until("the phone has it", wait::STEP, || async {
-        Ok(world.phones.inbox(&number).into_iter().find(|item| item.text.as_deref() == Some("read me")))
-    });
-    world.phones.read(&number, &item.await?).await?;
-    let own = |receipt: &matrix_bed::person::Receipt| receipt.event == shown.id && receipt.user == chat.person().id();
-    chat.person().wait_receipt("the person's own mark", wait::STEP, own).await.map(drop)
 }

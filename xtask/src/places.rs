@@ -67,7 +67,7 @@ pub fn shipped_target() -> PathBuf {
 pub fn shipped_bridge() -> PathBuf {
     match std::env::var_os("MATRIX_WHATSAPP_SHIPPED_BIN") {
         Some(path) => PathBuf::from(path),
-        None => shipped_target().join("release/matrix-whatsapp"),
+        None => shipped_target().join("shipped/matrix-whatsapp"),
     }
 }
 

@@ -9,7 +9,7 @@ use super::cargo;
 use crate::places;
 use crate::scratch::Folder;
 
-/// Builds the bridge alone, optimized, into its own target folder.
+/// Builds the bridge alone, as it ships but for the optimizing, into its own target folder.
 ///
 /// Alone and apart: a build together with the test members would take their features, the simulator's exception
 /// among them, into the bridge.
@@ -18,12 +18,12 @@ use crate::scratch::Folder;
 /// The build failed.
 pub fn build() -> Result<()> {
     let built = cargo()
-        .args(["build", "--release", "-p", "matrix-whatsapp"])
+        .args(["build", "--profile", "shipped", "-p", "matrix-whatsapp"])
         .env("CARGO_TARGET_DIR", places::shipped_target())
         .status()
         .context("running cargo build")?;
     if !built.success() {
-        bail!("the release build failed");
+        bail!("the build that ships failed");
     }
     Ok(())
 }
