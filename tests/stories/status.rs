@@ -66,6 +66,8 @@ async fn status_posts_have_a_room_of_their_own(world: &mut World) -> Result<()> 
     for text in ["bob is at the sea", "carol is in the hills", "alice is at home", "bob is back"] {
         ensure!(times(&alice, &room, text).await? == 1, "{text}");
     }
+    let odd = world.database.execute("UPDATE wa_alias SET lid = lid WHERE lid NOT LIKE '%@lid'").await?;
+    ensure!(odd == 0, "{odd} people are taken for a chat they post in");
     alice.read_up_to(&room, &own.id).await?;
     chat.person_says("a word to bob").await?;
     chat.wait_at_contact("a word to bob").await?;
