@@ -146,6 +146,11 @@ async fn killed_around_a_status_post(world: &mut World) -> Result<()> {
         ensure!(*room == event.room, "another room after {point}");
         ensure!(times(&alice, room, &text).await? == 1, "{text} is there twice");
     }
+    let mut rooms = 0;
+    for room in alice.rooms() {
+        rooms += usize::from(name_of(&alice, &room).await? == "WhatsApp status");
+    }
+    ensure!(rooms == 1, "{rooms} status rooms");
     Ok(())
 }
 
