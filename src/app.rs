@@ -201,6 +201,7 @@ fn media_settings(config: &Config) -> MediaSettings {
 fn whatsapp_settings(config: &Config) -> WhatsappSettings {
     WhatsappSettings {
         os_name: config.network.os_name.clone(),
+        takes_status: config.network.enable_status_broadcast,
         websocket_url: config.network.websocket_url.clone(),
         media_base_url: config.network.media_base_url.clone(),
     }

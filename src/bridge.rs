@@ -41,6 +41,7 @@ mod sealed;
 pub mod signals;
 pub mod spaces;
 mod states;
+mod status;
 pub mod timers;
 pub mod upkeep;
 mod uploads;

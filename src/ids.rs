@@ -74,6 +74,11 @@ impl ChatId {
     pub fn is_group(&self) -> bool {
         self.0.ends_with("@g.us")
     }
+
+    /// Whether it is where status posts go, a chat of its own for each login.
+    pub fn is_status(&self) -> bool {
+        self.0 == "status@broadcast"
+    }
 }
 
 /// A chat's number inside this installation; an ordered id.

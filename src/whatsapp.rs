@@ -49,6 +49,8 @@ pub struct WhatsappSettings {
     pub os_name: String,
     /// The simulator's socket; none for WhatsApp itself.
     pub websocket_url: Option<String>,
+    /// Whether status posts are taken.
+    pub takes_status: bool,
     /// The simulator's media; none for WhatsApp itself.
     pub media_base_url: Option<String>,
 }

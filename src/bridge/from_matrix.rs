@@ -349,6 +349,10 @@ impl Bridge {
 
     /// The portal's login, when it is theirs to speak through.
     pub(super) fn speaker(&self, portal: &Portal, login: Option<Login>, sender: &str) -> Result<Login, Halt> {
+        if portal.kind == PortalKind::Status {
+            let tell = "This room shows status posts. Please post yours from your phone, and answer in your chat with the person.";
+            return Err(never(tell, "words in a status room"));
+        }
         match login {
             Some(login) if login.mxid == sender && self.config().bridge.level_of(sender) >= Level::User => Ok(login),
             _ if portal.kind == PortalKind::Group => Err(never(

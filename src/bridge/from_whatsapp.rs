@@ -99,6 +99,9 @@ impl Bridge {
             return Ok(tx.commit().await?);
         }
         let scene = Scene { row, portal, login, arrival: &arrival, sender: &sender };
+        if self.is_bygone_status(&scene).await? {
+            return Ok(self.store().settle_row(row.seq).await?);
+        }
         if self.store().has_place(portal, &key.wa_id) {
             return self.fill_place(&scene, &message).await;
         }

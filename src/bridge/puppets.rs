@@ -72,8 +72,11 @@ impl Bridge {
     /// [`Halt`] when database or homeserver fail.
     pub(super) async fn author(&self, scene: &Scene<'_>, facts: Facts<'_>) -> Result<OwnedUserId, Halt> {
         // In a group another member's login may bring what somebody wrote.
-        let may_be = scene.arrival.from_me || self.chat_of(scene.portal).await?.as_str().ends_with("@g.us");
+        let chat = self.chat_of(scene.portal).await?;
+        let may_be = scene.arrival.from_me || chat.is_group();
+        // In their status room they may not write.
         if may_be
+            && !chat.is_status()
             && let Some(mxid) = self.store().find_own_author(scene.portal, scene.sender).await?
             && let Some(user) = self.ready_puppet(&mxid).await?
         {

@@ -139,7 +139,8 @@ impl Bridge {
         let owner = self.owner_of(login).await?;
         let has_left = self.store().find_membership(portal.id, &owner.mxid).await?.as_deref() == Some("leave");
         let is_theirs = portal.receiver.as_ref() == Some(login);
-        if has_left && is_theirs {
+        // A status room they left is left to them: posts are not for them alone.
+        if has_left && is_theirs && portal.kind != PortalKind::Status {
             self.matrix().invite(room, &user_id(&owner.mxid)?).await?;
             self.store().set_membership(portal.id, &owner.mxid, "invite").await?;
         }
@@ -155,6 +156,7 @@ impl Bridge {
     async fn make_room(&self, portal: &Portal, owner: &Login) -> Result<OwnedRoomId, Halt> {
         match portal.kind {
             PortalKind::Group => self.make_group_room(portal, owner).await,
+            PortalKind::Status => self.make_status_room(portal, owner).await,
             PortalKind::Direct | PortalKind::Own => self.make_direct_room(portal, owner).await,
         }
     }

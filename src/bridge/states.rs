@@ -29,7 +29,9 @@ impl Bridge {
         message: &wa::Message,
         parts: &[MxPart],
     ) -> Result<(), Halt> {
-        let expires_s = parts.iter().find_map(|part| part.expires_s);
+        let is_status = self.note_end_of_status(scene).await?;
+        // A status post has no timer but the one of all of them.
+        let expires_s = parts.iter().find_map(|part| part.expires_s).filter(|_| !is_status);
         // What the own phone offers others is not for its owner to press.
         let choices = if scene.arrival.from_me { Vec::new() } else { choices(message) };
         let root = parts.iter().find_map(|part| part.thread_of.as_ref());

@@ -71,6 +71,7 @@ impl Bridge {
         let user = self.author(scene, facts).await?;
         let known = self.ready_room(scene.portal, scene.login).await?;
         let key = scene.key(0);
+        self.note_end_of_status(scene).await?;
         self.store().put_place(key.portal, &key.wa_id).await?;
         let is_asked_for = scene.arrival.absent.unwrap_or(Absent::Unreadable).may_come_soon();
         let kind = if is_asked_for { WAITING } else { WITHHELD };

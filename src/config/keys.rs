@@ -289,6 +289,16 @@ pub(super) const KEYS: &[Key] = &[
         ],
     },
     Key {
+        path: "network.enable_status_broadcast",
+        kind: Kind::Flag,
+        default: Fallback::Is("true"),
+        example: None,
+        doc: &[
+            "Whether each login gets a room with the status posts of its contacts, in which nobody can write. It is made with",
+            "the first post. With false posts are not taken; rooms that are there stay.",
+        ],
+    },
+    Key {
         path: "network.websocket_url",
         kind: Kind::Text,
         default: Fallback::Unset,

@@ -140,6 +140,8 @@ pub struct Network {
     pub displayname_template: DisplaynameTemplate,
     /// Whether who is online is shown on the other side.
     pub presence: Presence,
+    /// Whether each login gets a room with the status posts of its contacts.
+    pub enable_status_broadcast: bool,
     /// A simulator's WebSocket in place of WhatsApp's servers; `None` = WhatsApp.
     pub websocket_url: Option<String>,
     /// A simulator's media servers in place of WhatsApp's; `None` = WhatsApp.

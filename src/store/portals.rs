@@ -32,6 +32,8 @@ pub enum PortalKind {
     Own,
     /// With many; several logins may share it.
     Group,
+    /// Status posts of a login's contacts, and its own.
+    Status,
 }
 
 impl PortalKind {
@@ -40,6 +42,7 @@ impl PortalKind {
             Self::Direct => "dm",
             Self::Own => "self",
             Self::Group => "group",
+            Self::Status => "status",
         }
     }
 }
@@ -209,6 +212,7 @@ fn read_portal(row: &AnyRow) -> Result<Portal> {
         "dm" => PortalKind::Direct,
         "self" => PortalKind::Own,
         "group" => PortalKind::Group,
+        "status" => PortalKind::Status,
         _ => return Err(StoreError::Corrupt { table: "portal", why: "unknown kind".into() }),
     };
     Ok(Portal {

@@ -216,6 +216,7 @@ mod tests {
         rustls::crypto::ring::default_provider().install_default().ok();
         Http::new(&WhatsappSettings {
             os_name: String::new(),
+            takes_status: true,
             websocket_url: websocket.then(|| "ws://127.0.0.1:1".into()),
             media_base_url: media.map(str::to_owned),
         })

@@ -26,7 +26,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use whatsapp_rust::prelude::{Client, InboundMessage, Jid, MessageField, MessageInfo, Server, wa};
 use whatsapp_rust::wacore::types::events::Receipt;
-use whatsapp_rust::wacore_binary::NodeRef;
+use whatsapp_rust::wacore_binary::{JidExt as _, NodeRef};
 use whatsapp_rust::{InboundDurabilityHook, anyhow, async_trait};
 
 /// Inbox kind of a message: the body is a [`WaArrival`].
@@ -77,13 +77,14 @@ pub struct Intake {
     asked: Mutex<HashMap<String, Arc<MessageInfo>>>,
     /// The highest number stored so far.
     newest: AtomicI64,
+    takes_status: bool,
     /// News of contacts and own reads, to be stored by the line's task.
     pub(super) news: Newsstand,
 }
 
 impl Intake {
-    /// An intake for a line; `login` says whose it is once that is known.
-    pub fn new(store: Store, login: watch::Receiver<Option<LoginId>>) -> Arc<Self> {
+    /// An intake for a line; `login` says whose it is once that is known, `takes_status` whether status posts are taken.
+    pub fn new(store: Store, login: watch::Receiver<Option<LoginId>>, takes_status: bool) -> Arc<Self> {
         Arc::new(Self {
             store,
             login,
@@ -95,8 +96,14 @@ impl Intake {
             add_modes: AddModes::default(),
             asked: Mutex::default(),
             newest: AtomicI64::new(0),
+            takes_status,
             news: Newsstand::default(),
         })
+    }
+
+    /// Whether messages of this chat are taken: those of chats with rooms, and status posts unless switched off.
+    fn takes(&self, chat: &Jid) -> bool {
+        is_bridged(chat) || self.takes_status && chat.is_status_broadcast()
     }
 
     /// Waits until a batch could not be stored.
@@ -169,7 +176,7 @@ impl Intake {
             asked.insert(info.id.clone(), info.clone());
         }
         let Some(login) = self.login.borrow().clone() else { return Ok(()) };
-        if is_bridged(&info.source.chat) {
+        if self.takes(&info.source.chat) {
             let mut batch = self.begin("intake.keep_place").await?;
             let mut arrival = self.arrival_of(&mut batch, &login, info, &wa::Message::default()).await?;
             if let Ok(mut place) = WaArrival::from_bytes(&arrival.body) {
@@ -218,7 +225,7 @@ impl Intake {
         let (Ok(chat), Ok(sender)) = (duplicate.chat.parse::<Jid>(), duplicate.sender.parse::<Jid>()) else {
             return Ok(true);
         };
-        if !is_bridged(&chat) {
+        if !self.takes(&chat) {
             return Ok(true);
         }
         let mut batch = self.begin("intake.has_seen").await?;
@@ -240,7 +247,7 @@ impl Intake {
         let mut shuffled = false;
         for inbound in messages {
             let passed = is_silent(&inbound.message) && !self.is_waited_for(&inbound.info.id);
-            if passed || !is_bridged(&inbound.info.source.chat) {
+            if passed || !self.takes(&inbound.info.source.chat) {
                 continue;
             }
             let arrival = match comment_of(inbound) {
@@ -283,6 +290,7 @@ impl Intake {
         // In a direct chat the stanza's other id names the peer only when the peer wrote; our own copies name them
         // as the recipient.
         let chat_alt = if source.is_from_me { source.recipient_alt.as_ref() } else { source.sender_alt.as_ref() };
+        let chat_alt = chat_alt.filter(|_| matches!(source.chat.server, Server::Pn | Server::Lid));
         let chat = ChatId::new(self.canonical(batch, &source.chat, chat_alt).await?.as_str());
         let portal = self.portal_of(batch, login, &chat, &sender).await?;
         let id = WaMessageId::new(info.id.as_str());
@@ -439,7 +447,11 @@ impl Intake {
         let record = self.store.find_login_in(&mut batch.tx, login).await?;
         let own = record.as_ref().map(|record| record.own.as_str());
         let owner = record.as_ref().map_or("", |record| record.mxid.as_str());
-        let kind = if own == Some(chat.as_str()) { PortalKind::Own } else { PortalKind::Direct };
+        let kind = match chat {
+            chat if chat.is_status() => PortalKind::Status,
+            chat if own == Some(chat.as_str()) => PortalKind::Own,
+            _ => PortalKind::Direct,
+        };
         let portal = self.store.find_or_make_portal_in(&mut batch.tx, chat, Some(login), owner, kind).await?;
         self.store.join_portal_in(&mut batch.tx, portal.id, login).await?;
         // A new row may still be rolled back: only what was there before is remembered.
@@ -514,7 +526,7 @@ fn comment_of(inbound: &InboundMessage) -> Option<wa::Message> {
     Some(wa::Message { comment_message: MessageField::some(comment), ..Default::default() })
 }
 
-/// Whether this kind of chat has rooms: direct chats, own notes, groups.
+/// Whether this is a chat people talk in: direct chats, own notes, groups. Status posts are no chat.
 pub(super) fn is_bridged(chat: &Jid) -> bool {
     matches!(chat.server, Server::Pn | Server::Lid | Server::Group) && chat.user != "0"
 }

@@ -34,5 +34,6 @@ mod release;
 mod sealed;
 mod signals;
 mod spaces;
+mod status;
 mod text;
 mod waiting;
