@@ -364,7 +364,8 @@ impl Intake {
     pub(super) async fn canonical(&self, batch: &mut Batch, jid: &Jid, alt: Option<&Jid>) -> Result<GhostId> {
         let id = bare(jid);
         if jid.server != Server::Pn {
-            if let Some(pn) = alt.filter(|alt| alt.server == Server::Pn) {
+            // Only a person has two ids: a group that comes beside a number is nobody's other name.
+            if let Some(pn) = alt.filter(|alt| alt.server == Server::Pn && jid.server == Server::Lid) {
                 self.learn(batch, bare(pn), id.clone()).await?;
             }
             return Ok(id);
