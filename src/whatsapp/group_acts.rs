@@ -142,7 +142,11 @@ impl Whatsapp {
         Ok(answers.first().map_or(Outcome::Done, |answer| outcome_of(act, answer)))
     }
 
-    pub(super) fn group_client(&self, login: &LoginId, chat: &ChatId) -> Result<(std::sync::Arc<Client>, Jid), ActFailure> {
+    pub(super) fn group_client(
+        &self,
+        login: &LoginId,
+        chat: &ChatId,
+    ) -> Result<(std::sync::Arc<Client>, Jid), ActFailure> {
         let client = self.line(login).and_then(|line| line.client()).ok_or(ActFailure::Offline)?;
         let group = chat.as_str().parse().map_err(|_| ActFailure::Unknown("the chat's id is none".into()))?;
         Ok((client, group))
