@@ -24,6 +24,8 @@ use tokio::time::Instant;
 
 /// Groups read, or shown, at the same time.
 const GROUPS: usize = 3;
+/// Pause after each look at a picture: a first login looks at hundreds, one request each, and must not look like abuse.
+const PICTURE_PACE: Duration = Duration::from_secs(1);
 /// What is said of a group in a burst is read once: so long after the first sign.
 const BURST: Duration = Duration::from_millis(250);
 /// The first pause before what did not work is tried again, and the longest.
@@ -36,6 +38,16 @@ enum Work {
     Read,
     Show,
     Picture,
+}
+
+impl Work {
+    /// How many groups are worked on at the same time.
+    fn places(self) -> usize {
+        match self {
+            Self::Read | Self::Show => GROUPS,
+            Self::Picture => 1,
+        }
+    }
 }
 
 /// What came of it.
@@ -87,7 +99,7 @@ impl Bridge {
                 Some(Again::At { time, .. }) => *time <= now,
             };
             for (portal, mark) in marked {
-                if running.len() >= GROUPS {
+                if running.len() >= work.places() {
                     break;
                 }
                 if is_due(&portal) && busy.insert(portal) {
@@ -99,7 +111,7 @@ impl Bridge {
                     Again::At { time, .. } => Some(*time),
                     Again::AtARing => None,
                 });
-            let next = if running.len() < GROUPS { times.min() } else { None };
+            let next = if running.len() < work.places() { times.min() } else { None };
             tokio::select! {
                 () = self.stop().cancelled() => return,
                 Some((portal, did)) = running.next(), if !running.is_empty() => {
@@ -143,7 +155,13 @@ impl Bridge {
         let worked = match work {
             Work::Read => self.reread(portal, mark).await,
             Work::Show => self.settle_group(portal, mark).await,
-            Work::Picture => self.settle_picture(portal, mark).await,
+            Work::Picture => {
+                let worked = self.settle_picture(portal, mark).await;
+                if !matches!(worked, Ok(Did::Waits)) {
+                    tokio::time::sleep(PICTURE_PACE).await;
+                }
+                worked
+            }
         };
         match worked {
             Ok(did) => did,
