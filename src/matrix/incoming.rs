@@ -81,7 +81,19 @@ struct Head<'a> {
     state_key: Option<String>,
     #[serde(borrow)]
     content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    unsigned: HeadUnsigned<'a>,
 }
+
+#[derive(Deserialize, Default)]
+struct HeadUnsigned<'a> {
+    #[serde(borrow)]
+    prev_content: Option<&'a RawValue>,
+}
+
+/// State that every room has from its beginning: without something it took the place of it is how somebody made a room, and
+/// the rooms of groups are made by the bridge.
+const INITIAL: [&str; 3] = ["m.room.name", "m.room.power_levels", "m.room.join_rules"];
 
 #[derive(Deserialize)]
 struct Membership {
@@ -105,6 +117,9 @@ impl Matrix {
             return Some(self.keep_as_failed(raw, "the event's sender is no valid id"));
         };
         if self.is_ours(sender) || !TAKEN.contains(&head.kind.as_str()) {
+            return None;
+        }
+        if INITIAL.contains(&head.kind.as_str()) && head.unsigned.prev_content.is_none() {
             return None;
         }
         if head.kind == "m.room.member" {
@@ -297,7 +312,11 @@ mod tests {
         let (alice, ghost, bot) = ("@alice:test.local", "@whatsapp_1:test.local", "@whatsappbot:test.local");
         let taken = |value: &Value| matrix.sort_event(&raw(value), None).is_some_and(|sorted| sorted.fault.is_none());
         for kind in TAKEN.iter().filter(|kind| **kind != "m.room.member") {
-            assert!(taken(&event(alice, kind)), "{kind}");
+            let mut changed = event(alice, kind);
+            changed["unsigned"] = json!({ "prev_content": {} });
+            assert!(taken(&changed), "{kind}");
+            // How somebody makes a room of theirs is nothing for WhatsApp.
+            assert_eq!(taken(&event(alice, kind)), !INITIAL.contains(kind), "{kind} at first");
             assert!(!taken(&event(ghost, kind)), "{kind} of a ghost");
             assert!(!taken(&event(bot, kind)), "{kind} of the bot");
         }
