@@ -148,6 +148,9 @@ impl Bridge {
                 let theirs: Vec<&Unread> = unread.iter().filter(|message| message.sender == *author).collect();
                 self.report_read(login, portal, Some(author), &theirs).await?;
             }
+            for message in &unread {
+                self.store().message_was_read(portal.id, message).await?;
+            }
             let moved = self.store().advance_read_mark(portal.id, login, last).await?;
             if last >= until || !moved {
                 return Ok(());

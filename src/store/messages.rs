@@ -127,9 +127,10 @@ const NEWEST: &str = "-- message.newest
     SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote, kind FROM message
     WHERE portal_id = $1 AND ts <= $2 AND event_id IS NOT NULL AND kind = 'new' AND state = 'sent'
     ORDER BY ts DESC, part DESC LIMIT 1";
+// WhatsApp's times are whole seconds: of the second the mark stands in, what nobody has read yet is behind the mark.
 const UNREAD_BETWEEN: &str = "-- message.unread_between
     SELECT sender, wa_id, ts FROM message
-    WHERE portal_id = $1 AND ts > $2 AND ts <= $3 AND kind = 'new' AND part = 0 AND state = 'sent'
+    WHERE portal_id = $1 AND ts >= $2 AND (ts > $2 OR read_at = 0) AND ts <= $3 AND kind = 'new' AND part = 0 AND state = 'sent'
     ORDER BY ts LIMIT 500";
 
 impl Store {
