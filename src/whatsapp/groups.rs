@@ -119,6 +119,20 @@ pub(super) enum Sign {
 }
 
 impl Intake {
+    /// The portal of a group, shared with other logins.
+    pub(super) async fn portal_of_group(&self, batch: &mut Batch, login: &LoginId, chat: &ChatId) -> Result<PortalId> {
+        let kind = PortalKind::Group;
+        let portal = self.store.find_or_make_portal_in(&mut batch.tx, chat, None, "", kind).await?;
+        let is_new_here = self.store.join_portal_in(&mut batch.tx, portal.id, login).await?;
+        if is_new_here {
+            self.store.mark_group_stale_in(&mut batch.tx, portal.id).await?;
+            batch.rings_groups = true;
+        } else if portal.room.is_some() {
+            self.remember_portal(chat, portal.id);
+        }
+        Ok(portal.id)
+    }
+
     async fn group_changed(&self, jid: &Jid, sign: Sign) -> Result<()> {
         let chat = ChatId::new(bare(jid).as_str());
         let Some(login) = self.login.borrow().clone().filter(|_| chat.is_group()) else { return Ok(()) };

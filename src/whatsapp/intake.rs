@@ -462,21 +462,8 @@ impl Intake {
         Ok(portal.id)
     }
 
-    /// The portal of a group, shared with other logins.
-    async fn portal_of_group(&self, batch: &mut Batch, login: &LoginId, chat: &ChatId) -> Result<PortalId> {
-        let kind = PortalKind::Group;
-        let portal = self.store.find_or_make_portal_in(&mut batch.tx, chat, None, "", kind).await?;
-        let is_new_here = self.store.join_portal_in(&mut batch.tx, portal.id, login).await?;
-        if is_new_here {
-            self.store.mark_group_stale_in(&mut batch.tx, portal.id).await?;
-            batch.rings_groups = true;
-        } else if portal.room.is_some() {
-            self.remember_portal(chat, portal.id);
-        }
-        Ok(portal.id)
-    }
-
-    fn remember_portal(&self, chat: &ChatId, portal: PortalId) {
+    /// Remembers the portal of a chat, to spare the look-up.
+    pub(super) fn remember_portal(&self, chat: &ChatId, portal: PortalId) {
         let mut portals = self.portals.lock().unwrap_or_else(PoisonError::into_inner);
         if portals.len() >= MEMORY {
             portals.clear();

@@ -9,6 +9,8 @@ use matrix_bed::world::World;
 use serde_json::{Value, json};
 use whatsapp_sim::{Card, Kind, Media};
 
+use super::groups::{self, ghost};
+
 matrix_bed::stories! {
     shared {
         files_cross_in_a_group
@@ -31,9 +33,7 @@ struct Scene {
 }
 
 async fn scene(world: &mut World) -> Result<Scene> {
-    let bob = world.phones.create_account("bob")?;
-    let carol = world.phones.create_account("carol")?;
-    let (alice, account, _) = world.log_in("alice").await?;
+    let groups::Scene { alice, account, bob, carol } = groups::scene(world).await?;
     let group = Group::create(&world.phones, &bob, "Kinds", &[&account, &carol])?;
     let room = group.room_of(&alice).await?;
     Ok(Scene { alice, account, bob, carol, group, room })
@@ -41,17 +41,12 @@ async fn scene(world: &mut World) -> Result<Scene> {
 
 impl Scene {
     async fn phone_sends(&self, world: &World, member: &Account, kind: Kind) -> Result<String> {
-        let ids = world.phones.simulator().send_kind(&member.number, &self.group.jid, kind).await?;
-        Ok(ids)
+        world.phones.simulator().send_kind(&member.number, &self.group.jid, kind).await
     }
 
     async fn wait(&self, what: &str, wanted: impl Fn(&Event) -> bool) -> Result<Event> {
         self.alice.wait_event(what, wait::STEP, |event| event.room == self.room && wanted(event)).await
     }
-}
-
-fn ghost(world: &World, account: &Account) -> String {
-    world.bridge.slot().ghost(&format!("lid-{}", account.lid))
 }
 
 async fn files_cross_in_a_group(world: &mut World) -> Result<()> {
@@ -167,7 +162,8 @@ async fn places_contacts_pins_and_mentions_in_a_group(world: &mut World) -> Resu
     scene.alice.set_state(&scene.room, "m.room.pinned_events", "", &json!({ "pinned": [] })).await?;
     let unpinned = scene.group.wait_item(&scene.carol, "alice's unpinning", |item| {
         let pin = &item.message["pinInChatMessage"];
-        pin["key"]["id"] == said.as_str() && pin["type"] == "UNPIN_FOR_ALL"
+        let names_carol = pin["key"]["participant"] == format!("{}@lid", scene.carol.lid);
+        pin["key"]["id"] == said.as_str() && pin["type"] == "UNPIN_FOR_ALL" && names_carol
     });
     unpinned.await?;
     // Everybody, and one of them.

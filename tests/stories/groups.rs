@@ -29,14 +29,14 @@ matrix_bed::stories! {
 }
 
 /// Somebody on Matrix with a login, and two friends on WhatsApp only.
-struct Scene {
-    alice: Person,
-    account: Account,
-    bob: Account,
-    carol: Account,
+pub(super) struct Scene {
+    pub(super) alice: Person,
+    pub(super) account: Account,
+    pub(super) bob: Account,
+    pub(super) carol: Account,
 }
 
-async fn scene(world: &mut World) -> Result<Scene> {
+pub(super) async fn scene(world: &mut World) -> Result<Scene> {
     let bob = world.phones.create_account("bob")?;
     let carol = world.phones.create_account("carol")?;
     let (alice, account, _) = world.log_in("alice").await?;
@@ -44,7 +44,7 @@ async fn scene(world: &mut World) -> Result<Scene> {
 }
 
 /// The user id a person on WhatsApp has in the bridge's rooms.
-fn ghost(world: &World, account: &Account) -> String {
+pub(super) fn ghost(world: &World, account: &Account) -> String {
     world.bridge.slot().ghost(&format!("lid-{}", account.lid))
 }
 

@@ -3,11 +3,12 @@
 use anyhow::{Context, Result, ensure};
 use matrix_bed::group::Group;
 use matrix_bed::person::Person;
-use matrix_bed::phones::Account;
 use matrix_bed::wait;
 use matrix_bed::world::World;
 use serde_json::json;
 use whatsapp_sim::Kind;
+
+use super::groups::ghost;
 
 matrix_bed::stories! {
     shared {
@@ -19,10 +20,6 @@ matrix_bed::stories! {
         a_group_is_left_by_command
     }
     own {}
-}
-
-fn ghost(world: &World, account: &Account) -> String {
-    world.bridge.slot().ghost(&format!("lid-{}", account.lid))
 }
 
 /// The room a link in a text leads to.
