@@ -25,6 +25,7 @@ pub mod lock;
 pub mod logins;
 pub mod messages;
 pub mod mx_intake;
+pub mod overview;
 pub mod parking;
 pub mod pins;
 pub mod places;

@@ -11,6 +11,7 @@ mod baileys;
 mod bed;
 mod calls;
 mod chat_marks;
+mod commands;
 mod contacts;
 mod disappearing;
 mod faults;
