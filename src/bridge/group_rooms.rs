@@ -304,6 +304,7 @@ impl Bridge {
             let user = self.ready_ghost(&member.person, Facts::default()).await?;
             if member.role > 0 {
                 self.ready_member(known, &user).await?;
+                fail::fail_point!("groups.after_member", |_| super::states::die_here());
                 // The powers follow; until then they are as anybody.
                 self.store().member_is_shown(known.portal.id, &member.person, Role::Member.number()).await?;
             } else {

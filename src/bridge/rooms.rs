@@ -115,6 +115,10 @@ impl Bridge {
                 if portal.kind == PortalKind::Direct {
                     self.watch_new(login, &portal.chat);
                 }
+                if portal.kind == PortalKind::Group {
+                    // Its picture has waited for it.
+                    self.store().ring_groups();
+                }
                 self.wake_spaces();
                 room
             }
