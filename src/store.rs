@@ -32,6 +32,7 @@ pub mod places;
 pub mod polls;
 pub mod portals;
 pub mod pressing;
+pub mod progress;
 pub mod puppets;
 pub mod reactions;
 pub mod seal;
@@ -396,6 +397,7 @@ fn migrations() -> Vec<Migration> {
         step(8, "puppets", include_str!("../migrations/0008_puppets.sql")),
         step(9, "disappearing and spaces", include_str!("../migrations/0009_disappearing_and_spaces.sql")),
         step(10, "chat_marks", include_str!("../migrations/0010_chat_marks.sql")),
+        step(13, "budgets", include_str!("../migrations/0013_budgets.sql")),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! Opening chats that nobody has written in yet: by number, by inviting a ghost, by joining or making a group.
 
 use super::Bridge;
+use super::budget::Cost;
 use super::from_matrix::Event;
 use super::people::{Facts, Halt};
 use super::rooms::room_id;
@@ -48,6 +49,7 @@ impl Bridge {
     /// # Errors
     /// [`Halt`] when WhatsApp, database or homeserver fail.
     pub async fn open_group(&self, login: &Login, chat: &ChatId) -> Result<Option<OwnedRoomId>, Halt> {
+        self.spend(Cost::Request(&login.id)).await;
         match self.whatsapp().read_group(&login.id, chat).await {
             Ok(GroupRead::Stored) => {}
             Ok(GroupRead::Gone) => return Ok(None),

@@ -16,6 +16,7 @@ mod contacts;
 mod disappearing;
 mod faults;
 mod files;
+mod first_login;
 mod group_kinds;
 mod groups;
 mod identity;
