@@ -16,6 +16,7 @@ mod disappearing;
 mod faults;
 mod files;
 mod group_kinds;
+mod group_more;
 mod groups;
 mod identity;
 mod kill;
