@@ -21,6 +21,7 @@ matrix_bed::stories! {
         events_and_seals_in_a_shared_group
         choices_threads_and_albums_in_a_shared_group
         what_can_not_be_read_in_a_shared_group
+        calls_ring_once_in_a_shared_group
     }
     own {}
 }
@@ -432,5 +433,50 @@ async fn what_can_not_be_read_in_a_shared_group(world: &mut World) -> Result<()>
     ensure!(scene.count(removed).await? == 1, "one removal");
     ensure!(scene.count(|event| event.body().contains("view-once")).await? == 1, "one word about what opens once");
     ensure!(scene.count(|event| event.body() == "read by one").await? == 1);
+    Ok(())
+}
+
+fn call_state(event: &Event) -> &str {
+    event.newest_content()["com.beeper.action_message"]["state"].as_str().unwrap_or_default()
+}
+
+fn is_ring(event: &Event) -> bool {
+    call_state(event) == "ringing" && event.content["m.new_content"].is_null()
+}
+
+async fn calls_ring_once_in_a_shared_group(world: &mut World) -> Result<()> {
+    let scene = scene(world).await?;
+    for friend in [&scene.bob, &scene.carol] {
+        scene.alice.wait_member(&scene.room, &ghost(world, friend), "join").await?;
+    }
+    let phones = world.phones.simulator().clone();
+    // Nobody answers; one of ours declines, which is hers alone.
+    let call = phones.call(&scene.bob.number, &scene.group.jid, true)?;
+    let ring = scene.wait("the ring", is_ring).await?;
+    ensure!(ring.sender == ghost(world, &scene.bob), "{} calls", ring.sender);
+    ensure!(ring.body().contains("Incoming group video call"), "{}", ring.content);
+    phones.act_on_call(&scene.alices.number, &call, "reject", None)?;
+    world.bridge.restart().await?;
+    // Somebody of ours is where news of calls are heard.
+    scene.group.phone_says(&scene.bob, "are you there?").await?;
+    scene.group.wait_in_room(&scene.dora, "are you there?").await?;
+    phones.act_on_call(&scene.bob.number, &call, "terminate", Some("timeout"))?;
+    let missed = scene.wait("the missed call", |event| call_state(event) == "missed").await?;
+    ensure!(edits(&missed, &ring.id) && missed.sender == ring.sender, "{}", missed.content);
+    // A call that is over at once.
+    let call = phones.call(&scene.carol.number, &scene.group.jid, false)?;
+    phones.act_on_call(&scene.carol.number, &call, "terminate", None)?;
+    let ring = scene.wait("carol's ring", |event| is_ring(event) && event.sender == ghost(world, &scene.carol)).await?;
+    scene.wait("its end", |event| edits(event, &ring.id)).await?;
+    // Who is not in the group does not ring in its room, whatever their call says.
+    let stranger = world.phones.create_account("eve")?;
+    phones.call(&stranger.number, &scene.group.jid, false)?;
+    let eve = ghost(world, &stranger);
+    scene.alice.wait_event("eve's ring", LIMIT, |event| is_ring(event) && event.sender == eve).await?;
+    scene.group.phone_says(&scene.bob, "and a word").await?;
+    scene.group.wait_in_room(&scene.dora, "and a word").await?;
+    world.bridge.wait_idle().await?;
+    ensure!(scene.count(is_ring).await? == 2, "each call rings once");
+    ensure!(scene.count(|event| event.sender == eve).await? == 0, "eve rings in a group she is not in");
     Ok(())
 }
