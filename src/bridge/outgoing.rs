@@ -330,6 +330,10 @@ impl Bridge {
         if deleted.state == MessageState::Failed {
             return Ok(None);
         }
+        if deleted.kind == super::pressing::RSVP {
+            let tell = "An answer to an event can't be taken back on WhatsApp. Please answer the event again to change it.";
+            return Err(never(tell, "a deletion of an answer to an event"));
+        }
         self.may_delete(saying, &deleted).await?;
         Ok(Some(Outgoing {
             message: made(plan, &resolved_for(&deleted))?,

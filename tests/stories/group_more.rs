@@ -280,6 +280,16 @@ async fn events_and_seals_in_a_shared_group(world: &mut World) -> Result<()> {
     let answer = scene.wait("carol's answer", |event| event.body().contains("Maybe going")).await?;
     ensure!(answer.sender == ghost(world, &scene.carol), "{} answers", answer.sender);
     ensure!(answer.content["m.relates_to"]["m.in_reply_to"]["event_id"] == event.id.as_str(), "{}", answer.content);
+    for (person, account, words, response) in
+        [(&scene.alice, &scene.alices, "1", "GOING"), (&scene.dora, &scene.doras, "not going", "NOT_GOING")]
+    {
+        scene.answer(person, &event.id, words).await?;
+        let opened = |item: &InboxItem| item.opened.as_ref().is_some_and(|it| it["rsvp"]["response"] == response);
+        let item = scene.wait_at_all(account, "an answer to the event", opened).await?;
+        let key = &item.message["encEventResponseMessage"]["eventCreationMessageKey"];
+        let names_bob = key["participant"] == format!("{}@lid", scene.bob.lid);
+        ensure!(key["id"] == id.as_str() && names_bob, "{}", item.message);
+    }
     scene
         .phone_sends(world, &scene.bob, Kind::EventEdit { event: id, name: "Feast".into(), start: 1_900_000_000 })
         .await?;
