@@ -32,6 +32,7 @@ pub mod people;
 mod pins;
 mod polls;
 mod pressing;
+mod previews;
 pub mod puppets;
 pub mod receipts;
 mod removal;

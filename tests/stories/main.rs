@@ -21,6 +21,7 @@ mod groups;
 mod identity;
 mod kill;
 mod kinds;
+mod links;
 mod live;
 mod login;
 mod opening;

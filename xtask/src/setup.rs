@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use crate::{machine, node, places};
 
 /// What the virtual environment holds; its stamp file has the same text.
-const PYTHON_PACKAGES: [&str; 2] = ["matrix-synapse==1.163.*", "psycopg2-binary==2.9.*"];
+const PYTHON_PACKAGES: [&str; 2] = ["matrix-synapse[url-preview]==1.163.*", "psycopg2-binary==2.9.*"];
 
 /// Makes the machine ready, printing a line per step with what was found or done and the seconds it took.
 ///
