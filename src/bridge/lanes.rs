@@ -142,6 +142,7 @@ impl Bridge {
                 LineState::Connected => {
                     self.open(&Gate::Login(news.login.clone()));
                     self.line_is_up(&news.login);
+                    self.ask_soon(&news.login);
                     self.wake_spaces();
                     let (bridge, login) = (self.clone(), news.login.clone());
                     self.spawn(async move { bridge.read_groups_of(&login).await });
