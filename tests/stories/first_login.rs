@@ -336,10 +336,9 @@ async fn killed_by_chance_in_a_first_login(world: &mut World) -> Result<()> {
     let alice = world.person("alice").await?;
     let management = world.management(&alice).await?;
     management.login_by_qr(&world.phones, &account).await?;
-    for kill in 0..KILLS {
+    for (kill, (group, _)) in groups.iter().take(KILLS).enumerate() {
         tokio::time::sleep(Duration::from_millis(chance.below(900))).await;
         // Something changes meanwhile, too.
-        let (group, _) = &groups[kill];
         world.phones.simulator().set_group_subject(&bob.number, &group.jid, &format!("Renamed {kill}"))?;
         world.bridge.restart().await.with_context(|| format!("start after kill {kill}"))?;
     }
