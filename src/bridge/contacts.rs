@@ -8,9 +8,10 @@ use super::Bridge;
 use super::budget::{Cost, in_background};
 use super::people::{Facts, Halt};
 use crate::config::plain_name;
-use crate::ids::{GhostId, LoginId};
+use crate::ids::{ChatId, GhostId, LoginId};
 use crate::store::contacts::{Contact, Stale, StaleMark};
 use crate::store::ghosts::Ghost;
+use crate::store::logins::Login;
 use crate::verdict::{Gate, Verdict};
 use ruma::OwnedMxcUri;
 use std::sync::PoisonError;
@@ -57,6 +58,21 @@ impl Bridge {
                 refreshing.insert(login.clone(), false);
             }
         });
+    }
+
+    /// Marks everything about the person of a direct chat as to be looked at, and looks.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn look_at_person_again(&self, login: &Login, chat: &ChatId) -> crate::store::Result<()> {
+        let person = GhostId::new(chat.as_str());
+        let mut tx = self.store().begin("contacts.look_again").await?;
+        for what in [Stale::Picture, Stale::Name, Stale::Business] {
+            self.store().put_stale_in(&mut tx, &login.id, &person, what).await?;
+        }
+        tx.commit().await?;
+        self.look_at_people(&login.id);
+        Ok(())
     }
 
     async fn look_at_all(&self, login: &LoginId) {

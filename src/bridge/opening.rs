@@ -15,15 +15,19 @@ use crate::whatsapp::groups::{GroupFailure, GroupRead};
 use ruma::{OwnedRoomId, UserId};
 
 impl Bridge {
-    /// The login somebody does things with that name none: the first that is connected, else the first that is linked.
+    /// The login somebody does things with that name none: the one they prefer, else the first that is connected, else the
+    /// first that is linked.
     ///
     /// # Errors
     /// [`Halt`] when the database fails.
     pub async fn usual_login(&self, mxid: &str) -> Result<Option<Login>, Halt> {
         let mut logins = self.store().logins_of(mxid).await?;
         logins.retain(|login| login.state == LoginState::Linked);
-        let connected = logins.iter().position(|login| self.is_connected(login)).unwrap_or(0);
-        Ok((!logins.is_empty()).then(|| logins.swap_remove(connected)))
+        let preferred = self.store().find_preferred_login(mxid).await?;
+        let chosen = logins.iter().position(|login| preferred.as_ref() == Some(&login.id));
+        let connected = || logins.iter().position(|login| self.is_connected(login));
+        let at = chosen.or_else(connected).unwrap_or(0);
+        Ok((!logins.is_empty()).then(|| logins.swap_remove(at)))
     }
 
     /// The room of a login's chat with a person, made when it is new.
