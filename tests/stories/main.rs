@@ -25,6 +25,7 @@ mod groups;
 mod identity;
 mod kill;
 mod kinds;
+mod limits;
 mod links;
 mod live;
 mod login;
