@@ -11,6 +11,8 @@
 mod albums;
 mod ballots;
 mod calls;
+mod channel_counts;
+mod channels;
 mod chat_marks;
 mod communities;
 mod contacts;

@@ -4,6 +4,7 @@
 //! transaction ids made from the event they answer, so a repeated row answers once.
 
 mod account;
+mod channels;
 mod chat;
 mod chat_marks;
 mod groups;
@@ -52,10 +53,13 @@ enum Run {
     InviteLink,
     LeaveGroup,
     Accept,
+    Follow,
+    Unfollow,
+    Channel,
 }
 
 /// Every command, in the order `help` shows them.
-const COMMANDS: [Entry; 30] = [
+const COMMANDS: [Entry; 33] = [
     Entry { name: "help", usage: "help", help: "Show this list.", level: Level::Commands, run: Run::Help },
     Entry {
         name: "login",
@@ -228,7 +232,7 @@ const COMMANDS: [Entry; 30] = [
     Entry {
         name: "resolve-link",
         usage: "resolve-link <invite link>",
-        help: "Show which group a link leads to, without joining.",
+        help: "Show which group or channel a link leads to, without joining.",
         level: Level::User,
         run: Run::ResolveLink,
     },
@@ -252,6 +256,27 @@ const COMMANDS: [Entry; 30] = [
         help: "Accept the invitation in the message you answer.",
         level: Level::User,
         run: Run::Accept,
+    },
+    Entry {
+        name: "follow",
+        usage: "follow <channel link>",
+        help: "Follow a channel.",
+        level: Level::User,
+        run: Run::Follow,
+    },
+    Entry {
+        name: "unfollow",
+        usage: "unfollow",
+        help: "Follow this channel no more.",
+        level: Level::User,
+        run: Run::Unfollow,
+    },
+    Entry {
+        name: "channel",
+        usage: "channel",
+        help: "Show this channel's link and the views and reactions of its posts, or of the one you answer.",
+        level: Level::User,
+        run: Run::Channel,
     },
     Entry {
         name: "version",
@@ -341,6 +366,9 @@ async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
         Run::InviteLink => groups::invite_link(&call).await,
         Run::LeaveGroup => groups::leave(&call).await,
         Run::Accept => groups::accept(&call).await,
+        Run::Follow => channels::follow(&call, entry.usage).await,
+        Run::Unfollow => channels::unfollow(&call).await,
+        Run::Channel => channels::show(&call).await,
         Run::DeletePortal => chat::delete(&call).await,
         Run::DisappearingTimer => chat::set_timer(&call, entry.usage).await,
     }

@@ -11,6 +11,7 @@
 
 pub mod bell;
 pub mod calls;
+pub mod channels;
 pub mod chat_marks;
 pub mod communities;
 pub mod contacts;
@@ -129,6 +130,8 @@ struct Shared {
     group_answers: std::sync::Mutex<std::collections::HashMap<crate::ids::PortalId, i64>>,
     /// Rung when a mark of a chat was kept.
     marks_bell: tokio::sync::Notify,
+    /// Rung when a channel, or the counts of a post, were marked.
+    channels_bell: tokio::sync::Notify,
     parking: parking::Parking,
     places: places::Places,
 }
@@ -206,6 +209,7 @@ impl Store {
                 groups_bell: tokio::sync::watch::Sender::new(0),
                 group_answers: std::sync::Mutex::default(),
                 marks_bell: tokio::sync::Notify::new(),
+                channels_bell: tokio::sync::Notify::new(),
                 parking: parking::Parking::default(),
                 places: places::Places::default(),
             }),
@@ -395,6 +399,7 @@ fn migrations() -> Vec<Migration> {
         step(8, "puppets", include_str!("../migrations/0008_puppets.sql")),
         step(9, "disappearing and spaces", include_str!("../migrations/0009_disappearing_and_spaces.sql")),
         step(10, "chat_marks", include_str!("../migrations/0010_chat_marks.sql")),
+        step(12, "channels", include_str!("../migrations/0012_channels.sql")),
     ]
 }
 

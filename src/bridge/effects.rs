@@ -324,6 +324,9 @@ impl Bridge {
     /// Whether the writer may delete what others said: a group's admins may. Who was made one a moment ago is looked up.
     async fn may_moderate(&self, scene: &Scene<'_>) -> Result<bool, Halt> {
         let portal = self.store().load_portal(scene.portal).await?;
+        if portal.kind == PortalKind::Channel {
+            return Ok(true);
+        }
         if portal.kind != PortalKind::Group || self.is_admin(&portal, scene.sender).await? {
             return Ok(portal.kind == PortalKind::Group);
         }

@@ -237,6 +237,10 @@ impl Bridge {
 
     /// Fetches the person's picture on the side, at most once a day. Droppable: tried again with a later message.
     pub fn refresh_picture(&self, login: &LoginId, id: &GhostId) {
+        // A channel's comes with what the channel is.
+        if id.as_str().ends_with("@newsletter") {
+            return;
+        }
         let now = self.store().clock().now_ms();
         match self.shared.people.ready.lock().unwrap_or_else(PoisonError::into_inner).get_mut(id) {
             Some(ready) if now - ready.picture_at >= PICTURE_AGE => ready.picture_at = now,

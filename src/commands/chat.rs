@@ -23,8 +23,9 @@ pub(super) async fn chat_here(call: &Call) -> Result<Option<(Portal, Login)>> {
     match login.filter(|login| login.mxid == call.sender) {
         Some(login) => Ok(Some((portal, login))),
         None => {
-            call.answer("Only the owner of this chat's WhatsApp account may do that, and in a group who is in it.")
-                .await?;
+            let text = "Only the owner of this chat's WhatsApp account may do that, in a group who is in it, and in a channel \
+                        who follows it.";
+            call.answer(text).await?;
             Ok(None)
         }
     }
@@ -36,6 +37,9 @@ pub(super) async fn set_timer(call: &Call, usage: &str) -> Result<()> {
         return call.answer(&format!("Say `{usage}`.")).await;
     };
     let Some((portal, login)) = chat_here(call).await? else { return Ok(()) };
+    if portal.kind == PortalKind::Channel {
+        return call.answer("Posts of a channel stay; it has no such timer.").await;
+    }
     // The event's own time is not told to commands; a repeat may say another one and changes nothing else.
     let ts = call.bridge.store().clock().now_ms();
     let wish = Wish { event_id: &call.event_id, ts, seconds: *seconds };
@@ -58,6 +62,9 @@ pub(super) async fn set_timer(call: &Call, usage: &str) -> Result<()> {
 
 pub(super) async fn delete(call: &Call) -> Result<()> {
     let Some((portal, _)) = chat_here(call).await? else { return Ok(()) };
+    if portal.kind == PortalKind::Channel {
+        return call.answer("Only rooms of direct chats can be deleted. To get rid of a channel's room, unfollow it.").await;
+    }
     if portal.kind == PortalKind::Group {
         return call
             .answer("Only rooms of direct chats can be deleted. To get rid of a group's room, leave the group.")

@@ -15,7 +15,7 @@ use serde_json::Value;
 const NUMBER: std::ops::RangeInclusive<usize> = 7..=15;
 
 /// The caller's login for what names none; without one an answer.
-async fn login_of(call: &Call) -> Result<Option<Login>> {
+pub(super) async fn login_of(call: &Call) -> Result<Option<Login>> {
     match call.bridge.usual_login(&call.sender).await {
         Ok(Some(login)) => Ok(Some(login)),
         Ok(None) => {
@@ -31,7 +31,7 @@ async fn group_here(call: &Call) -> Result<Option<(Portal, Login)>> {
     match super::chat::chat_here(call).await? {
         Some((portal, login)) if portal.kind == PortalKind::Group => Ok(Some((portal, login))),
         Some(_) => {
-            call.answer("This is a chat with one person; say this in the room of a group.").await?;
+            call.answer("This is no group; say this in the room of one.").await?;
             Ok(None)
         }
         None => Ok(None),
@@ -62,7 +62,7 @@ fn words_for(failure: &ActFailure) -> &'static str {
 }
 
 /// Answers where a chat is.
-async fn answer_room(call: &Call, opened: std::result::Result<ruma::OwnedRoomId, Halt>) -> Result<()> {
+pub(super) async fn answer_room(call: &Call, opened: std::result::Result<ruma::OwnedRoomId, Halt>) -> Result<()> {
     match opened {
         Ok(room) => call.answer(&format!("The chat is here: https://matrix.to/#/{room}")).await,
         Err(Halt::Verdict(Verdict::Never { tell, .. })) if !tell.is_empty() => call.answer(&tell).await,
@@ -148,6 +148,9 @@ async fn make_group(
 
 pub(super) async fn join(call: &Call, usage: &str) -> Result<()> {
     let Some(link) = call.rest.first() else { return call.answer(&format!("Say `{usage}`.")).await };
+    if crate::convert::channel::named_in(link).is_some() {
+        return super::channels::follow_instead(call).await;
+    }
     let Some(login) = login_of(call).await? else { return Ok(()) };
     match call.bridge.whatsapp().follow_invite(&login.id, link).await {
         Ok(joined) => answer_joined(call, &login, joined).await,
@@ -170,6 +173,9 @@ async fn answer_joined(call: &Call, login: &Login, joined: Joined) -> Result<()>
 pub(super) async fn resolve(call: &Call, usage: &str) -> Result<()> {
     let Some(link) = call.rest.first() else { return call.answer(&format!("Say `{usage}`.")).await };
     let Some(login) = login_of(call).await? else { return Ok(()) };
+    if let Some(channel) = crate::convert::channel::named_in(link) {
+        return super::channels::resolve(call, &login, &channel).await;
+    }
     match call.bridge.whatsapp().look_at_invite(&login.id, link).await {
         Ok(group) => {
             let people = if group.size == 1 { "1 member".to_owned() } else { format!("{} members", group.size) };

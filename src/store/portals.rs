@@ -34,6 +34,8 @@ pub enum PortalKind {
     Group,
     /// Status posts of a login's contacts, and its own.
     Status,
+    /// A channel, where few write and many read; several logins may share it.
+    Channel,
 }
 
 impl PortalKind {
@@ -43,6 +45,7 @@ impl PortalKind {
             Self::Own => "self",
             Self::Group => "group",
             Self::Status => "status",
+            Self::Channel => "channel",
         }
     }
 }
@@ -213,6 +216,7 @@ fn read_portal(row: &AnyRow) -> Result<Portal> {
         "self" => PortalKind::Own,
         "group" => PortalKind::Group,
         "status" => PortalKind::Status,
+        "channel" => PortalKind::Channel,
         _ => return Err(StoreError::Corrupt { table: "portal", why: "unknown kind".into() }),
     };
     Ok(Portal {
