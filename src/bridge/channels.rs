@@ -5,12 +5,12 @@
 
 use super::Bridge;
 use super::from_matrix::{Event, never};
-use super::outgoing::{Saying, plan_of};
+use super::outgoing::Saying;
 use super::people::{Facts, Halt};
 use super::rooms::{Known, user_id};
 use crate::convert::channel::{ChannelFacts, WRITER, emoji_of};
 use crate::convert::group::{power_levels, text_state};
-use crate::convert::outgoing::{Draft, DraftContent, Plan};
+use crate::convert::outgoing::{Draft, DraftContent, Plan, plan};
 use crate::ids::{GhostId, LoginId, PortalId, WaMessageId};
 use crate::matrix::rooms::{BridgedChat, RoomRecipe};
 use crate::store::logins::{Login, LoginState};
@@ -92,7 +92,7 @@ impl Bridge {
         };
         let settled = async {
             let mut all = self.settle_owners(&known, &logins, LEFT).await?;
-            self.settle_title(&known, ChannelFacts::from_bytes(&row.shown).as_ref(), &facts).await?;
+            self.settle_title(&known, &facts).await?;
             self.settle_channel_powers(&known, &logins).await?;
             if let Some(login) = logins.iter().find(|login| self.is_connected(login)) {
                 all &= self.settle_channel_picture(&known, &row.picture, &facts, &login.id).await?;
@@ -145,26 +145,22 @@ impl Bridge {
         Ok(room)
     }
 
-    async fn settle_title(
-        &self,
-        known: &Known,
-        before: Option<&ChannelFacts>,
-        facts: &ChannelFacts,
-    ) -> Result<(), Halt> {
+    /// Name and topic, compared with what the room says: what was noted may be behind it.
+    async fn settle_title(&self, known: &Known, facts: &ChannelFacts) -> Result<(), Halt> {
         let name = facts.title();
         let speaker = self.ready_ghost(&voice_of(&known.portal), Facts { push_name: &name, business_name: None }).await?;
         self.ready_member(known, &speaker).await?;
-        if before.is_none_or(|before| before.title() != name) {
-            self.set_as(known, "", "m.room.name", &text_state("name", &name)).await?;
-            let portal = &known.portal;
-            let chat = BridgedChat { key: &portal.alias, channel_id: portal.chat.as_str(), channel_name: Some(&name) };
-            for state in self.matrix().bridge_state(&chat) {
-                let (bot, matrix) = (self.matrix().bot(), self.matrix());
-                matrix.send_state(&known.room, bot, &state.event_type, &state.state_key, &state.content).await?;
-            }
+        self.set_as(known, "", "m.room.name", &text_state("name", &name)).await?;
+        let topic = facts.topic();
+        // A room without a topic needs no empty one.
+        if !topic.is_empty() || self.matrix().get_state(&known.room, "m.room.topic", "").await?.is_some() {
+            self.set_as(known, "", "m.room.topic", &text_state("topic", &topic)).await?;
         }
-        if before.map(ChannelFacts::topic).unwrap_or_default() != facts.topic() {
-            self.set_as(known, "", "m.room.topic", &text_state("topic", &facts.topic())).await?;
+        let portal = &known.portal;
+        let chat = BridgedChat { key: &portal.alias, channel_id: portal.chat.as_str(), channel_name: Some(&name) };
+        for state in self.matrix().bridge_state(&chat) {
+            let (bot, matrix) = (self.matrix().bot(), self.matrix());
+            matrix.send_state(&known.room, bot, &state.event_type, &state.state_key, &state.content).await?;
         }
         Ok(())
     }
@@ -225,6 +221,8 @@ impl Bridge {
             },
         };
         let content = url.as_ref().map_or_else(|| json!({}), |url| json!({ "url": url }));
+        // Between the room and the record it shows something nobody knows of.
+        self.store().channel_picture_is_shown(known.portal.id, "?").await?;
         self.matrix().send_state(&known.room, self.matrix().bot(), "m.room.avatar", "", &content).await?;
         let speaker = self.ready_ghost(&voice_of(&known.portal), Facts::default()).await?;
         self.matrix().set_avatar(&speaker, url.unwrap_or_else(|| "".into())).await?;
@@ -237,10 +235,14 @@ impl Bridge {
         if saying.event.state_key.is_some() {
             return Ok(self.store().settle_row(saying.row.seq).await?);
         }
-        let plan = match plan_of(saying.event)? {
-            Plan::React { target, emoji } => Plan::React { target, emoji: emoji_of(&emoji).to_owned() },
-            plan => plan,
-        };
+        let mut content = saying.event.content_with_redacts();
+        if let Some(key) = content.pointer_mut("/m.relates_to/key")
+            && let Some(emoji) = key.as_str().map(|key| emoji_of(key).to_owned())
+        {
+            *key = emoji.into();
+        }
+        let plan = plan(&saying.event.kind, &content)
+            .map_err(|refusal| never(refusal.tell, "the event can not become a post of a channel"))?;
         let writes = self.store().writes_in_channel(saying.portal.id, &saying.login.id).await?;
         match &plan {
             Plan::React { .. } | Plan::Redact { .. } => {}

@@ -515,8 +515,18 @@ fn read_iq(error: &IqError) -> ChannelFailure {
         IqError::ServerError { code: code @ 400..=499, .. } if *code != 429 => {
             ChannelFailure::Refused(i32::from(*code))
         }
+        IqError::ParseError(refusal) => match code_in(&refusal.to_string()) {
+            Some(code @ 400..=499) if code != 429 => ChannelFailure::Refused(code),
+            _ => ChannelFailure::Later(refusal.to_string()),
+        },
         other => ChannelFailure::Later(other.to_string()),
     }
+}
+
+/// The code of a refused question: the library tells it in words only (whatsapp-rust 0.7).
+fn code_in(words: &str) -> Option<i32> {
+    let digits = words.split_once("code=")?.1;
+    digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 fn read_mex(error: &MexError) -> ChannelFailure {

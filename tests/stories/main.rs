@@ -10,6 +10,7 @@ mod acts;
 mod baileys;
 mod bed;
 mod calls;
+mod channels;
 mod chat_marks;
 mod contacts;
 mod disappearing;

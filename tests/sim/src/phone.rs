@@ -20,7 +20,7 @@ use wacore_libsignal::protocol::IdentityKeyPair;
 
 pub use envelope::Envelope;
 pub use group::{SenderKeys, mark as mark_in, send as send_to_group};
-pub use kinds::{Card, Choice, Draft, Kind, ListSection, Media, Options, Uploaded, build, uploads};
+pub use kinds::{Card, Choice, Draft, Kind, ListSection, Media, Options, Upload, Uploaded, build, uploads};
 pub use marks::{mark, mark_read};
 pub use peer::{send_peer, share_app_state_key};
 pub use receive::{InboxItem, receive, show_post};
