@@ -12,16 +12,37 @@ use crate::whatsapp::channels::ChannelFailure;
 /// Posts whose counts are told when none is named.
 const POSTS: i64 = 5;
 
-/// A channel of the caller's: the room's portal and their login that follows it; else an answer.
-async fn channel_here(call: &Call) -> Result<Option<(Portal, Login)>> {
-    match super::chat::chat_here(call).await? {
-        Some((portal, login)) if portal.kind == PortalKind::Channel => Ok(Some((portal, login))),
-        Some(_) => {
-            call.answer("This is no channel; say this in the room of one.").await?;
-            Ok(None)
-        }
-        None => Ok(None),
+/// A channel of the caller's and their login that follows it: the one that is named by link, id or name, or else the
+/// room's; an answer when there is none. Most people can't write in a channel's room, so they name it elsewhere.
+async fn channel_meant(call: &Call) -> Result<Option<(Portal, Login)>> {
+    let store = call.bridge.store();
+    if call.rest.is_empty() {
+        return match super::chat::chat_here(call).await? {
+            Some((portal, login)) if portal.kind == PortalKind::Channel => Ok(Some((portal, login))),
+            Some(_) => {
+                call.answer("This is no channel's room; say the channel's link or name with it.").await?;
+                Ok(None)
+            }
+            None => Ok(None),
+        };
     }
+    let words = call.rest.join(" ");
+    for login in store.logins_of(&call.sender).await.map_err(database)? {
+        for (portal, chat) in store.channels_of(&login.id).await.map_err(database)? {
+            let facts = store.find_channel(portal).await.map_err(database)?.map(|row| row.facts).unwrap_or_default();
+            let facts = ChannelFacts::from_bytes(&facts).unwrap_or_default();
+            let is_meant = match named_in(&words) {
+                Some(Named::Id(id)) => id == chat,
+                Some(Named::Code(code)) => code == facts.invite,
+                None => facts.title().to_lowercase() == words.to_lowercase(),
+            };
+            if is_meant {
+                return Ok(Some((store.load_portal(portal).await.map_err(database)?, login)));
+            }
+        }
+    }
+    call.answer("You follow no such channel. Say its link or its whole name.").await?;
+    Ok(None)
 }
 
 /// What a failure means, in words.
@@ -64,7 +85,7 @@ pub(super) async fn follow(call: &Call, usage: &str) -> Result<()> {
 }
 
 pub(super) async fn unfollow(call: &Call) -> Result<()> {
-    let Some((portal, login)) = channel_here(call).await? else { return Ok(()) };
+    let Some((portal, login)) = channel_meant(call).await? else { return Ok(()) };
     if call.bridge.store().writes_in_channel(portal.id, &login.id).await.map_err(database)? {
         return call.answer("You are an admin of this channel. Please leave or delete it on your phone.").await;
     }
@@ -96,7 +117,7 @@ fn describe(about: &Told) -> String {
 
 /// What the room's channel is, and how its posts are doing; of the post that is answered, or the newest ones.
 pub(super) async fn show(call: &Call) -> Result<()> {
-    let Some((portal, login)) = channel_here(call).await? else { return Ok(()) };
+    let Some((portal, login)) = channel_meant(call).await? else { return Ok(()) };
     let named = Named::Id(portal.chat.as_str().to_owned());
     let about = match call.bridge.whatsapp().find_channel(&login.id, &named).await {
         Ok(about) => about,
@@ -108,7 +129,7 @@ pub(super) async fn show(call: &Call) -> Result<()> {
     }
     let store = call.bridge.store();
     let posts = store.counted_posts(portal.id, i64::MAX).await.map_err(database)?;
-    if let Some(answered) = &call.reply_to {
+    if let Some(answered) = call.reply_to.as_ref().filter(|_| call.rest.is_empty()) {
         let post = call.bridge.post_behind(&portal, answered).await.map_err(database)?;
         let Some(found) = post.and_then(|id| posts.into_iter().find(|post| post.id == id)) else {
             return call.answer("I know no counts of this message.").await;

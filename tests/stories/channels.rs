@@ -269,7 +269,7 @@ async fn what_a_channel_says_it_may_change(world: &mut World) -> Result<()> {
 async fn followers_react_and_counts_are_shown(world: &mut World) -> Result<()> {
     let bob = world.phones.create_account("bob")?;
     let carol = world.phones.create_account("carol")?;
-    let (alice, account, _) = world.log_in("alice").await?;
+    let (alice, account, management) = world.log_in("alice").await?;
     let news = Channel::create(world, &bob, "Loved news", "")?;
     for follower in [&account, &carol] {
         news.follow(follower, true)?;
@@ -301,12 +301,7 @@ async fn followers_react_and_counts_are_shown(world: &mut World) -> Result<()> {
     news.wait("it is taken back", |info| info.posts[0].reactions.get("👍") == Some(&1)).await?;
     // Views are told when somebody asks.
     world.phones.simulator().view_posts(&carol.number, &news.jid, &[post])?;
-    let prefix = "!wa";
-    alice.send_text(&event.room, &format!("{prefix} channel")).await?;
-    let told = alice.wait_event("the answer", wait::STEP, |other| {
-        other.is_message("m.notice") && other.body().contains("The newest post: 2 views, ")
-    });
-    let told = told.await?;
+    let told = management.ask("channel loved news", "The newest post: 2 views, ").await?;
     ensure!(told.body().contains("https://whatsapp.com/channel/"), "{}", told.body());
     Ok(())
 }
@@ -328,20 +323,14 @@ async fn channels_are_followed_and_left_by_command(world: &mut World) -> Result<
     let said = wait_text(&alice, "said before").await?;
     ensure!(said.room == room, "another room");
     management.ask("unfollow", "This room is no WhatsApp chat").await?;
-    alice.send_text(&room, "!wa mute").await?;
-    wait_state_of_mute(&news, &account, true).await?;
-    alice.send_text(&room, "!wa unfollow").await?;
+    management.ask("unfollow some news", "You follow no such channel").await?;
+    management.ask("unfollow wanted news", "do not follow the channel any more").await?;
     alice.wait_member(&room, alice.id(), "leave").await?;
     news.wait("nobody follows", |info| info.followers.is_empty()).await?;
-    management.wait_notice("what became of it", |event| event.body().contains("do not follow the channel any more")).await?;
     management.ask(&format!("follow {}", news.jid), "The chat is here").await?;
     news.post("said after").await?;
     ensure!(wait_text(&alice, "said after").await?.room == room, "another room after coming back");
     Ok(())
-}
-
-async fn wait_state_of_mute(news: &Channel, account: &Account, on: bool) -> Result<()> {
-    news.wait("the channel is muted", |info| info.muted.contains(&account.number) == on).await.map(drop)
 }
 
 async fn an_owner_posts_from_matrix(world: &mut World) -> Result<()> {
@@ -364,6 +353,11 @@ async fn an_owner_posts_from_matrix(world: &mut World) -> Result<()> {
     });
     alice.send(&room, "m.room.message", &edit).await?;
     own.wait("the edit", |info| info.posts[0].text.as_deref() == Some("by my own hands")).await?;
+    // Who may write there may say commands there.
+    alice.send_text(&room, "!wa mute").await?;
+    own.wait("the channel is muted", |info| info.muted.contains(&account.number)).await?;
+    alice.send_text(&room, "!wa unfollow").await?;
+    alice.wait_event("a refusal", wait::STEP, |event| event.body().contains("You are an admin of this channel")).await?;
     // What can not be posted is told.
     let place = json!({ "msgtype": "m.location", "body": "here", "geo_uri": "geo:1,2" });
     alice.send(&room, "m.room.message", &place).await?;
@@ -389,6 +383,12 @@ async fn a_channel_changes_and_ends(world: &mut World) -> Result<()> {
     news.follow(&account, true)?;
     let room = news.room_of(&alice).await?;
     let simulator = world.phones.simulator().clone();
+    simulator.mute_newsletter(&account.number, &news.jid, true)?;
+    let muted = "UPDATE chat_mark SET kind = kind WHERE kind = 'mute' AND value = -1";
+    wait::until("the mute is kept", wait::STEP, || async {
+        Ok((world.database.execute(muted).await? == 1).then_some(()))
+    })
+    .await?;
     simulator.update_newsletter(&bob.number, &news.jid, Some("New name"), Some("and a description"))?;
     wait_state(&alice, &room, "m.room.name", |name| name["name"] == "New name").await?;
     wait_state(&alice, &room, "m.room.topic", |topic| topic["topic"] == "and a description").await?;
