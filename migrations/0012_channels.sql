@@ -7,7 +7,8 @@ CREATE TABLE channel (
     facts BYTEA NOT NULL,             -- JSON: name, description, picture, as they were read last; empty before
     shown BYTEA NOT NULL,             -- the facts the room shows; empty before
     unsettled BIGINT NOT NULL,        -- mark: the room does not show all of it yet; 0 = no
-    picture TEXT NOT NULL             -- WhatsApp's id of the picture the room shows; '' = none
+    picture TEXT NOT NULL,            -- WhatsApp's id of the picture the room shows; '' = none
+    since BIGINT NOT NULL             -- when it was followed first; of what was posted before only the last is shown
 );
 CREATE INDEX channel_unsettled ON channel (unsettled);
 

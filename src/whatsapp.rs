@@ -24,6 +24,7 @@ mod lost;
 pub mod media;
 mod order;
 pub mod outgoing;
+mod placing;
 pub mod signals;
 mod sink;
 pub mod version;

@@ -168,7 +168,10 @@ impl Bridge {
         let last = parts.len() - 1;
         for (at, part) in parts.into_iter().enumerate() {
             let part = self.with_files(scene, at, &user, part).await?;
-            let part = self.with_relations(scene, part).await?;
+            let mut part = self.with_relations(scene, part).await?;
+            if let Some(list) = &scene.arrival.list {
+                part.content["fi.mau.whatsapp.source_broadcast_list"] = list.as_str().into();
+            }
             let delivery = Delivery {
                 key: scene.key(at),
                 kind: if part.content["msgtype"] == "m.notice" { "notice" } else { "new" },

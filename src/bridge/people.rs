@@ -200,9 +200,14 @@ impl Bridge {
             None => self.store().find_pn(id).await?.and_then(|pn| pn.as_str().split('@').next().map(str::to_owned)),
         };
         let phone = number.map(|number| format!("+{number}"));
+        // WhatsApp's own assistant gives itself no name.
+        let push_name = match facts.push_name {
+            "" if facts.business_name.is_none() && is_bot(id) => "Meta AI",
+            name => name,
+        };
         let facts = NameFacts {
             business_name: facts.business_name,
-            push_name: (!facts.push_name.is_empty()).then_some(facts.push_name),
+            push_name: (!push_name.is_empty()).then_some(push_name),
             full_name: None,
             phone: phone.as_deref(),
         };
@@ -260,6 +265,15 @@ impl Bridge {
             return Ok(());
         }
         self.show_picture(login, &ghost).await.map(drop)
+    }
+}
+
+/// Whether this is a bot of WhatsApp's own, by the ids its clients know them by.
+fn is_bot(id: &GhostId) -> bool {
+    match id.as_str().split_once('@') {
+        Some((_, "bot")) => true,
+        Some((number, "s.whatsapp.net")) => number.starts_with("1313555") || number.starts_with("131655500"),
+        _ => false,
     }
 }
 

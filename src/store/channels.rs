@@ -18,6 +18,8 @@ pub struct ChannelRow {
     pub shown: Vec<u8>,
     /// WhatsApp's id of the picture the room shows; empty = none.
     pub picture: String,
+    /// When it was followed first, milliseconds since 1970.
+    pub since: i64,
 }
 
 /// What a word about a post means for what is known of it.
@@ -77,11 +79,11 @@ pub struct CountedPost {
 }
 
 const PUT: &str = "-- channel.put
-    INSERT INTO channel (portal_id, facts, shown, unsettled, picture) VALUES ($1, $2, $3, $4, '')
+    INSERT INTO channel (portal_id, facts, shown, unsettled, picture, since) VALUES ($1, $2, $3, $4, '', $5)
     ON CONFLICT (portal_id) DO UPDATE SET facts = excluded.facts, unsettled = excluded.unsettled
     WHERE channel.facts <> excluded.facts";
 const FIND: &str = "-- channel.find
-    SELECT facts, shown, picture FROM channel WHERE portal_id = $1";
+    SELECT facts, shown, picture, since FROM channel WHERE portal_id = $1";
 const MARK: &str = "-- channel.mark
     UPDATE channel SET unsettled = $2 WHERE portal_id = $1";
 const UNSETTLED: &str = "-- channel.unsettled
@@ -123,6 +125,8 @@ const CHANGE_POST: &str = "-- channel_post.change
     WHERE portal_id = $1 AND wa_id = $2 AND content <> $3 AND content <> '' AND changed < $4";
 const NEWEST: &str = "-- channel_post.newest
     SELECT CAST(COALESCE(MAX(server_id), 0) AS BIGINT) AS newest FROM channel_post WHERE portal_id = $1";
+const OLDEST: &str = "-- channel_post.oldest
+    SELECT CAST(COALESCE(MIN(server_id), 0) AS BIGINT) AS oldest FROM channel_post WHERE portal_id = $1";
 const SERVER_ID: &str = "-- channel_post.server_id
     SELECT server_id FROM channel_post WHERE portal_id = $1 AND wa_id = $2";
 const COUNT: &str = "-- channel_post.count
@@ -175,7 +179,8 @@ impl Store {
         writes: bool,
     ) -> Result<()> {
         let put = sqlx::query(PUT).bind(portal.get()).bind(facts.to_vec()).bind(Vec::<u8>::new());
-        put.bind(self.clock().next_id()).execute(tx.connection()).await.named("channel.put")?;
+        let put = put.bind(self.clock().next_id()).bind(self.clock().now_ms());
+        put.execute(tx.connection()).await.named("channel.put")?;
         let put = sqlx::query(PUT_LOGIN).bind(portal.get()).bind(login.as_str()).bind(i64::from(writes));
         let changed = put.execute(tx.connection()).await.named("channel_login.put")?.rows_affected() > 0;
         if changed {
@@ -225,6 +230,7 @@ impl Store {
                 facts: row.try_get("facts")?,
                 shown: row.try_get("shown")?,
                 picture: row.try_get("picture")?,
+                since: row.try_get("since")?,
             })
         };
         row.map(read).transpose().named("channel.find")
@@ -327,6 +333,15 @@ impl Store {
     pub async fn newest_post(&self, portal: PortalId) -> Result<i64> {
         let row = sqlx::query(NEWEST).bind(portal.get()).fetch_one(self.line_pool()).await;
         row.named("channel_post.newest")?.try_get("newest").named("channel_post.newest")
+    }
+
+    /// The server's number of the oldest post that is known of a channel; 0 when none is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn oldest_post(&self, portal: PortalId) -> Result<i64> {
+        let row = sqlx::query(OLDEST).bind(portal.get()).fetch_one(self.line_pool()).await;
+        row.named("channel_post.oldest")?.try_get("oldest").named("channel_post.oldest")
     }
 
     /// The server's number of a post; none when it is not known.
@@ -481,7 +496,7 @@ mod tests {
         assert_eq!(word("y", 8, 100).await, PostNews::None);
         assert_eq!(word("", 9, 100).await, PostNews::TakenBack);
         assert_eq!(word("z", 10, 100).await, PostNews::None, "what was taken back stays away");
-        assert_eq!(store.newest_post(portal).await.unwrap(), 100);
+        assert_eq!((store.newest_post(portal).await.unwrap(), store.oldest_post(portal).await.unwrap()), (100, 100));
 
         assert!(store.put_post_counts(portal, 100, b"[1]", 20).await.unwrap());
         assert!(!store.put_post_counts(portal, 100, b"[1]", 21).await.unwrap());

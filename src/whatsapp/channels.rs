@@ -374,11 +374,14 @@ impl Intake {
         let newest = self.store.newest_post(portal).await?;
         let asked_at = self.store.clock().next_id();
         let mut posts = fetch(client, &jid, PAGE, None).await.map_err(|error| read_iq(&error))?;
-        if newest == 0 {
-            posts.drain(..posts.len().saturating_sub(HISTORY));
-        }
-        while newest > 0 && posts.len() < MOST {
-            let Some(first) = posts.first().map(|post| post.server_id).filter(|first| *first > newest + 1) else { break };
+        // Until something of it is known, what was posted since it was followed counts. The server's times are seconds.
+        let since = self.store.find_channel(portal).await?.map_or(i64::MAX, |row| row.since) / 1000 * 1000;
+        let is_missed = |post: &Post| match newest {
+            0 => post.ts_ms >= since,
+            newest => post.server_id > newest + 1,
+        };
+        while posts.len() < MOST {
+            let Some(first) = posts.first().filter(|first| is_missed(first)).map(|post| post.server_id) else { break };
             let mut older = fetch(client, &jid, PAGE, Some(first)).await.map_err(|error| read_iq(&error))?;
             older.retain(|post| post.server_id < first);
             if older.is_empty() {
@@ -387,6 +390,13 @@ impl Intake {
             older.append(&mut posts);
             posts = older;
         }
+        if newest == 0 {
+            let history = posts.iter().filter(|post| post.ts_ms < since).count();
+            posts.drain(..history.saturating_sub(HISTORY));
+        }
+        // What was said before the first post that is shown stays where it is.
+        let oldest = self.store.oldest_post(portal).await?;
+        posts.retain(|post| post.server_id >= oldest);
         for some in posts.chunks(PAGE as usize) {
             self.store_posts(login, chat, some, asked_at).await?;
         }

@@ -27,6 +27,7 @@ mod opening;
 mod outage;
 mod people;
 mod pins;
+mod placing;
 mod poison;
 mod polls;
 mod pressing;
