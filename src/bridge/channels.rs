@@ -148,7 +148,8 @@ impl Bridge {
     /// Name and topic, compared with what the room says: what was noted may be behind it.
     async fn settle_title(&self, known: &Known, facts: &ChannelFacts) -> Result<(), Halt> {
         let name = facts.title();
-        let speaker = self.ready_ghost(&voice_of(&known.portal), Facts { push_name: &name, business_name: None }).await?;
+        let speaker =
+            self.ready_ghost(&voice_of(&known.portal), Facts { push_name: &name, business_name: None }).await?;
         self.ready_member(known, &speaker).await?;
         self.set_as(known, "", "m.room.name", &text_state("name", &name)).await?;
         let topic = facts.topic();

@@ -107,7 +107,8 @@ pub(super) async fn resolve(call: &Call, login: &Login, named: &Named) -> Result
 }
 
 fn describe(about: &Told) -> String {
-    let followers = if about.followers == 1 { "1 follower".to_owned() } else { format!("{} followers", about.followers) };
+    let followers =
+        if about.followers == 1 { "1 follower".to_owned() } else { format!("{} followers", about.followers) };
     let verified = if about.facts.verified { ", verified" } else { "" };
     let closed = if about.facts.closed { ", closed" } else { "" };
     let topic = about.facts.topic();
@@ -160,8 +161,7 @@ mod tests {
     #[test]
     fn a_channel_is_described_in_words() {
         let facts = ChannelFacts { name: "News".into(), description: "All of it".into(), ..ChannelFacts::default() };
-        let about =
-            Told { id: "1@newsletter".into(), facts, followers: 2, follows: false, writes: false, muted: None };
+        let about = Told { id: "1@newsletter".into(), facts, followers: 2, follows: false, writes: false, muted: None };
         assert_eq!(describe(&about), "News: a channel (2 followers)\n\nAll of it");
         let facts = ChannelFacts { name: "News".into(), verified: true, ..ChannelFacts::default() };
         assert_eq!(describe(&Told { facts, followers: 1, ..about }), "News: a channel (1 follower, verified)");

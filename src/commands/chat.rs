@@ -63,7 +63,9 @@ pub(super) async fn set_timer(call: &Call, usage: &str) -> Result<()> {
 pub(super) async fn delete(call: &Call) -> Result<()> {
     let Some((portal, _)) = chat_here(call).await? else { return Ok(()) };
     if portal.kind == PortalKind::Channel {
-        return call.answer("Only rooms of direct chats can be deleted. To get rid of a channel's room, unfollow it.").await;
+        return call
+            .answer("Only rooms of direct chats can be deleted. To get rid of a channel's room, unfollow it.")
+            .await;
     }
     if portal.kind == PortalKind::Group {
         return call

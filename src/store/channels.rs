@@ -141,7 +141,7 @@ const MARK_POST: &str = "-- channel_post.mark
     UPDATE channel_post SET unshown = $3 WHERE portal_id = $1 AND wa_id = $2";
 const UNSHOWN: &str = "-- channel_post.unshown
     SELECT portal_id, wa_id, counts, unshown, shown, planned, shown_at FROM channel_post
-    WHERE unshown > 0 ORDER BY unshown LIMIT 200";
+    WHERE unshown > 0 AND content <> '' ORDER BY unshown LIMIT 200";
 const PLAN: &str = "-- channel_post.plan
     UPDATE channel_post SET planned = $3 WHERE portal_id = $1 AND wa_id = $2";
 const POST_IS_SHOWN: &str = "-- channel_post.is_shown
@@ -350,7 +350,10 @@ impl Store {
     /// When the database fails.
     pub async fn server_id_of(&self, portal: PortalId, id: &WaMessageId) -> Result<Option<i64>> {
         let row = sqlx::query(SERVER_ID).bind(portal.get()).bind(id.as_str()).fetch_optional(self.pool()).await;
-        row.named("channel_post.server_id")?.map(|row| row.try_get("server_id")).transpose().named("channel_post.server_id")
+        row.named("channel_post.server_id")?
+            .map(|row| row.try_get("server_id"))
+            .transpose()
+            .named("channel_post.server_id")
     }
 
     /// The counts of a post as they are known; empty when they are not.

@@ -5,11 +5,11 @@
 
 use crate::convert::channel::Counts;
 use crate::ids::ChatId;
+use whatsapp_rust::IqError;
 use whatsapp_rust::prelude::{Client, Jid, Server};
 use whatsapp_rust::wacore::request::InfoQuery;
 use whatsapp_rust::wacore_binary::builder::NodeBuilder;
 use whatsapp_rust::wacore_binary::{NodeContent, NodeRef};
-use whatsapp_rust::IqError;
 
 /// The namespace of questions about posts.
 const NAMESPACE: &str = "newsletter";
@@ -58,7 +58,8 @@ pub(super) fn is_post(stanza: &NodeRef<'_>) -> bool {
 }
 
 fn post_in(node: &NodeRef<'_>) -> Option<Post> {
-    let number = |node: &NodeRef<'_>, key: &str| node.get_attr(key).and_then(|value| value.as_str().parse::<i64>().ok());
+    let number =
+        |node: &NodeRef<'_>, key: &str| node.get_attr(key).and_then(|value| value.as_str().parse::<i64>().ok());
     let server_id = number(node, "server_id").filter(|id| *id > 0)?;
     let plaintext = node.get_optional_child("plaintext");
     // A post taken back may come with nothing in it, or with no content at all.
@@ -92,7 +93,12 @@ fn post_in(node: &NodeRef<'_>) -> Option<Post> {
 ///
 /// # Errors
 /// The library's.
-pub(super) async fn fetch(client: &Client, channel: &Jid, count: u32, before: Option<i64>) -> Result<Vec<Post>, IqError> {
+pub(super) async fn fetch(
+    client: &Client,
+    channel: &Jid,
+    count: u32,
+    before: Option<i64>,
+) -> Result<Vec<Post>, IqError> {
     let mut wanted = NodeBuilder::new("messages").attr("count", count);
     if let Some(before) = before {
         wanted = wanted.attr("before", before);
@@ -100,7 +106,8 @@ pub(super) async fn fetch(client: &Client, channel: &Jid, count: u32, before: Op
     let content = NodeContent::Nodes(vec![wanted.build()]);
     let answer = client.send_iq(InfoQuery::get(NAMESPACE, channel.clone(), Some(content))).await?;
     let lists = answer.get().children().unwrap_or_default().iter().filter(|list| list.tag.as_ref() == "messages");
-    let nodes = lists.flat_map(|list| list.children().unwrap_or_default()).filter(|node| node.tag.as_ref() == "message");
+    let nodes =
+        lists.flat_map(|list| list.children().unwrap_or_default()).filter(|node| node.tag.as_ref() == "message");
     let mut posts: Vec<Post> = nodes.filter_map(post_in).collect();
     for post in &mut posts {
         // In an answer a post without content is one that was taken back.
@@ -131,7 +138,13 @@ mod tests {
     fn a_stanza_tells_a_post() {
         let node = message(vec![plaintext(b"x")]).build();
         let heard = heard_in(&node.as_node_ref()).unwrap();
-        let post = Post { id: "A".into(), server_id: 101, ts_ms: 1_700_000_000_000, content: Some(b"x".to_vec()), counts: None };
+        let post = Post {
+            id: "A".into(),
+            server_id: 101,
+            ts_ms: 1_700_000_000_000,
+            content: Some(b"x".to_vec()),
+            counts: None,
+        };
         assert_eq!((heard.chat.as_str(), heard.posts), ("1@newsletter", vec![post]));
         assert!(is_post(&node.as_node_ref()));
         let revoked = message(vec![plaintext(b"x")]).attr("edit", "8").build();

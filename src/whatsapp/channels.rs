@@ -138,7 +138,8 @@ fn id_in(payload: &Value) -> Option<String> {
 pub(super) async fn run(intake: Arc<Intake>, client: Arc<Client>, mut end: DeskEnd) {
     let mut bound = intake.login.clone();
     let Some(login) = bound.wait_for(Option::is_some).await.ok().and_then(|login| login.clone()) else { return };
-    let mut clerk = Clerk { intake, client, login, is_listed: true, caught_up: HashSet::new(), behind: VecDeque::new() };
+    let mut clerk =
+        Clerk { intake, client, login, is_listed: true, caught_up: HashSet::new(), behind: VecDeque::new() };
     let mut pause = FIRST_PAUSE;
     loop {
         let has_work = !clerk.is_listed || !clerk.behind.is_empty();
@@ -157,7 +158,7 @@ pub(super) async fn run(intake: Arc<Intake>, client: Arc<Client>, mut end: DeskE
         match worked {
             Ok(()) => pause = FIRST_PAUSE,
             // The next connection begins again.
-            Err(ChannelFailure::Offline) => {}
+            Err(ChannelFailure::Offline) => pause = (pause * 2).min(LONGEST_PAUSE),
             Err(error) => {
                 tracing::warn!(%error, "something about a channel was not stored yet; it is tried again");
                 pause = (pause * 2).min(LONGEST_PAUSE);
@@ -267,13 +268,14 @@ fn die_here() -> ! {
 impl Intake {
     /// Reads all channels a login follows and stores what they are; those it follows no more are noted. Gives the ones it
     /// follows.
-    async fn read_channels(&self, client: &Client, login: &LoginId) -> std::result::Result<Vec<ChatId>, ChannelFailure> {
+    async fn read_channels(
+        &self,
+        client: &Client,
+        login: &LoginId,
+    ) -> std::result::Result<Vec<ChatId>, ChannelFailure> {
         let variables = fetch_all_newsletters_metadata::Variables::default();
-        let question = MexRequest::new(
-            fetch_all_newsletters_metadata::NAME,
-            fetch_all_newsletters_metadata::DOC_ID,
-            variables,
-        );
+        let question =
+            MexRequest::new(fetch_all_newsletters_metadata::NAME, fetch_all_newsletters_metadata::DOC_ID, variables);
         let answer = client.mex().query(question).await.map_err(|error| read_mex(&error))?;
         let data = answer.data.unwrap_or_default();
         let list = data["xwa2_newsletter_subscribed"].as_array().cloned();
@@ -502,11 +504,8 @@ async fn ask(client: &Client, named: &Named) -> std::result::Result<Told, Channe
         Named::Id(id) => (id, "JID"),
         Named::Code(code) => (code, "INVITE"),
     };
-    let input = fetch_newsletter::Input {
-        key: Some(key.clone()),
-        r#type: Some(kind.into()),
-        view_role: Some("GUEST".into()),
-    };
+    let input =
+        fetch_newsletter::Input { key: Some(key.clone()), r#type: Some(kind.into()), view_role: Some("GUEST".into()) };
     let variables = fetch_newsletter::Variables {
         input: Some(input),
         fetch_viewer_metadata: Some(true),

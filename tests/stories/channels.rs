@@ -90,9 +90,7 @@ async fn texts(person: &Person, room: &str) -> Result<Vec<String>> {
 /// The keys of the reactions that stand under an event.
 async fn pills(person: &Person, room: &str, event: &str) -> Result<Vec<(String, String)>> {
     let history = person.history(room).await?;
-    let on_it = |other: &&Event| {
-        other.kind == "m.reaction" && other.content["m.relates_to"]["event_id"] == event
-    };
+    let on_it = |other: &&Event| other.kind == "m.reaction" && other.content["m.relates_to"]["event_id"] == event;
     let read = |event: &Event| {
         let key = event.content["m.relates_to"]["key"].as_str().unwrap_or_default().to_owned();
         (event.sender.clone(), key)
@@ -103,7 +101,8 @@ async fn pills(person: &Person, room: &str, event: &str) -> Result<Vec<(String, 
 }
 
 async fn wait_pills(person: &Person, event: &Event, what: &str, wanted: &[(&str, &str)]) -> Result<()> {
-    let wanted: Vec<(String, String)> = wanted.iter().map(|(who, key)| ((*who).to_owned(), (*key).to_owned())).collect();
+    let wanted: Vec<(String, String)> =
+        wanted.iter().map(|(who, key)| ((*who).to_owned(), (*key).to_owned())).collect();
     wait::until(what, wait::STEP * 2, || async {
         Ok((pills(person, &event.room, &event.id).await? == wanted).then_some(()))
     })
@@ -255,9 +254,8 @@ async fn what_a_channel_says_it_may_change(world: &mut World) -> Result<()> {
     let event = wait_text(&alice, "frist").await?;
     for text in ["first", "first of all", "first"] {
         news.edit(&post, Some(text))?;
-        let shown = alice.wait_event(text, wait::STEP, |other| {
-            edits(other, &event.id) && other.newest_content()["body"] == text
-        });
+        let shown = alice
+            .wait_event(text, wait::STEP, |other| edits(other, &event.id) && other.newest_content()["body"] == text);
         ensure!(shown.await?.sender == event.sender, "somebody else edits");
     }
     news.edit(&post, None)?;
@@ -360,7 +358,9 @@ async fn an_owner_posts_from_matrix(world: &mut World) -> Result<()> {
     alice.send_text(&room, "!wa mute").await?;
     own.wait("the channel is muted", |info| info.muted.contains(&account.number)).await?;
     alice.send_text(&room, "!wa unfollow").await?;
-    alice.wait_event("a refusal", wait::STEP, |event| event.body().contains("You are an admin of this channel")).await?;
+    alice
+        .wait_event("a refusal", wait::STEP, |event| event.body().contains("You are an admin of this channel"))
+        .await?;
     // What can not be posted is told.
     let place = json!({ "msgtype": "m.location", "body": "here", "geo_uri": "geo:1,2" });
     alice.send(&room, "m.room.message", &place).await?;
@@ -452,7 +452,9 @@ async fn killed_around_a_channel(world: &mut World) -> Result<()> {
     let mut rooms = Vec::new();
     for room in alice.rooms() {
         let name = alice.find_state(&room, "m.room.name", "").await?.unwrap_or_default();
-        rooms.extend(name["name"].as_str().filter(|name| ["News of kills", "Another one"].contains(name)).map(str::to_owned));
+        rooms.extend(
+            name["name"].as_str().filter(|name| ["News of kills", "Another one"].contains(name)).map(str::to_owned),
+        );
     }
     ensure!(rooms.len() == 2, "{rooms:?}");
     Ok(())

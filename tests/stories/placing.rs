@@ -92,7 +92,8 @@ async fn notes_to_oneself_have_one_room(world: &mut World) -> Result<()> {
     let name = alice.find_state(&note.room, "m.room.name", "").await?.unwrap_or_default();
     ensure!(name["name"] == "WhatsApp: notes to yourself", "{name}");
     alice.send_text(&note.room, "and butter").await?;
-    let on_phone = || world.phones.inbox(&account.number).into_iter().any(|item| item.text.as_deref() == Some("and butter"));
+    let on_phone =
+        || world.phones.inbox(&account.number).into_iter().any(|item| item.text.as_deref() == Some("and butter"));
     wait::until("the note is on the phone", wait::STEP, || async { Ok(on_phone().then_some(())) }).await?;
     management.ask(&format!("start-chat +{}", account.number), &note.room).await?;
     world.bridge.kill9()?;
@@ -114,7 +115,9 @@ async fn a_bot_writes_its_answer_piece_by_piece(world: &mut World) -> Result<()>
     simulator.create_account_with(BOT, &options)?;
     let (alice, account, management) = world.log_in("alice").await?;
     management.ask(&format!("start-chat +{BOT}"), "The chat is here").await?;
-    let named = |event: &Event| event.kind == "m.room.name" && event.content["name"].as_str().is_some_and(|name| name.starts_with("Meta AI"));
+    let named = |event: &Event| {
+        event.kind == "m.room.name" && event.content["name"].as_str().is_some_and(|name| name.starts_with("Meta AI"))
+    };
     let room = alice.wait_event("the bot's room", wait::STEP, named).await?.room;
     alice.send_text(&room, "what is the time?").await?;
     let asked = || simulator.inbox(BOT).into_iter().any(|item| item.text.as_deref() == Some("what is the time?"));
@@ -129,11 +132,13 @@ async fn a_bot_writes_its_answer_piece_by_piece(world: &mut World) -> Result<()>
             world.bridge.start().await?;
         }
         simulator.send_bot_piece(BOT, &account.number, text, piece, Some(&first)).await?;
-        let shown = alice.wait_event(text, wait::STEP, |other| edits(other, &event.id) && other.newest_content()["body"] == text);
+        let shown = alice
+            .wait_event(text, wait::STEP, |other| edits(other, &event.id) && other.newest_content()["body"] == text);
         ensure!(shown.await?.sender == event.sender, "somebody else edits");
     }
     let history = alice.history(&room).await?;
-    let said: Vec<&Event> = history.iter().filter(|event| event.is_message("m.text") && event.sender != alice.id()).collect();
+    let said: Vec<&Event> =
+        history.iter().filter(|event| event.is_message("m.text") && event.sender != alice.id()).collect();
     let new = said.iter().filter(|event| event.content["m.relates_to"].is_null()).count();
     ensure!((new, said.len()) == (1, 4), "{} of {} are new", new, said.len());
     alice.members(&room).await?.iter().find(|member| **member == event.sender).context("the bot is not in its room")?;

@@ -69,8 +69,10 @@ pub fn send_with(
         copies.push(NodeBuilder::new("to").attr("jid", jid).children([enc]).build());
     }
     let participants = NodeBuilder::new("participants").children(copies).build();
-    let node =
-        stanza(&id, &envelope).attr("to", &chat).children(std::iter::once(participants).chain(envelope.meta()).chain(more)).build();
+    let node = stanza(&id, &envelope)
+        .attr("to", &chat)
+        .children(std::iter::once(participants).chain(envelope.meta()).chain(more))
+        .build();
     keep(
         state,
         from,

@@ -28,7 +28,14 @@ impl Simulator {
 
     /// The bot with the number `from` says a piece of an answer, which is all of the answer so far: `piece` is `first`,
     /// `inner` or `last`, and `target` the id of the first.
-    pub async fn send_bot_piece(&self, from: &str, to: &str, text: &str, piece: &str, target: Option<&str>) -> Result<String> {
+    pub async fn send_bot_piece(
+        &self,
+        from: &str,
+        to: &str,
+        text: &str,
+        piece: &str,
+        target: Option<&str>,
+    ) -> Result<String> {
         let message = Message { conversation: Some(text.to_owned()), ..Default::default() };
         let mut bot = NodeBuilder::new("bot").attr("edit", piece);
         if let Some(target) = target {

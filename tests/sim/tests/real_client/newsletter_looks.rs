@@ -21,7 +21,9 @@ async fn a_newsletter_has_a_picture_and_open_files_and_can_be_muted() {
     sim.set_newsletter_picture(CAROL, &name, Some(vec![1, 2, 3])).unwrap();
     let note = bob
         .find("the picture", |event| match event {
-            Event::MexNotification(note) if note.op_name == "NotificationNewsletterUpdate" => Some(note.payload.clone()),
+            Event::MexNotification(note) if note.op_name == "NotificationNewsletterUpdate" => {
+                Some(note.payload.clone())
+            }
             _ => None,
         })
         .await;
@@ -82,7 +84,10 @@ async fn a_told_list_and_a_bots_pieces_name_what_they_belong_to() {
     sim.send_bot_piece(ALICE, BOB, "It is.", "last", Some(&first)).await.unwrap();
     let last = bob.message().await;
     let bot = last.info.bot_info.as_ref().unwrap();
-    assert_eq!((text(&last), bot.edit_type, bot.edit_target_id.as_ref()), ("It is.", Some(BotEditType::Last), Some(&first)));
+    assert_eq!(
+        (text(&last), bot.edit_type, bot.edit_target_id.as_ref()),
+        ("It is.", Some(BotEditType::Last), Some(&first))
+    );
     sim.wait_settled(BOB, device, STEP).await.unwrap();
     bob.stop().await;
     assert_understood(&sim);
