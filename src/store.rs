@@ -26,12 +26,14 @@ pub mod lock;
 pub mod logins;
 pub mod messages;
 pub mod mx_intake;
+pub mod overview;
 pub mod parking;
 pub mod pins;
 pub mod places;
 pub mod polls;
 pub mod portals;
 pub mod pressing;
+pub mod progress;
 pub mod puppets;
 pub mod reactions;
 pub mod seal;
@@ -400,6 +402,7 @@ fn migrations() -> Vec<Migration> {
         step(9, "disappearing and spaces", include_str!("../migrations/0009_disappearing_and_spaces.sql")),
         step(10, "chat_marks", include_str!("../migrations/0010_chat_marks.sql")),
         step(12, "channels", include_str!("../migrations/0012_channels.sql")),
+        step(13, "budgets", include_str!("../migrations/0013_budgets.sql")),
     ]
 }
 

@@ -17,14 +17,11 @@ const POSTS: i64 = 5;
 async fn channel_meant(call: &Call) -> Result<Option<(Portal, Login)>> {
     let store = call.bridge.store();
     if call.rest.is_empty() {
-        return match super::chat::chat_here(call).await? {
-            Some((portal, login)) if portal.kind == PortalKind::Channel => Ok(Some((portal, login))),
-            Some(_) => {
-                call.answer("This is no channel's room; say the channel's link or name with it.").await?;
-                Ok(None)
-            }
-            None => Ok(None),
-        };
+        let here = call.chat.clone().filter(|(portal, _)| portal.kind == PortalKind::Channel);
+        if here.is_none() {
+            call.answer("This is no channel's room; say the channel's link or name with it.").await?;
+        }
+        return Ok(here);
     }
     let words = call.rest.join(" ");
     for login in store.logins_of(&call.sender).await.map_err(database)? {

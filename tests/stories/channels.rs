@@ -323,7 +323,7 @@ async fn channels_are_followed_and_left_by_command(world: &mut World) -> Result<
     let room = news.room_of(&alice).await?;
     let said = wait_text(&alice, "said before").await?;
     ensure!(said.room == room, "another room");
-    management.ask("unfollow", "This room is no WhatsApp chat").await?;
+    management.ask("unfollow", "This is no channel's room").await?;
     management.ask("unfollow some news", "You follow no such channel").await?;
     management.ask("unfollow wanted news", "do not follow the channel any more").await?;
     alice.wait_member(&room, alice.id(), "leave").await?;
