@@ -53,7 +53,7 @@ fn words_for(failure: &ChannelFailure) -> &'static str {
     }
 }
 
-async fn answer_failure(call: &Call, failure: ChannelFailure) -> Result<()> {
+pub(super) async fn answer_failure(call: &Call, failure: ChannelFailure) -> Result<()> {
     match failure {
         ChannelFailure::Store(error) => Err(database(error)),
         failure => call.answer(words_for(&failure)).await,

@@ -50,7 +50,9 @@ impl Refusal {
         match self {
             Self::Level => "You may not use this command. Ask the bridge's administrator for the permission.",
             Self::NoChat => "This room is no WhatsApp chat. Say it in the room of the chat.",
-            Self::Foreign => "Only the owner of this chat's WhatsApp account may do that, and in a group or channel who is in it.",
+            Self::Foreign => {
+                "Only the owner of this chat's WhatsApp account may do that, and in a group or channel who is in it."
+            }
             Self::NoGroup => "This is no group; say this in the room of one.",
         }
     }

@@ -497,8 +497,6 @@ mod tests {
         assert_eq!(word("y", 4, 100).await, PostNews::None, "an answer asked for before undoes nothing");
         assert_eq!(word("y", 7, 100).await, PostNews::Changed);
         assert_eq!(word("y", 8, 100).await, PostNews::None);
-        assert_eq!(word("", 9, 100).await, PostNews::TakenBack);
-        assert_eq!(word("z", 10, 100).await, PostNews::None, "what was taken back stays away");
         assert_eq!((store.newest_post(portal).await.unwrap(), store.oldest_post(portal).await.unwrap()), (100, 100));
 
         assert!(store.put_post_counts(portal, 100, b"[1]", 20).await.unwrap());
@@ -514,6 +512,10 @@ mod tests {
         assert_eq!((again[0].mark, again[0].shown.as_slice(), again[0].planned.len()), (22, &b"pills"[..], 0));
         store.post_is_shown(&again[0], b"pills", 78).await.unwrap();
         assert!(store.unshown_posts().await.unwrap().is_empty());
+        assert_eq!(word("", 9, 100).await, PostNews::TakenBack);
+        assert_eq!(word("z", 10, 100).await, PostNews::None, "what was taken back stays away");
+        assert!(store.put_post_counts(portal, 100, b"[3]", 30).await.unwrap());
+        assert!(store.unshown_posts().await.unwrap().is_empty(), "nothing is shown of what was taken back");
         assert!(store.counted_posts(portal, 5).await.unwrap().is_empty(), "it was taken back");
         assert!(store.own_reactions_to(portal, &id).await.unwrap().is_empty());
     }

@@ -608,6 +608,18 @@ impl Whatsapp {
         intake.read_channel(&client, login, chat).await.map(drop)
     }
 
+    /// Reads a channel again: what it is, its newest posts and their counts.
+    ///
+    /// # Errors
+    /// [`ChannelFailure`].
+    pub async fn read_channel_again(&self, login: &LoginId, chat: &ChatId) -> std::result::Result<(), ChannelFailure> {
+        let (client, intake) = self.channel_reader(login)?;
+        if !intake.read_channel(&client, login, chat).await? {
+            return Ok(());
+        }
+        intake.catch_up(&client, login, chat).await
+    }
+
     /// Reads the newest posts of a channel and their counts again.
     ///
     /// # Errors

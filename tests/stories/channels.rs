@@ -324,6 +324,7 @@ async fn channels_are_followed_and_left_by_command(world: &mut World) -> Result<
     let said = wait_text(&alice, "said before").await?;
     ensure!(said.room == room, "another room");
     management.ask("unfollow", "This is no channel's room").await?;
+    management.ask("chats wanted", "Wanted news (").await?;
     management.ask("unfollow some news", "You follow no such channel").await?;
     management.ask("unfollow wanted news", "do not follow the channel any more").await?;
     alice.wait_member(&room, alice.id(), "leave").await?;
