@@ -133,7 +133,7 @@ struct Shared {
     /// Rung when a mark of a chat was kept.
     marks_bell: tokio::sync::Notify,
     /// Rung when a channel, or the counts of a post, were marked.
-    channels_bell: tokio::sync::Notify,
+    channels_bell: tokio::sync::watch::Sender<u64>,
     parking: parking::Parking,
     places: places::Places,
 }
@@ -211,7 +211,7 @@ impl Store {
                 groups_bell: tokio::sync::watch::Sender::new(0),
                 group_answers: std::sync::Mutex::default(),
                 marks_bell: tokio::sync::Notify::new(),
-                channels_bell: tokio::sync::Notify::new(),
+                channels_bell: tokio::sync::watch::Sender::new(0),
                 parking: parking::Parking::default(),
                 places: places::Places::default(),
             }),

@@ -4,6 +4,7 @@
 //! it was, and every step may be repeated. Posts come through the inbox as messages of any chat do.
 
 use super::Bridge;
+use super::budget::in_background;
 use super::from_matrix::{Event, never};
 use super::outgoing::Saying;
 use super::people::{Facts, Halt};
@@ -27,19 +28,31 @@ const ROUND: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(3);
 /// Largest picture of a channel that is shown, bytes.
 const LARGEST_PICTURE: u64 = 5 << 20;
+/// What a loop shows.
+#[derive(Clone, Copy)]
+enum Showing {
+    Channels,
+    Counts,
+}
+
 /// What is said to who is taken out of a channel's room.
 const LEFT: &str = "You do not follow this channel any more, or it has ended.";
 
 impl Bridge {
-    /// Shows channels and the counts of their posts as they are marked, until the process stops.
+    /// Shows channels and the counts of their posts as they are marked, until the process stops. A room that waits for its
+    /// budget holds up no counts.
     pub async fn run_channels(&self) {
+        tokio::join!(self.run_showing(Showing::Channels), self.run_showing(Showing::Counts));
+    }
+
+    async fn run_showing(&self, what: Showing) {
+        let mut bell = self.store().channels_bell();
         loop {
-            let shown = async {
-                let mut all = self.settle_channels().await?;
-                all &= self.show_counts().await?;
-                Ok::<bool, Halt>(all)
+            let shown = match what {
+                Showing::Channels => in_background(self.settle_channels()).await,
+                Showing::Counts => self.show_counts().await,
             };
-            let pause = match shown.await {
+            let pause = match shown {
                 Ok(_) => ROUND,
                 Err(Halt::Verdict(Verdict::Blocked(Gate::Homeserver))) => {
                     tokio::select! {
@@ -55,7 +68,12 @@ impl Bridge {
             tokio::select! {
                 () = self.stop().cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
-                () = self.store().channels_rung(), if pause == ROUND => {}
+                // After a failure the pause is kept.
+                rung = bell.changed(), if pause == ROUND => {
+                    if rung.is_err() {
+                        return;
+                    }
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ use super::{Named, Result, Store, Tx};
 use crate::ids::{LoginId, PortalId, WaMessageId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
+use tokio::sync::watch;
 
 /// A channel as the database knows it; facts are in the bytes of `convert::channel`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,14 +156,14 @@ const OWN_REACTIONS: &str = "-- reaction.own_of
     WHERE portal_id = $1 AND wa_id = $2 AND emoji <> '' AND event_id IS NOT NULL";
 
 impl Store {
-    /// Waits until a channel or a post was marked.
-    pub async fn channels_rung(&self) {
-        self.shared.channels_bell.notified().await;
+    /// Changes whenever a channel or a post was marked.
+    pub fn channels_bell(&self) -> watch::Receiver<u64> {
+        self.shared.channels_bell.subscribe()
     }
 
-    /// Wakes who waits in [`Store::channels_rung`]; after the commit of a mark.
+    /// Rings [`Store::channels_bell`]; after the commit of a mark.
     pub fn ring_channels(&self) {
-        self.shared.channels_bell.notify_one();
+        self.shared.channels_bell.send_modify(|rung| *rung += 1);
     }
 
     /// Records a channel as a login was told of it: facts, and that the login follows it. The channel is marked when
