@@ -35,6 +35,7 @@ pub mod people;
 mod pins;
 mod polls;
 mod pressing;
+mod previews;
 mod progress;
 pub mod puppets;
 pub mod receipts;

@@ -242,8 +242,8 @@ const COMMANDS: &[Entry] = &[
     },
     Entry {
         name: "retry",
-        usage: "retry",
-        help: "Try the messages of this room again that could not be bridged.",
+        usage: "retry [event]",
+        help: "Try the messages of this room again that could not be bridged; as the answer to one, or with its event, only that.",
         level: Level::User,
         run: Run::Retry,
     },
@@ -611,11 +611,35 @@ fn shorten(text: &str) -> String {
 }
 
 async fn retry(call: &Call) -> Result<()> {
-    let lane = crate::ids::Lane::from_person(call.room.as_str(), &call.sender);
+    let own = crate::ids::Lane::from_person(call.room.as_str(), &call.sender);
     let store = call.bridge.store();
-    let mut again = store.retry_failed(&lane).await.map_err(database)?;
+    let mut lanes = vec![own];
     if let Some((portal, _)) = &call.chat {
-        again += store.retry_failed(&crate::ids::Lane::into_matrix(portal.id)).await.map_err(database)?;
+        lanes.push(crate::ids::Lane::into_matrix(portal.id));
+    }
+    // Who says so wants the phone to be asked now.
+    for login in store.logins_of(&call.sender).await.map_err(database)? {
+        call.bridge.forget_silence(&login.id);
+    }
+    let meant = call.rest.first().map(|word| event_named(word)).or_else(|| call.reply_to.clone());
+    if let Some(event) = meant {
+        let found = store.find_failed(&event, &store.derive().mx_dedup(&["event", &event])).await.map_err(database)?;
+        let again = match found.filter(|(_, lane)| lanes.contains(lane)) {
+            Some((seq, lane)) => store.retry_one(seq, &lane).await.map_err(database)?,
+            None => false,
+        };
+        let text = match again {
+            true => "Trying that message again.",
+            false => {
+                "That message has not failed. Answer the notice that says so, or say `retry` alone for all of this room."
+            }
+        };
+        return call.answer(text).await;
+    }
+    let mut again = 0;
+    for lane in &lanes {
+        store.forget_asks(lane).await.map_err(database)?;
+        again += store.retry_failed(lane).await.map_err(database)?;
     }
     let text = match again {
         0 => "Nothing in this room has failed.".to_owned(),
@@ -623,6 +647,12 @@ async fn retry(call: &Call) -> Result<()> {
         many => format!("Trying {many} messages again."),
     };
     call.answer(&text).await
+}
+
+/// The event in what somebody typed: its id, or a link to it as clients copy it.
+fn event_named(word: &str) -> String {
+    let word = word.rsplit('/').next().unwrap_or(word);
+    word.split('?').next().unwrap_or(word).replace("%24", "$")
 }
 
 async fn set_management_room(call: &Call) -> Result<()> {
@@ -680,5 +710,7 @@ mod tests {
         assert_eq!(names.len(), all);
         assert_eq!(shorten("a\n`b"), "ab");
         assert_eq!(shorten(&"x".repeat(100)).len(), 40);
+        assert_eq!(event_named("https://matrix.to/#/!r:a/$e?via=a"), "$e");
+        assert_eq!(event_named("$e"), "$e");
     }
 }

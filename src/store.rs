@@ -39,6 +39,7 @@ pub mod reactions;
 pub mod seal;
 pub mod spaces;
 mod states;
+pub mod wishes;
 mod wa_appstate;
 pub mod wa_backend;
 pub mod wa_device;
@@ -401,6 +402,7 @@ fn migrations() -> Vec<Migration> {
         step(8, "puppets", include_str!("../migrations/0008_puppets.sql")),
         step(9, "disappearing and spaces", include_str!("../migrations/0009_disappearing_and_spaces.sql")),
         step(10, "chat_marks", include_str!("../migrations/0010_chat_marks.sql")),
+        step(11, "kinds", include_str!("../migrations/0011_kinds.sql")),
         step(12, "channels", include_str!("../migrations/0012_channels.sql")),
         step(13, "budgets", include_str!("../migrations/0013_budgets.sql")),
     ]

@@ -345,6 +345,17 @@ pub(super) const KEYS: &[Key] = &[
         ],
     },
     Key {
+        path: "network.url_previews",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &[
+            "Whether messages for WhatsApp get a preview of their first link where the sender's client gave none. The homeserver",
+            "is asked for it and visits the page (its url_preview_enabled must be on); the bridge never does. A page that is not",
+            "known within seconds is left out. Off by default: whoever runs the page learns that somebody wrote of it.",
+        ],
+    },
+    Key {
         path: "network.websocket_url",
         kind: Kind::Text,
         default: Fallback::Unset,

@@ -8,17 +8,22 @@ use super::channel_posts;
 use super::channels::{ChannelDesk, DeskEnd};
 use super::intake::Intake;
 use super::outgoing::Acks;
-use super::signals::{self, News};
+use super::signals::{self, Heard, News};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use whatsapp_rust::prelude::Event;
 use whatsapp_rust::wacore::types::events::EventHandler;
-use whatsapp_rust::wacore_binary::JidExt as _;
+use whatsapp_rust::wacore_binary::{JidExt as _, NodeRef};
 
 /// Receipts waiting to be stored.
 const RECEIPTS: usize = 1024;
 /// Other events waiting for the line's task.
 const EVENTS: usize = 8192;
+
+/// Whether a notification is a phone's answer about a file that it was asked for, in time or late.
+fn is_about_a_file(stanza: &NodeRef<'_>) -> bool {
+    stanza.attrs().optional_string("type").as_deref() == Some("mediaretry")
+}
 
 /// One client's sink.
 pub(super) struct Sink {
@@ -54,13 +59,19 @@ impl EventHandler for Sink {
                         self.channels.take_stanza(stanza.get(), number);
                     }
                     "message" => self.intake.arrived(stanza.get()),
-                    "notification" => self.channels.take_stanza(stanza.get(), number),
                     "iq" => self.intake.add_modes.note(stanza.get()),
                     "receipt" => {
                         if let Some(read) = signals::own_read_in(stanza.get()) {
                             self.intake.news.put(read);
                         }
                     }
+                    "notification" if is_about_a_file(stanza.get()) => {
+                        let login = self.intake.login.borrow().clone();
+                        if let Some(login) = login {
+                            self.setup.signal(login, Heard::PhoneAnswered);
+                        }
+                    }
+                    "notification" => self.channels.take_stanza(stanza.get(), number),
                     _ => {}
                 }
                 return;
