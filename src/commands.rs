@@ -9,13 +9,17 @@ mod chat_marks;
 mod groups;
 mod puppet;
 mod show_link;
+mod spaces;
+mod status;
 
+use crate::bridge::guest_rooms::Place;
 use crate::bridge::{Bridge, CommandCall};
 use crate::config::Level;
 use crate::matrix::error::{MatrixError, Result};
 use crate::store::chat_marks::MarkKind;
 use crate::store::portals::Portal;
 use crate::verdict::Verdict;
+use crate::whatsapp::removals::Removal;
 use ruma::{OwnedRoomId, RoomId};
 
 /// A command and who may use it.
@@ -52,10 +56,14 @@ enum Run {
     InviteLink,
     LeaveGroup,
     Accept,
+    PostStatus,
+    DeleteChat,
+    ClearChat,
+    Place(Place),
 }
 
 /// Every command, in the order `help` shows them.
-const COMMANDS: [Entry; 30] = [
+const COMMANDS: [Entry; 35] = [
     Entry { name: "help", usage: "help", help: "Show this list.", level: Level::Commands, run: Run::Help },
     Entry {
         name: "login",
@@ -213,8 +221,8 @@ const COMMANDS: [Entry; 30] = [
     },
     Entry {
         name: "create-group",
-        usage: "create-group <name>",
-        help: "Make a WhatsApp group of the people in this room.",
+        usage: "create-group [name]",
+        help: "Make this room a WhatsApp group with the people in it.",
         level: Level::User,
         run: Run::CreateGroup,
     },
@@ -252,6 +260,41 @@ const COMMANDS: [Entry; 30] = [
         help: "Accept the invitation in the message you answer.",
         level: Level::User,
         run: Run::Accept,
+    },
+    Entry {
+        name: "post-status",
+        usage: "post-status <text>",
+        help: "Post a status for your WhatsApp contacts: the text, or the picture or video you answer with it.",
+        level: Level::User,
+        run: Run::PostStatus,
+    },
+    Entry {
+        name: "delete-chat",
+        usage: "delete-chat",
+        help: "In a direct chat's room: delete the chat on WhatsApp and this room with it.",
+        level: Level::User,
+        run: Run::DeleteChat,
+    },
+    Entry {
+        name: "clear-chat",
+        usage: "clear-chat",
+        help: "In a direct chat's room: delete the chat's messages on WhatsApp, for you alone.",
+        level: Level::User,
+        run: Run::ClearChat,
+    },
+    Entry {
+        name: "add-to-space",
+        usage: "add-to-space <space>",
+        help: "In a group's room: put it into a space of yours that I am in.",
+        level: Level::User,
+        run: Run::Place(Place::In),
+    },
+    Entry {
+        name: "remove-from-space",
+        usage: "remove-from-space <space>",
+        help: "Take it out again.",
+        level: Level::User,
+        run: Run::Place(Place::Out),
     },
     Entry {
         name: "version",
@@ -341,6 +384,10 @@ async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
         Run::InviteLink => groups::invite_link(&call).await,
         Run::LeaveGroup => groups::leave(&call).await,
         Run::Accept => groups::accept(&call).await,
+        Run::DeleteChat => chat::remove(&call, Removal::Chat).await,
+        Run::ClearChat => chat::remove(&call, Removal::Messages).await,
+        Run::Place(place) => spaces::place(&call, place, entry.usage).await,
+        Run::PostStatus => status::post(&call, entry.usage).await,
         Run::DeletePortal => chat::delete(&call).await,
         Run::DisappearingTimer => chat::set_timer(&call, entry.usage).await,
     }

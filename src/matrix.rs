@@ -15,6 +15,7 @@
 mod client;
 mod events;
 pub mod media;
+pub mod own_data;
 pub mod puppets;
 mod transactions;
 mod users;

@@ -17,6 +17,7 @@ pub mod contacts;
 pub mod disappearing;
 pub mod files;
 pub mod ghosts;
+pub mod group_wishes;
 pub mod groups;
 pub mod identity;
 pub mod inbox;
@@ -25,6 +26,7 @@ pub mod lock;
 pub mod logins;
 pub mod messages;
 pub mod mx_intake;
+pub mod own_data;
 pub mod parking;
 pub mod pins;
 pub mod places;
@@ -36,6 +38,7 @@ pub mod reactions;
 pub mod seal;
 pub mod spaces;
 mod states;
+pub mod status;
 mod wa_appstate;
 pub mod wa_backend;
 pub mod wa_device;
@@ -395,6 +398,7 @@ fn migrations() -> Vec<Migration> {
         step(8, "puppets", include_str!("../migrations/0008_puppets.sql")),
         step(9, "disappearing and spaces", include_str!("../migrations/0009_disappearing_and_spaces.sql")),
         step(10, "chat_marks", include_str!("../migrations/0010_chat_marks.sql")),
+        step(14, "chat_state", include_str!("../migrations/0014_chat_state.sql")),
     ]
 }
 

@@ -50,6 +50,7 @@ impl Bridge {
                 Err(Halt::Store(error)) => return Err(error),
             };
             for unreached in left {
+                let _turn = self.shared.puppets.marks.lock().await;
                 match self.show_mark(&user, &unreached).await {
                     Ok(()) => self.store().mark_was_reached(&unreached.mark).await?,
                     Err(Halt::Store(error)) => return Err(error),
@@ -73,7 +74,7 @@ impl Bridge {
         match unreached.mark.kind {
             MarkKind::Mute => matrix.set_muted(user, &room, is_set).await?,
             MarkKind::Pin => matrix.set_tag(user, &room, "m.favourite", is_set).await?,
-            MarkKind::Archive => matrix.set_tag(user, &room, "m.lowpriority", is_set).await?,
+            MarkKind::Archive => matrix.set_tag(user, &room, &self.config().network.archive_tag, is_set).await?,
             MarkKind::Unread => {
                 // MSC2867, stable since v1.12 of the specification.
                 matrix.set_account_data(user, Some(&room), "m.marked_unread", &json!({ "unread": is_set })).await?;

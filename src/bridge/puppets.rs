@@ -40,6 +40,10 @@ const CLOCK_SLACK: i64 = 3600 * 1000;
 #[derive(Default)]
 pub struct Puppets {
     not: Mutex<HashMap<String, Instant>>,
+    /// Held while a chat's mark is shown, or done on WhatsApp: one never sees the other half done.
+    pub(super) marks: tokio::sync::Mutex<()>,
+    /// Rung when somebody did something to a room of theirs.
+    pub(super) wishes: tokio::sync::Notify,
 }
 
 /// What became of a try to act as somebody.
@@ -74,9 +78,7 @@ impl Bridge {
         // In a group another member's login may bring what somebody wrote.
         let chat = self.chat_of(scene.portal).await?;
         let may_be = scene.arrival.from_me || chat.is_group();
-        // In their status room they may not write.
         if may_be
-            && !chat.is_status()
             && let Some(mxid) = self.store().find_own_author(scene.portal, scene.sender).await?
             && let Some(user) = self.ready_puppet(&mxid).await?
         {
