@@ -12,6 +12,7 @@ mod albums;
 mod ballots;
 mod calls;
 mod chat_marks;
+mod closed;
 mod communities;
 mod contacts;
 pub mod deliver;

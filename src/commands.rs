@@ -7,6 +7,7 @@ mod account;
 mod chat;
 mod chat_marks;
 mod groups;
+mod people;
 mod puppet;
 mod show_link;
 mod spaces;
@@ -20,6 +21,7 @@ use crate::store::chat_marks::MarkKind;
 use crate::store::portals::Portal;
 use crate::verdict::Verdict;
 use crate::whatsapp::removals::Removal;
+use futures_util::future::BoxFuture;
 use ruma::{OwnedRoomId, RoomId};
 
 /// A command and who may use it.
@@ -60,10 +62,11 @@ enum Run {
     DeleteChat,
     ClearChat,
     Place(Place),
+    About,
 }
 
 /// Every command, in the order `help` shows them.
-const COMMANDS: [Entry; 35] = [
+const COMMANDS: [Entry; 36] = [
     Entry { name: "help", usage: "help", help: "Show this list.", level: Level::Commands, run: Run::Help },
     Entry {
         name: "login",
@@ -297,6 +300,13 @@ const COMMANDS: [Entry; 35] = [
         run: Run::Place(Place::Out),
     },
     Entry {
+        name: "about",
+        usage: "about",
+        help: "In a direct chat's room: show the person's number, name and about text.",
+        level: Level::User,
+        run: Run::About,
+    },
+    Entry {
         name: "version",
         usage: "version",
         help: "Show the bridge's version.",
@@ -378,18 +388,28 @@ async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
         Run::SetManagementRoom => set_management_room(&call).await,
         Run::Space => account::space(&call).await,
         Run::StartChat => groups::start_chat(&call, entry.usage).await,
-        Run::CreateGroup => groups::create(&call, entry.usage).await,
+        Run::CreateGroup | Run::PostStatus | Run::DeleteChat | Run::ClearChat | Run::Place(_) | Run::About => {
+            run_apart(&call, entry).await
+        }
         Run::Join => groups::join(&call, entry.usage).await,
         Run::ResolveLink => groups::resolve(&call, entry.usage).await,
         Run::InviteLink => groups::invite_link(&call).await,
         Run::LeaveGroup => groups::leave(&call).await,
         Run::Accept => groups::accept(&call).await,
-        Run::DeleteChat => chat::remove(&call, Removal::Chat).await,
-        Run::ClearChat => chat::remove(&call, Removal::Messages).await,
-        Run::Place(place) => spaces::place(&call, place, entry.usage).await,
-        Run::PostStatus => status::post(&call, entry.usage).await,
         Run::DeletePortal => chat::delete(&call).await,
         Run::DisappearingTimer => chat::set_timer(&call, entry.usage).await,
+    }
+}
+
+/// The commands that have much to do, in a future of their own on the heap: the table's stays small.
+fn run_apart<'a>(call: &'a Call, entry: &'a Entry) -> BoxFuture<'a, Result<()>> {
+    match entry.run {
+        Run::CreateGroup => Box::pin(groups::create(call, entry.usage)),
+        Run::PostStatus => Box::pin(status::post(call, entry.usage)),
+        Run::DeleteChat => Box::pin(chat::remove(call, Removal::Chat)),
+        Run::ClearChat => Box::pin(chat::remove(call, Removal::Messages)),
+        Run::Place(place) => Box::pin(spaces::place(call, place, entry.usage)),
+        _ => Box::pin(people::about(call)),
     }
 }
 

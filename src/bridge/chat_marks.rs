@@ -51,6 +51,12 @@ impl Bridge {
             };
             for unreached in left {
                 let _turn = self.shared.puppets.marks.lock().await;
+                let Unreached { mark, .. } = &unreached;
+                // It may have been replaced, or done by the person, since it was read.
+                let now = self.store().find_chat_mark(&login.id, &mark.chat, mark.kind).await?;
+                if now.is_some_and(|(value, is_shown)| is_shown || value != mark.value) {
+                    continue;
+                }
                 match self.show_mark(&user, &unreached).await {
                     Ok(()) => self.store().mark_was_reached(&unreached.mark).await?,
                     Err(Halt::Store(error)) => return Err(error),

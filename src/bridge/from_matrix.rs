@@ -25,6 +25,8 @@ use crate::whatsapp::outgoing::SendFailure;
 use ruma::RoomId;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 use whatsapp_rust::prelude::wa;
 use whatsapp_rust::waproto::codec::{message_decode, message_to_vec};
 
@@ -281,7 +283,14 @@ impl Bridge {
                 .and_then(Value::as_str)
                 .map(str::to_owned),
         };
-        match runner(call).await {
+        // A task of its own, with a stack of its own: what commands do goes deep. It ends with the row's work.
+        let running = AbortOnDropHandle::new(tokio::spawn(runner(call).in_current_span()));
+        let verdict = match running.await {
+            Ok(verdict) => verdict,
+            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            Err(_) => return Err(Halt::Verdict(Verdict::Later { why: "a command was stopped".into() })),
+        };
+        match verdict {
             Verdict::Done => Ok(self.store().settle_row(row.seq).await?),
             other => Err(Halt::Verdict(other)),
         }

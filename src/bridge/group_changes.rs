@@ -16,6 +16,7 @@ use crate::store::portals::{Portal, PortalKind};
 use crate::verdict::{Gate, Verdict};
 use crate::whatsapp::group_acts::{ActFailure, GroupAct, Outcome, PeopleAct};
 use crate::whatsapp::outgoing::SendFailure;
+use futures_util::future::BoxFuture;
 use ruma::UserId;
 use serde_json::Value;
 use whatsapp_rust::prelude::{MessageField, wa};
@@ -318,7 +319,11 @@ impl Bridge {
 impl Bridge {
     /// Takes the account of who left a group's room out of the group, where the operator wants that. Who was only invited
     /// has left nothing.
-    pub(super) async fn leave_group_too(&self, event: &Event) -> Result<(), Halt> {
+    pub(super) fn leave_group_too<'a>(&'a self, event: &'a Event) -> BoxFuture<'a, Result<(), Halt>> {
+        Box::pin(self.leave_group_of_room(event))
+    }
+
+    async fn leave_group_of_room(&self, event: &Event) -> Result<(), Halt> {
         let before = event.previous().and_then(|before| before.get("membership")).and_then(Value::as_str);
         if !self.config().bridge.bridge_matrix_leave || before != Some("join") {
             return Ok(());

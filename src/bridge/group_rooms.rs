@@ -166,6 +166,7 @@ impl Bridge {
         }
         fail::fail_point!("groups.after_people", |_| super::states::die_here());
         self.settle_powers(known, facts, &members, &own).await?;
+        self.tell_closed(known, facts, mark).await?;
         self.store().group_is_shown(id, &facts.to_bytes(), mark).await?;
         Ok(all)
     }
@@ -197,7 +198,10 @@ impl Bridge {
             }
             let reason = "Your WhatsApp account is not in this group any more.";
             match self.matrix().kick(&known.room, &user, reason).await {
-                Ok(()) => self.store().set_membership(id, &person, OUT).await?,
+                Ok(()) => {
+                    self.store().set_membership(id, &person, OUT).await?;
+                    self.wake_spaces();
+                }
                 Err(error) => all &= self.note_trouble(known, error.into())?,
             }
         }

@@ -254,7 +254,7 @@ impl Bridge {
     pub(super) async fn must_wait_for_room(&self, id: PortalId, facts: &GroupFacts) -> Result<(), Halt> {
         let since = self.store().clock().now_ms().saturating_sub(AWAITED);
         if self.store().is_group_awaited(id, &facts.subject, since).await? {
-            return Err(Halt::Verdict(Verdict::Later { why: "a room of somebody's is becoming this group".into() }));
+            return Err(Halt::Verdict(Verdict::Away { why: "a room of somebody's is becoming this group".into() }));
         }
         Ok(())
     }

@@ -30,9 +30,12 @@ const STANDS: Duration = Duration::from_secs(60);
 /// People followed at the same time: what each costs the homeserver is a request that stands.
 const MOST: usize = 500;
 /// Between two looks for people to follow, and for what could not be done before.
-const ROUND: Duration = Duration::from_secs(20);
+const ROUND: Duration = Duration::from_secs(5);
 /// Pause after somebody's account data could not be read.
-const PAUSE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Value of a wish: the room was read, so its mark for unread goes whatever the account says of it.
+const READ: i64 = -1;
 
 /// What became of something somebody did.
 enum Done {
@@ -147,7 +150,7 @@ impl Bridge {
                     found.push((room.clone(), MarkKind::Pin, has("m.favourite")));
                     found.push((room.clone(), MarkKind::Archive, has(&self.config().network.archive_tag)));
                 }
-                "m.fully_read" => found.push((room.clone(), MarkKind::Unread, 0)),
+                "m.fully_read" => found.push((room.clone(), MarkKind::Unread, READ)),
                 _ => found.push((room.clone(), MarkKind::Unread, i64::from(content["unread"] == true))),
             }
         }
@@ -202,15 +205,16 @@ impl Bridge {
         let Some(login) = self.own_login_in(&portal, &wish.mxid).await? else { return Ok(Done::Yes) };
         let mark = self.store().find_chat_mark(&login.id, &portal.chat, wish.kind).await?;
         let (known, is_shown) = mark.map_or((0, true), |(value, is_shown)| (value, is_shown));
-        let is_wanted = wish.value != 0;
+        let is_read = wish.kind == MarkKind::Unread && wish.value == READ;
+        let value = if is_read { 0 } else { wish.value };
+        let is_wanted = value != 0;
         if !is_shown || (known != 0) == is_wanted {
             return Ok(Done::Yes);
         }
-        // Reading a room unmarks it whatever the mark says; everything else must still be so.
-        if (wish.kind != MarkKind::Unread || is_wanted) && self.is_so(wish).await? != Some(is_wanted) {
+        if !is_read && self.is_so(wish).await? != Some(is_wanted) {
             return Ok(Done::Yes);
         }
-        match self.whatsapp().mark_chat(&login.id, &portal.chat, wish.kind, wish.value).await {
+        match self.whatsapp().mark_chat(&login.id, &portal.chat, wish.kind, value).await {
             Ok(()) => {}
             Err(SendFailure::Impossible) => return Ok(Done::Yes),
             Err(failure) => {
@@ -220,10 +224,10 @@ impl Bridge {
         }
         fail::fail_point!("puppet.after_wish", |_| std::process::abort());
         let ts = self.store().clock().now_ms();
-        let mark = ChatMark { login: login.id, chat: portal.chat, kind: wish.kind, value: wish.value, ts };
+        let mark = ChatMark { login: login.id, chat: portal.chat, kind: wish.kind, value, ts };
         self.store().put_chat_mark(&mark).await?;
         // It is in their account, but for a mark that reading took away.
-        if wish.kind != MarkKind::Unread {
+        if !is_read {
             self.store().mark_was_reached(&mark).await?;
         }
         Ok(Done::Yes)
@@ -236,8 +240,8 @@ impl Bridge {
         let data = async |kind: &str| self.matrix().find_account_data(&user, Some(&room), kind).await;
         Ok(Some(match wish.kind {
             MarkKind::Mute => self.matrix().muted_by(&user).await?.contains(&wish.room),
-            MarkKind::Pin => data("m.tag").await?["tags"].get("m.favourite").is_some(),
-            MarkKind::Archive => data("m.tag").await?["tags"].get(&self.config().network.archive_tag).is_some(),
+            MarkKind::Pin => self.matrix().has_tag(&user, &room, "m.favourite").await?,
+            MarkKind::Archive => self.matrix().has_tag(&user, &room, &self.config().network.archive_tag).await?,
             MarkKind::Unread => {
                 let old = data("com.famedly.marked_unread").await?;
                 data("m.marked_unread").await?["unread"] == true || old["unread"] == Value::Bool(true)

@@ -14,15 +14,20 @@ use crate::store::portals::{Portal, PortalKind};
 use crate::verdict::Verdict;
 use crate::whatsapp::outgoing::SendFailure;
 use crate::whatsapp::removals::{LastMessage, Removal, RemovalRow, Removed};
+use futures_util::future::BoxFuture;
 
 impl Bridge {
     /// Does in the room what its owner did on the phone, as far as the operator wants it.
-    pub(super) async fn removed_on_phone(
-        &self,
-        row: &InboxRow,
+    pub(super) fn removed_on_phone<'a>(
+        &'a self,
+        row: &'a InboxRow,
         portal: PortalId,
-        login: &LoginId,
-    ) -> Result<(), Halt> {
+        login: &'a LoginId,
+    ) -> BoxFuture<'a, Result<(), Halt>> {
+        Box::pin(self.follow_removal(row, portal, login))
+    }
+
+    async fn follow_removal(&self, row: &InboxRow, portal: PortalId, login: &LoginId) -> Result<(), Halt> {
         let unreadable =
             || Halt::Verdict(Verdict::Never { tell: String::new(), why: "a stored deletion can not be read".into() });
         let removal: RemovalRow = serde_json::from_slice(&row.body).map_err(|_| unreadable())?;

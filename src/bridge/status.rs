@@ -29,6 +29,7 @@ use crate::store::portals::{Portal, PortalKind};
 use crate::store::status::{Audience, AudienceRule};
 use crate::whatsapp::intake::MESSAGE;
 use crate::whatsapp::outgoing::SendFailure;
+use futures_util::future::BoxFuture;
 use ruma::OwnedRoomId;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -131,17 +132,23 @@ impl Bridge {
     ///
     /// # Errors
     /// [`Halt`] when database or WhatsApp fail, or with words for the sender.
-    pub(super) async fn said_in_status(
-        &self,
-        saying: &Saying<'_>,
+    pub(super) fn said_in_status<'a>(
+        &'a self,
+        saying: &'a Saying<'a>,
         wa_id: WaMessageId,
-        plan: &Plan,
-    ) -> Result<(), Halt> {
+        plan: &'a Plan,
+    ) -> BoxFuture<'a, Result<(), Halt>> {
+        Box::pin(self.say_in_status(saying, wa_id, plan))
+    }
+
+    async fn say_in_status(&self, saying: &Saying<'_>, wa_id: WaMessageId, plan: &Plan) -> Result<(), Halt> {
+        let planned;
         let outgoing = match plan {
             Plan::Message(draft) => match self.answered_post(saying, draft).await? {
                 Some(post) => {
                     let answer = Draft { reply_to: Some(post), thread_of: None, ..Draft::clone(draft) };
-                    self.outgoing_of(saying, &Plan::Message(Box::new(answer))).await?
+                    planned = Plan::Message(Box::new(answer));
+                    self.made_of(saying, &planned).await?
                 }
                 None if self.config().network.disable_status_broadcast_send => {
                     let prefix = &self.config().bridge.command_prefix;
@@ -153,10 +160,10 @@ impl Bridge {
                 }
                 None => Some(self.post_of(saying, draft).await?),
             },
-            Plan::React { .. } => self.outgoing_of(saying, plan).await?,
+            Plan::React { .. } => self.made_of(saying, plan).await?,
             Plan::Redact { target } => {
                 self.refuse_answers(saying, target).await?;
-                self.outgoing_of(saying, plan).await?
+                self.made_of(saying, plan).await?
             }
             Plan::Edit { .. } => {
                 let tell = "WhatsApp lets no status post be changed, and an answer to one only in your chat with the person.";
@@ -168,6 +175,14 @@ impl Bridge {
             Some(outgoing) => self.send_to_whatsapp(saying, wa_id, outgoing).await,
             None => Ok(self.store().settle_row(saying.row.seq).await?),
         }
+    }
+
+    fn made_of<'a>(
+        &'a self,
+        saying: &'a Saying<'a>,
+        plan: &'a Plan,
+    ) -> BoxFuture<'a, Result<Option<Outgoing>, Halt>> {
+        Box::pin(self.outgoing_of(saying, plan))
     }
 
     /// The post of somebody else a draft answers; none when it is a post of its own.
@@ -198,7 +213,15 @@ impl Bridge {
     }
 
     /// A post made of a draft.
-    async fn post_of(&self, saying: &Saying<'_>, draft: &Draft) -> Result<Outgoing, Halt> {
+    fn post_of<'a>(
+        &'a self,
+        saying: &'a Saying<'a>,
+        draft: &'a Draft,
+    ) -> BoxFuture<'a, Result<Outgoing, Halt>> {
+        Box::pin(self.make_post(saying, draft))
+    }
+
+    async fn make_post(&self, saying: &Saying<'_>, draft: &Draft) -> Result<Outgoing, Halt> {
         let fits = match &draft.content {
             DraftContent::Text { .. } => true,
             DraftContent::File { media, .. } => {
@@ -241,7 +264,16 @@ impl Bridge {
     ///
     /// # Errors
     /// [`Halt`] when the database fails, or with words when nobody would see it.
-    pub(super) async fn write_status(
+    pub(super) fn write_status<'a>(
+        &'a self,
+        login: &'a Login,
+        key: &'a PartKey,
+        message: wa::Message,
+    ) -> BoxFuture<'a, Result<Result<(), SendFailure>, Halt>> {
+        Box::pin(self.write_out_status(login, key, message))
+    }
+
+    async fn write_out_status(
         &self,
         login: &Login,
         key: &PartKey,

@@ -49,7 +49,7 @@ pub(super) fn halted(halt: Halt) -> crate::matrix::error::MatrixError {
 }
 
 /// What a refusal means, in words.
-fn words_for(failure: &ActFailure) -> &'static str {
+pub(super) fn words_for(failure: &ActFailure) -> &'static str {
     match failure {
         ActFailure::Offline | ActFailure::Unknown(_) => {
             "WhatsApp can't be reached right now. Please say it again later."

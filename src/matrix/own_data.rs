@@ -78,6 +78,18 @@ impl Matrix {
     }
 }
 
+impl Matrix {
+    /// Whether a person has put a tag on a room. (Synapse keeps tags apart from other account data.)
+    ///
+    /// # Errors
+    /// When the homeserver is not there or refuses the token.
+    pub async fn has_tag(&self, user: &UserId, room: &ruma::RoomId, tag: &str) -> Result<bool> {
+        let path = ["user", user.as_str(), "rooms", room.as_str(), "tags"];
+        let answer = self.ask_json(Who::User(user), http::Method::GET, &path, None).await?;
+        Ok(answer["tags"].get(tag).is_some())
+    }
+}
+
 fn read(raw: &str) -> Option<(String, Value)> {
     let mut event: Value = serde_json::from_str(raw).ok()?;
     let kind = event["type"].as_str()?.to_owned();

@@ -26,7 +26,7 @@ pub struct OwnWish {
     pub room: String,
     /// What it is about.
     pub kind: MarkKind,
-    /// As in [`ChatMark`](super::chat_marks::ChatMark).
+    /// As in [`ChatMark`](super::chat_marks::ChatMark); -1 for a room's mark for unread: the room was read.
     pub value: i64,
     /// An ordered id; tells it from a newer one.
     pub at: i64,

@@ -16,7 +16,8 @@ matrix_bed::stories! {
     shared {
         a_chat_deleted_on_the_phone_takes_its_room_with_it
         rooms_of_deleted_chats_can_be_kept
-        cleared_messages_stay_unless_the_operator_wants_otherwise
+        cleared_messages_stay
+        cleared_messages_go_where_the_operator_wants_it
         a_message_deleted_for_oneself_goes_from_rooms_of_ones_own
         chats_are_deleted_and_cleared_by_command
     }
@@ -79,34 +80,59 @@ async fn rooms_of_deleted_chats_can_be_kept(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-async fn cleared_messages_stay_unless_the_operator_wants_otherwise(world: &mut World) -> Result<()> {
-    let (chat, alice) = begin(world).await?;
-    let peer = chat.contact().number.clone();
-    let (plain, _) = said(world, &chat, &alice, "a plain word").await?;
-    let (starred, id) = said(world, &chat, &alice, "a starred word").await?;
-    act(world, &chat, &Action::Star { id, starred: true })?;
+/// Two messages of the contact, the second starred.
+async fn with_a_star(world: &World, chat: &Chat, alice: &Person) -> Result<(Event, Event)> {
+    let (plain, _) = said(world, chat, alice, "a plain word").await?;
+    let (starred, id) = said(world, chat, alice, "a starred word").await?;
+    act(world, chat, &Action::Star { id, starred: true })?;
     wait::until("the star is kept", wait::STEP, || async {
         Ok((world.database.execute("UPDATE star SET ts = ts WHERE starred = 1").await? == 1).then_some(()))
     })
     .await?;
-    act(world, &chat, &Action::ClearChat { chat: peer.clone() })?;
+    Ok((plain, starred))
+}
+
+async fn cleared_messages_stay(world: &mut World) -> Result<()> {
+    let (chat, alice) = begin(world).await?;
+    let (plain, _) = with_a_star(world, &chat, &alice).await?;
+    act(world, &chat, &Action::ClearChat { chat: chat.contact().number.clone() })?;
+    act(world, &chat, &Action::Pin { chat: chat.contact().number.clone(), pinned: true })?;
+    // What was done behind it is here.
+    wait::until("the pin is kept", wait::STEP, || async {
+        Ok((world.database.execute("UPDATE chat_mark SET ts = ts WHERE kind = 'pin'").await? == 1).then_some(()))
+    })
+    .await?;
     said(world, &chat, &alice, "said after it").await?;
     world.bridge.wait_idle().await?;
     ensure!(!is_removed(&alice, &plain).await?, "something was removed");
+    Ok(())
+}
+
+async fn cleared_messages_go_where_the_operator_wants_it(world: &mut World) -> Result<()> {
     world.bridge.reconfigure(&json!({ "bridge": { "clear_chat_messages": true } }))?;
     world.bridge.restart().await?;
-    wait::until("it is connected", wait::STEP, || async {
-        Ok(world.phones.is_connected(&chat.login().number).then_some(()))
+    let (chat, alice) = begin(world).await?;
+    let (plain, starred) = with_a_star(world, &chat, &alice).await?;
+    let index = |starred: &str| {
+        let jid = format!("{}@lid", chat.contact().lid);
+        ["clearChat", jid.as_str(), starred, "0"].map(str::to_owned).to_vec()
+    };
+    let clear = |starred: &str| Action::Raw {
+        collection: "regular_high".into(),
+        index: index(starred),
+        version: 6,
+        value: Some(json!({ "clearChatAction": { "messageRange": {} } })),
+    };
+    act(world, &chat, &clear("0"))?;
+    wait_removed(&alice, &plain).await?;
+    ensure!(!is_removed(&alice, &starred).await?, "the starred message is gone");
+    let (behind, _) = said(world, &chat, &alice, "said behind it").await?;
+    wait::until("a second has passed", wait::STEP, || async {
+        act(world, &chat, &clear("1"))?;
+        Ok(is_removed(&alice, &starred).await?.then_some(()))
     })
     .await?;
-    // The phone says in the entry's index that starred messages stay.
-    let jid = world.database.execute("UPDATE portal SET kind = kind WHERE chat LIKE '%@lid'").await?;
-    ensure!(jid == 1, "{jid} chats");
-    act(world, &chat, &Action::ClearChat { chat: peer })?;
-    wait_removed(&alice, &plain).await?;
-    let all_go = is_removed(&alice, &starred).await?;
-    tracing::info!("starred messages went too: {all_go}");
-    Ok(())
+    wait_removed(&alice, &behind).await
 }
 
 async fn a_message_deleted_for_oneself_goes_from_rooms_of_ones_own(world: &mut World) -> Result<()> {
@@ -144,10 +170,12 @@ async fn chats_are_deleted_and_cleared_by_command(world: &mut World) -> Result<(
     let written = |field: &str| {
         simulator.app_state(&number).into_iter().any(|item| item.device != 0 && item.value.pointer(field).is_some())
     };
-    let mallory = bring_stranger(world, &chat).await?;
+    let other = world.chat_with(&alice, chat.login(), "carol")?;
+    other.begin("a word from carol").await?;
+    let mallory = bring_stranger(world, &other).await?;
     for command in ["delete-chat yes", "clear-chat yes"] {
-        mallory.send_text(&room, &format!("!wa {command}")).await?;
-        wait_told(&mallory, &bot, &room, "Only the owner of this chat's WhatsApp account may").await?;
+        mallory.send_text(&other.room()?, &format!("!wa {command}")).await?;
+        wait_told(&mallory, &bot, &other.room()?, "Only the owner of this chat's WhatsApp account may").await?;
     }
     for command in ["clear-chat", "delete-chat"] {
         alice.send_text(&room, &format!("!wa {command}")).await?;
