@@ -150,6 +150,7 @@ impl Bridge {
                     found.push((room.clone(), MarkKind::Pin, has("m.favourite")));
                     found.push((room.clone(), MarkKind::Archive, has(&self.config().network.archive_tag)));
                 }
+                "m.fully_read" if self.is_read_by_bridge(mxid, content["event_id"].as_str().unwrap_or_default()) => {}
                 "m.fully_read" => found.push((room.clone(), MarkKind::Unread, READ)),
                 _ => found.push((room.clone(), MarkKind::Unread, i64::from(content["unread"] == true))),
             }
