@@ -5,11 +5,12 @@
 //!
 //! Parts: [`lanes`] (who works on what, parking), [`from_whatsapp`] and [`from_matrix`] (one row each way),
 //! [`deliver`] (reserve, send, settle into Matrix), `files`, `uploads` and `albums` (what hangs on messages), [`rooms`], `groups`,
-//! [`people`], `contacts`, [`puppets`] (people's own accounts), [`receipts`], [`signals`] (typing and presence), [`report`] (what people
+//! [`people`], `contacts`, `budget` (what background work may take), `progress` (of a first login), [`puppets`] (people's own accounts), [`receipts`], [`signals`] (typing and presence), [`report`] (what people
 //! are told), [`upkeep`] (sweeps).
 
 mod albums;
 mod ballots;
+mod budget;
 mod calls;
 mod chat_marks;
 mod closed;
@@ -36,6 +37,8 @@ pub mod people;
 mod pins;
 mod polls;
 mod pressing;
+mod previews;
+mod progress;
 pub mod puppets;
 pub mod receipts;
 mod removal;
@@ -98,6 +101,9 @@ struct Shared {
     lanes: lanes::Lanes,
     silent_phones: files::SilentPhones,
     people: people::People,
+    budgets: budget::Budgets,
+    progress: progress::Progress,
+    groups: groups::Groups,
     puppets: puppets::Puppets,
     rooms: rooms::Rooms,
     signals: signals::Signals,
@@ -119,6 +125,7 @@ impl Bridge {
         stop: CancellationToken,
     ) -> Self {
         let matrix = intake.matrix().clone();
+        let budgets = budget::Budgets::new(&config.bridge.budgets);
         Self {
             shared: Arc::new(Shared {
                 config,
@@ -130,6 +137,9 @@ impl Bridge {
                 lanes: lanes::Lanes::default(),
                 silent_phones: files::SilentPhones::default(),
                 people: people::People::default(),
+                budgets,
+                progress: progress::Progress::default(),
+                groups: groups::Groups::default(),
                 puppets: puppets::Puppets::default(),
                 rooms: rooms::Rooms::default(),
                 signals: signals::Signals::default(),

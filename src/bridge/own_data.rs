@@ -14,7 +14,7 @@ use super::rooms::{room_id, user_id};
 use crate::matrix::error::MatrixError;
 use crate::matrix::own_data::{OwnNews, muted_rooms};
 use crate::store::chat_marks::{ChatMark, MarkKind};
-use crate::store::logins::LoginState;
+use crate::store::logins::{Login, LoginState};
 use crate::store::own_data::{OwnPlace, OwnWish};
 use crate::store::portals::PortalKind;
 use crate::verdict::{Gate, Verdict};
@@ -102,7 +102,7 @@ impl Bridge {
     }
 
     async fn follow_once(&self, mxid: &str) -> Result<bool, Halt> {
-        let is_linked = |login: &crate::store::logins::Login| login.state == LoginState::Linked;
+        let is_linked = |login: &Login| login.state == LoginState::Linked;
         if !self.store().logins_of(mxid).await?.iter().any(is_linked) {
             return Ok(false);
         }
@@ -202,8 +202,11 @@ impl Bridge {
     /// Does on WhatsApp what somebody did to a room, unless WhatsApp knows.
     async fn grant(&self, wish: &OwnWish) -> Result<Done, Halt> {
         let _turn = self.shared.puppets.marks.lock().await;
-        let Some(portal) = self.store().find_portal_by_room(&wish.room).await? else { return Ok(Done::Yes) };
-        let Some(login) = self.own_login_in(&portal, &wish.mxid).await? else { return Ok(Done::Yes) };
+        let found = self.store().find_portal_with_login(&wish.room).await?;
+        let Some((portal, login)) = found else { return Ok(Done::Yes) };
+        let login = self.login_of(&portal, login, &wish.mxid).await?;
+        let is_theirs = |login: &Login| login.mxid == wish.mxid && login.state == LoginState::Linked;
+        let Some(login) = login.filter(is_theirs) else { return Ok(Done::Yes) };
         let mark = self.store().find_chat_mark(&login.id, &portal.chat, wish.kind).await?;
         let (known, is_shown) = mark.map_or((0, true), |(value, is_shown)| (value, is_shown));
         let is_read = wish.kind == MarkKind::Unread && wish.value == READ;

@@ -1,6 +1,5 @@
 //! What is known of the person of a chat.
 
-use super::chat::chat_here;
 use super::groups::{halted, words_for};
 use super::{Call, database};
 use crate::ids::GhostId;
@@ -9,7 +8,7 @@ use crate::store::portals::PortalKind;
 
 /// Tells number, names and about text of the person of a direct chat.
 pub(super) async fn about(call: &Call) -> Result<()> {
-    let Some((portal, login)) = chat_here(call).await? else { return Ok(()) };
+    let Some((portal, login)) = &call.chat else { return Ok(()) };
     if portal.kind != PortalKind::Direct {
         return call.answer("Say this in the room of a chat with one person.").await;
     }

@@ -1,6 +1,6 @@
 //! Groups put into people's own spaces, and taken out again.
 
-use super::groups::{group_here, halted};
+use super::groups::halted;
 use super::{Call, database};
 use crate::bridge::guest_rooms::{Place, Placed};
 use crate::matrix::error::Result;
@@ -10,9 +10,9 @@ pub(super) async fn place(call: &Call, place: Place, usage: &str) -> Result<()> 
     let Some(named) = call.rest.first() else {
         return call.answer(&format!("Say `{usage}` in the group's room: a space's id, address or link.")).await;
     };
-    let Some((portal, _)) = group_here(call).await? else { return Ok(()) };
+    let Some((portal, _)) = &call.chat else { return Ok(()) };
     let bot = call.bridge.matrix().bot().to_string();
-    let text = match call.bridge.place_in_space(&portal, &call.sender, named, place).await {
+    let text = match call.bridge.place_in_space(portal, &call.sender, named, place).await {
         Ok(Placed::Done) if place == Place::In => "This group is in the space now.".to_owned(),
         Ok(Placed::Done) => "This group is in the space no longer.".to_owned(),
         Ok(Placed::NotThere) => format!("I am in no such space. Invite {bot} into it first."),

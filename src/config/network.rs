@@ -146,6 +146,8 @@ pub struct Network {
     pub disable_status_broadcast_send: bool,
     /// The tag of archived chats' rooms.
     pub archive_tag: String,
+    /// Whether the homeserver is asked for previews of links in messages for WhatsApp.
+    pub url_previews: bool,
     /// A simulator's WebSocket in place of WhatsApp's servers; `None` = WhatsApp.
     pub websocket_url: Option<String>,
     /// A simulator's media servers in place of WhatsApp's; `None` = WhatsApp.

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use crate::{machine, node, places};
 
 /// What the virtual environment holds; its stamp file has the same text.
-const PYTHON_PACKAGES: [&str; 2] = ["matrix-synapse==1.163.*", "psycopg2-binary==2.9.*"];
+const PYTHON_PACKAGES: [&str; 2] = ["matrix-synapse[url-preview]==1.163.*", "psycopg2-binary==2.9.*"];
 
 /// Makes the machine ready, printing a line per step with what was found or done and the seconds it took.
 ///
@@ -32,13 +32,14 @@ pub fn run() -> Result<()> {
     step(6, "Node.js", node::ensure)?;
     step(7, "Baileys", node::ensure_packages)?;
     step(8, "Chromium", ensure_chromium)?;
+    step(9, "ffmpeg", ensure_ffmpeg)?;
     Ok(())
 }
 
 fn step(number: u32, name: &str, work: fn() -> Result<String>) -> Result<()> {
     let start = Instant::now();
     let done = work().with_context(|| format!("set-up step {number}, {name}"))?;
-    println!("[{number}/8] {name}: {done} ({:.1} s)", start.elapsed().as_secs_f32());
+    println!("[{number}/9] {name}: {done} ({:.1} s)", start.elapsed().as_secs_f32());
     Ok(())
 }
 
@@ -138,6 +139,16 @@ fn ensure_chromium() -> Result<String> {
     }
     machine::install_packages(&["chromium"])?;
     let path = machine::find_chromium().context("the package chromium brought no program of that name")?;
+    Ok(format!("installed {}", path.display()))
+}
+
+/// The bridge works without it; stories show both.
+fn ensure_ffmpeg() -> Result<String> {
+    if let Some(path) = machine::find_program("ffmpeg") {
+        return Ok(format!("found {}", path.display()));
+    }
+    machine::install_packages(&["ffmpeg"])?;
+    let path = machine::find_program("ffmpeg").context("the package ffmpeg brought no program of that name")?;
     Ok(format!("installed {}", path.display()))
 }
 
