@@ -346,7 +346,10 @@ impl Bridge {
         }
         if let Some(plan) = states_of(event)? {
             if portal.kind == PortalKind::Status {
-                return Err(never("Status posts can't be pinned, and a live location can't be one.", "a state in a status room"));
+                return Err(never(
+                    "Status posts can't be pinned, and a live location can't be one.",
+                    "a state in a status room",
+                ));
             }
             return match &plan {
                 Plan::Pins { pinned } => self.pins_into_whatsapp(&saying, pinned).await,

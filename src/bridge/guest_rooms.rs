@@ -146,7 +146,8 @@ impl Bridge {
     /// Takes groups out of spaces whose people are in them no more.
     pub(super) async fn look_at_guest_rooms(&self) -> Result<(), Halt> {
         for (space, room) in self.store().stale_guest_rooms().await? {
-            let taken = self.matrix().send_state(&room_id(&space)?, self.matrix().bot(), CHILD, &room, &json!({})).await;
+            let taken =
+                self.matrix().send_state(&room_id(&space)?, self.matrix().bot(), CHILD, &room, &json!({})).await;
             match taken {
                 // The space is not ours to change any more.
                 Ok(_) | Err(MatrixError::Forbidden { .. } | MatrixError::NotFound) => {}

@@ -146,7 +146,9 @@ impl Bridge {
     /// Why a room can not be a group's, in words; none when it can.
     async fn why_no_group(&self, room: &RoomId) -> Result<Option<String>, Halt> {
         if self.store().find_portal_by_room(room.as_str()).await?.is_some() {
-            return Ok(Some("This room is a WhatsApp chat already. Say it in a room of your own with the people.".into()));
+            return Ok(Some(
+                "This room is a WhatsApp chat already. Say it in a room of your own with the people.".into(),
+            ));
         }
         if self.matrix().get_state(room, "m.room.encryption", "").await?.is_some() {
             let text = "This room is encrypted, and I can't read encrypted messages yet. Make a room that is not, and invite \

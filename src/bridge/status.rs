@@ -166,7 +166,8 @@ impl Bridge {
                 self.made_of(saying, plan).await?
             }
             Plan::Edit { .. } => {
-                let tell = "WhatsApp lets no status post be changed, and an answer to one only in your chat with the person.";
+                let tell =
+                    "WhatsApp lets no status post be changed, and an answer to one only in your chat with the person.";
                 return Err(never(tell, "an edit in a status room"));
             }
             _ => return Err(no_post()),
@@ -177,11 +178,7 @@ impl Bridge {
         }
     }
 
-    fn made_of<'a>(
-        &'a self,
-        saying: &'a Saying<'a>,
-        plan: &'a Plan,
-    ) -> BoxFuture<'a, Result<Option<Outgoing>, Halt>> {
+    fn made_of<'a>(&'a self, saying: &'a Saying<'a>, plan: &'a Plan) -> BoxFuture<'a, Result<Option<Outgoing>, Halt>> {
         Box::pin(self.outgoing_of(saying, plan))
     }
 
@@ -213,11 +210,7 @@ impl Bridge {
     }
 
     /// A post made of a draft.
-    fn post_of<'a>(
-        &'a self,
-        saying: &'a Saying<'a>,
-        draft: &'a Draft,
-    ) -> BoxFuture<'a, Result<Outgoing, Halt>> {
+    fn post_of<'a>(&'a self, saying: &'a Saying<'a>, draft: &'a Draft) -> BoxFuture<'a, Result<Outgoing, Halt>> {
         Box::pin(self.make_post(saying, draft))
     }
 
@@ -291,7 +284,8 @@ impl Bridge {
             Err(failure) => return Ok(Err(failure)),
         };
         if audience.people.is_empty() {
-            let tell = "Nobody would see it: your privacy settings for status posts and your address book leave nobody.";
+            let tell =
+                "Nobody would see it: your privacy settings for status posts and your address book leave nobody.";
             return Err(never(tell, "a post for nobody"));
         }
         fail::fail_point!("states.status_audience", |_| super::states::die_here());
@@ -356,10 +350,8 @@ impl Bridge {
         self.store().put_expiry_in(tx, key, end).await?;
         let Some(person) = answers_status(message) else { return Ok(Vec::new()) };
         let chat = ChatId::new(person);
-        let direct = self
-            .store()
-            .find_or_make_portal_in(tx, &chat, Some(&login.id), &login.mxid, PortalKind::Direct)
-            .await?;
+        let direct =
+            self.store().find_or_make_portal_in(tx, &chat, Some(&login.id), &login.mxid, PortalKind::Direct).await?;
         self.store().join_portal_in(tx, direct.id, &login.id).await?;
         let about = About {
             sender: login.own.as_str().into(),
@@ -389,7 +381,8 @@ impl Bridge {
     pub(crate) async fn post_status(&self, login: &Login, cause: &str, content: Value) -> Result<(), Halt> {
         let chat = ChatId::new("status@broadcast");
         let mut tx = self.store().begin("status.post").await?;
-        let made = self.store().find_or_make_portal_in(&mut tx, &chat, Some(&login.id), &login.mxid, PortalKind::Status);
+        let made =
+            self.store().find_or_make_portal_in(&mut tx, &chat, Some(&login.id), &login.mxid, PortalKind::Status);
         let portal = made.await?;
         self.store().join_portal_in(&mut tx, portal.id, &login.id).await?;
         tx.commit().await?;

@@ -108,9 +108,11 @@ pub(super) async fn create(call: &Call, usage: &str) -> Result<()> {
         Made::Unfit(why) => why,
         Made::Alone => "Nobody from WhatsApp is in this room. Invite the people first, then say it again.".to_owned(),
         Made::Refused(failure) => words_for(&failure).to_owned(),
-        Made::Unknown => "I can't tell whether the group was made, because WhatsApp did not answer. Say it again in a while: I \
+        Made::Unknown => {
+            "I can't tell whether the group was made, because WhatsApp did not answer. Say it again in a while: I \
                           look for it before I make another."
-            .to_owned(),
+                .to_owned()
+        }
     };
     call.answer(&text).await
 }

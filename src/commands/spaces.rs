@@ -18,7 +18,9 @@ pub(super) async fn place(call: &Call, place: Place, usage: &str) -> Result<()> 
         Ok(Placed::NotThere) => format!("I am in no such space. Invite {bot} into it first."),
         Ok(Placed::NoSpace) => "That room is no space.".to_owned(),
         Ok(Placed::NotYours) => "You may not change what is in that space.".to_owned(),
-        Ok(Placed::NotMine) => format!("I may not change what is in that space. Give {bot} the power to (`m.space.child`)."),
+        Ok(Placed::NotMine) => {
+            format!("I may not change what is in that space. Give {bot} the power to (`m.space.child`).")
+        }
         Ok(Placed::NotByMe) => "It is not I who has put this group into that space.".to_owned(),
         Err(crate::bridge::people::Halt::Store(error)) => return Err(database(error)),
         Err(halt) => return Err(halted(halt)),

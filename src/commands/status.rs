@@ -1,7 +1,7 @@
 //! Status posts by command.
 
-use super::groups::{halted, login_of};
 use super::Call;
+use super::groups::{halted, login_of};
 use crate::bridge::people::Halt;
 use crate::matrix::error::Result;
 use crate::verdict::{Gate, Verdict};
@@ -18,7 +18,9 @@ pub(super) async fn post(call: &Call, usage: &str) -> Result<()> {
         return call.answer(&format!("Say `{usage}`, or answer a picture or video with `post-status`.")).await;
     };
     match call.bridge.post_status(&login, &call.event_id, content).await {
-        Ok(()) => call.answer("Posted. It goes after 24 hours; delete it in your status room to take it back before.").await,
+        Ok(()) => {
+            call.answer("Posted. It goes after 24 hours; delete it in your status room to take it back before.").await
+        }
         Err(Halt::Verdict(Verdict::Never { tell, .. })) if !tell.is_empty() => call.answer(&tell).await,
         Err(Halt::Verdict(Verdict::Blocked(Gate::Login(_)))) => {
             call.answer("This account is not connected to WhatsApp right now. Try again later.").await

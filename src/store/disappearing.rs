@@ -1,8 +1,8 @@
 //! Chats whose messages disappear, and when each of them does.
 
 use super::messages::{MessageState, PartKey, read_state};
-use super::{Named, Result, Store, Tx};
 use super::portals::Portal;
+use super::{Named, Result, Store, Tx};
 use crate::ids::{GhostId, LoginId, PortalId, WaMessageId};
 use sqlx::Row;
 use sqlx::any::AnyRow;

@@ -63,12 +63,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn put_own_place(
-        &self,
-        mxid: &str,
-        place: &OwnPlace,
-        found: &[(String, MarkKind, i64)],
-    ) -> Result<()> {
+    pub async fn put_own_place(&self, mxid: &str, place: &OwnPlace, found: &[(String, MarkKind, i64)]) -> Result<()> {
         let muted: Vec<&str> = place.muted.iter().map(String::as_str).collect();
         let mut tx = self.begin("own_data.put").await?;
         let put = sqlx::query(PUT).bind(mxid).bind(place.since.as_str()).bind(muted.join("\n"));

@@ -289,7 +289,8 @@ mod tests {
         for (room, mxid) in [("!five", "@a:b"), ("!five-of-nobody", "@a:b"), ("!four", "@c:d")] {
             store.put_guest_room("!theirs", room, mxid).await.unwrap();
         }
-        let stale = [("!theirs", "!five-of-nobody"), ("!theirs", "!four")].map(|(space, room)| (space.into(), room.into()));
+        let stale =
+            [("!theirs", "!five-of-nobody"), ("!theirs", "!four")].map(|(space, room)| (space.into(), room.into()));
         assert_eq!(store.stale_guest_rooms().await.unwrap(), stale);
         store.drop_guest_room("!theirs", "!four").await.unwrap();
         assert!(!store.has_guest_room("!theirs", "!four").await.unwrap());

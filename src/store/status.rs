@@ -96,9 +96,7 @@ impl Store {
     /// When the database fails.
     pub async fn address_book(&self, login: &LoginId) -> Result<Vec<GhostId>> {
         let rows = sqlx::query(CONTACTS).bind(login.as_str()).fetch_all(self.pool()).await.named("status.contacts")?;
-        rows.iter()
-            .map(|row| row.try_get::<String, _>("ghost_id").map(GhostId::new).named("status.contacts"))
-            .collect()
+        rows.iter().map(|row| row.try_get::<String, _>("ghost_id").map(GhostId::new).named("status.contacts")).collect()
     }
 
     /// The event of a person's oldest post in a status room that is shown still and no older than `since` (milliseconds
@@ -134,7 +132,8 @@ mod tests {
 
     async fn audiences(store: Store) {
         let (login, id) = (LoginId::new("1"), WaMessageId::new("3EB0"));
-        let audience = |rule, people: &[&str]| Audience { rule, people: people.iter().map(|id| GhostId::new(*id)).collect() };
+        let audience =
+            |rule, people: &[&str]| Audience { rule, people: people.iter().map(|id| GhostId::new(*id)).collect() };
         assert_eq!(store.find_audience(&login, &id).await.unwrap(), None);
         let first = audience(AudienceRule::Except, &["1@lid", "2@s.whatsapp.net"]);
         store.put_audience(&login, &id, &first).await.unwrap();

@@ -56,7 +56,8 @@ async fn a_chat_deleted_on_the_phone_takes_its_room_with_it(world: &mut World) -
     let (first, _) = said(world, &chat, &alice, "before").await?;
     let peer = chat.contact().number.clone();
     // It is done once whatever dies.
-    die_at(world, "states.removed", async |world| act(world, &chat, &Action::DeleteChat { chat: peer.clone() })).await?;
+    die_at(world, "states.removed", async |world| act(world, &chat, &Action::DeleteChat { chat: peer.clone() }))
+        .await?;
     alice.wait_member(&first.room, alice.id(), "leave").await?;
     let again = chat.begin("after").await?;
     ensure!(again.room != first.room, "the old room is in use");
@@ -185,7 +186,8 @@ async fn chats_are_deleted_and_cleared_by_command(world: &mut World) -> Result<(
     alice.send_text(&room, "!wa clear-chat yes").await?;
     wait_told(&alice, &bot, &room, "messages are deleted on WhatsApp").await?;
     ensure!(written("/clearChatAction"), "nothing is cleared");
-    die_at(world, "states.removed_here", async |_| alice.send_text(&room, "!wa delete-chat yes").await.map(drop)).await?;
+    die_at(world, "states.removed_here", async |_| alice.send_text(&room, "!wa delete-chat yes").await.map(drop))
+        .await?;
     alice.wait_member(&room, alice.id(), "leave").await?;
     ensure!(written("/deleteChatAction"), "nothing is deleted");
     Ok(())

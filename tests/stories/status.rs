@@ -214,8 +214,11 @@ async fn may_post(world: &mut World) -> Result<()> {
 
 async fn statuses_are_posted_for_those_who_may_see_them(world: &mut World) -> Result<()> {
     may_post(world).await?;
-    let (bob, carol, eve) =
-        (world.phones.create_account("bob")?, world.phones.create_account("carol")?, world.phones.create_account("eve")?);
+    let (bob, carol, eve) = (
+        world.phones.create_account("bob")?,
+        world.phones.create_account("carol")?,
+        world.phones.create_account("eve")?,
+    );
     let (alice, account, management) = world.log_in("alice").await?;
     for friend in [&bob, &carol, &eve] {
         world.chat(&alice, &account, friend).begin(&format!("hello from {}", friend.name)).await?;
@@ -255,7 +258,8 @@ async fn statuses_are_posted_for_those_who_may_see_them(world: &mut World) -> Re
         ensure!(at_phone(world, &eve, text).is_none(), "eve has {text}");
     }
     // Own posts go after a day, too.
-    let noted = world.database.execute("UPDATE expiry SET tries = tries WHERE sender IN (SELECT lid FROM login)").await?;
+    let noted =
+        world.database.execute("UPDATE expiry SET tries = tries WHERE sender IN (SELECT lid FROM login)").await?;
     ensure!(noted >= 2, "{noted} own posts go after a day");
     Ok(())
 }
