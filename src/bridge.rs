@@ -13,6 +13,8 @@ mod announcements;
 mod ballots;
 mod budget;
 mod calls;
+mod channel_counts;
+mod channels;
 mod chat_marks;
 mod communities;
 mod contacts;
