@@ -9,6 +9,7 @@
 //! are told), [`upkeep`] (sweeps).
 
 mod albums;
+mod announcements;
 mod ballots;
 mod budget;
 mod calls;

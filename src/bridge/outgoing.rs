@@ -70,6 +70,12 @@ impl Bridge {
     /// # Errors
     /// [`Halt`] when the database fails, or with words for the sender.
     pub async fn outgoing_of(&self, saying: &Saying<'_>, plan: &Plan) -> Result<Option<Outgoing>, Halt> {
+        let Some(mut outgoing) = self.outgoing_in_clear(saying, plan).await? else { return Ok(None) };
+        outgoing.message = self.as_the_chat_takes_it(saying, outgoing.message).await?;
+        Ok(Some(outgoing))
+    }
+
+    async fn outgoing_in_clear(&self, saying: &Saying<'_>, plan: &Plan) -> Result<Option<Outgoing>, Halt> {
         match plan {
             Plan::Message(draft) => self.new_message(saying, plan, draft).await.map(Some),
             Plan::Edit { target, draft } => self.edit_of(saying, plan, target, draft).await.map(Some),
