@@ -209,9 +209,14 @@ impl Bridge {
             None => self.store().find_pn(id).await?.and_then(|pn| pn.as_str().split('@').next().map(str::to_owned)),
         };
         let phone = number.map(|number| format!("+{number}"));
+        // WhatsApp's own assistant gives itself no name.
+        let push_name = match facts.push_name {
+            "" if facts.business_name.is_none() && is_bot(id) => "Meta AI",
+            name => name,
+        };
         let facts = NameFacts {
             business_name: facts.business_name,
-            push_name: (!facts.push_name.is_empty()).then_some(facts.push_name),
+            push_name: (!push_name.is_empty()).then_some(push_name),
             full_name: None,
             phone: phone.as_deref(),
         };
@@ -256,6 +261,10 @@ impl Bridge {
 
     /// Fetches the person's picture on the side, at most once a day. Droppable: tried again with a later message.
     pub fn refresh_picture(&self, login: &LoginId, id: &GhostId) {
+        // A channel's comes with what the channel is.
+        if id.as_str().ends_with("@newsletter") {
+            return;
+        }
         let now = self.store().clock().now_ms();
         match self.shared.people.ready.lock().unwrap_or_else(PoisonError::into_inner).get_mut(id) {
             Some(ready) if now - ready.picture_at >= PICTURE_AGE => ready.picture_at = now,
@@ -277,6 +286,15 @@ impl Bridge {
             return Ok(());
         }
         self.show_picture(login, &ghost).await.map(drop)
+    }
+}
+
+/// Whether this is a bot of WhatsApp's own, by the ids its clients know them by.
+fn is_bot(id: &GhostId) -> bool {
+    match id.as_str().split_once('@') {
+        Some((_, "bot")) => true,
+        Some((number, "s.whatsapp.net")) => number.starts_with("1313555") || number.starts_with("131655500"),
+        _ => false,
     }
 }
 
