@@ -13,7 +13,7 @@ use crate::store::ghosts::{Ghost, NameRank};
 use crate::verdict::Verdict;
 use ruma::{OwnedUserId, UserId};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Ghosts remembered as ready; found again in the database when dropped.
 const MEMORY: usize = 20_000;
@@ -24,6 +24,8 @@ const PICTURE_AGE: i64 = 24 * 3600 * 1000;
 #[derive(Default)]
 pub struct People {
     ready: Mutex<HashMap<GhostId, Ready>>,
+    /// Ghosts in the making: two makers of one would each do it all, and the later name might be the older one.
+    making: Mutex<HashMap<GhostId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 #[derive(Clone)]
@@ -115,10 +117,15 @@ impl Bridge {
             self.remember(id, ready.clone());
             return Ok(ready.user);
         }
-        let ghost = self.store().find_or_make_ghost(id, &localpart_tail(id)).await?;
-        let user = self.matrix().ghost_id(&ghost.localpart);
+        let mut ghost = self.store().find_or_make_ghost(id, &localpart_tail(id)).await?;
         if !ghost.registered {
             self.spend(Cost::Ghost).await;
+        }
+        let making = self.making_of_ghost(id);
+        let _turn = making.lock().await;
+        ghost = self.store().find_ghost(id).await?.unwrap_or(ghost);
+        let user = self.matrix().ghost_id(&ghost.localpart);
+        if !ghost.registered {
             self.matrix().ensure_user(&user).await?;
             self.store().set_registered(id, true).await?;
         }
@@ -152,7 +159,7 @@ impl Bridge {
             None if ghost.name.is_empty() => (self.render_name(id, &Facts::default()).await?, NameRank::Number),
             None => (ghost.name.clone(), NameRank::Number),
         };
-        if self.store().want_name(id, &name, rank).await? {
+        if self.store().want_name(id, &name, rank).await? || ghost.name.is_empty() {
             ghost.name = name;
             ghost.name_set = false;
         }
@@ -214,6 +221,16 @@ impl Bridge {
             phone: phone.as_deref(),
         };
         Ok(self.config().network.displayname_template.render(&facts))
+    }
+
+    /// Whose turn it is to make a ghost. Nobody who holds it waits for a budget.
+    fn making_of_ghost(&self, id: &GhostId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut making = self.shared.people.making.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those nobody holds any more.
+        if making.len() >= MEMORY {
+            making.retain(|_, turn| Arc::strong_count(turn) > 1);
+        }
+        making.entry(id.clone()).or_default().clone()
     }
 
     fn remembered(&self, id: &GhostId) -> Option<Ready> {

@@ -26,6 +26,7 @@ mod groups;
 mod identity;
 mod kill;
 mod kinds;
+mod limits;
 mod links;
 mod live;
 mod login;
