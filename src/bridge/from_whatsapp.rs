@@ -105,6 +105,10 @@ impl Bridge {
             self.store().settle_row_in(&mut tx, row.seq).await?;
             return Ok(tx.commit().await?);
         }
+        if is_channel {
+            // Its ghost is made with its room, by one maker.
+            self.ready_room(portal, login).await?;
+        }
         let scene = Scene { row, portal, login, arrival: &arrival, sender: &sender };
         if self.is_bygone_status(&scene).await? {
             return Ok(self.store().settle_row(row.seq).await?);

@@ -152,11 +152,8 @@ async fn a_channel_has_a_room_where_it_speaks(world: &mut World) -> Result<()> {
     ensure!(fresh.room == room && fresh.sender == news.ghost(world), "{} in {}", fresh.sender, fresh.room);
     let old: Vec<String> = (3..13).map(|at| format!("old news {at}")).chain(["fresh news".into()]).collect();
     ensure!(texts(&alice, &room).await? == old, "{:?}", texts(&alice, &room).await?);
-    wait::until("its name", wait::STEP, || async {
-        let name = alice.client().get(&["_matrix", "client", "v3", "profile", &fresh.sender, "displayname"]).await?;
-        Ok(name["displayname"].as_str().is_some_and(|name| name.starts_with("Village news")).then_some(()))
-    })
-    .await?;
+    let member = alice.find_state(&room, "m.room.member", &fresh.sender).await?.unwrap_or_default();
+    ensure!(member["displayname"].as_str().is_some_and(|name| name.starts_with("Village news")), "{member}");
     // A picture, which lies open on the servers.
     let image = Kind::Image(Media { caption: Some("the new bridge".into()), ..Media::default() });
     world.phones.simulator().send_kind(&bob.number, &news.jid, image).await?;
