@@ -514,14 +514,14 @@ impl Bridge {
                 message = message_decode(&body).map_err(|_| never("", "a stored message of ours can not be read"))?;
             }
         }
-        let sent = match portal.kind {
+        let written = match portal.kind {
+            PortalKind::Status => self.write_status(login, key, message.clone()).await?,
             PortalKind::Channel => {
                 self.whatsapp().send_to_channel(&login.id, portal, &key.wa_id, message.clone()).await
             }
-            PortalKind::Status => self.write_status(login, key, message.clone()).await?,
             _ => self.whatsapp().send(&login.id, &portal.chat, &key.wa_id, message.clone()).await,
         };
-        if let Err(failure) = sent {
+        if let Err(failure) = written {
             let mut halt = read_failure(failure, &login.id);
             // The connection went away under the send: that says nothing against the row.
             if matches!(halt, Halt::Verdict(Verdict::Later { .. }))

@@ -160,8 +160,8 @@ impl Bridge {
             // A community's space.
             None => "3",
             Some(PortalKind::Group) => "4",
-            Some(PortalKind::Direct) => "5",
-            Some(PortalKind::Channel) => "6",
+            Some(PortalKind::Channel) => "5",
+            Some(PortalKind::Direct) => "6",
         })
     }
 

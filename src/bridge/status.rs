@@ -121,7 +121,7 @@ impl Bridge {
         ts: i64,
         id: &WaMessageId,
     ) -> crate::store::Result<Option<Value>> {
-        let root = self.store().oldest_status_post(portal, person, ts.saturating_sub(LIFE), id).await?;
+        let root = self.store().oldest_status(portal, person, ts.saturating_sub(LIFE), id).await?;
         Ok(root.map(|root| {
             let answers = json!({ "event_id": root });
             json!({ "rel_type": "m.thread", "event_id": root, "is_falling_back": true, "m.in_reply_to": answers })

@@ -104,7 +104,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn oldest_status_post(
+    pub async fn oldest_status(
         &self,
         portal: PortalId,
         person: &GhostId,
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(store.find_audience(&login, &id).await.unwrap(), Some(first));
         assert_eq!(store.find_audience(&LoginId::new("2"), &id).await.unwrap(), None);
         assert!(store.address_book(&login).await.unwrap().is_empty());
-        let none = store.oldest_status_post(PortalId::new(1), &GhostId::new("1@lid"), 0, &id).await.unwrap();
+        let none = store.oldest_status(PortalId::new(1), &GhostId::new("1@lid"), 0, &id).await.unwrap();
         assert_eq!(none, None);
         assert_eq!(store.sweep_audiences(i64::MAX).await.unwrap(), 1);
         assert_eq!(store.find_audience(&login, &id).await.unwrap(), None);
