@@ -24,11 +24,13 @@ mod group_changes;
 mod group_rooms;
 pub mod groups;
 pub mod lanes;
+pub mod linkings;
 mod live;
 mod merge;
 mod opening;
 pub mod outgoing;
 pub mod people;
+pub mod page_links;
 mod pins;
 mod polls;
 mod pressing;
@@ -91,6 +93,8 @@ struct Shared {
     whatsapp: Whatsapp,
     media: Media,
     lanes: lanes::Lanes,
+    linkings: linkings::Linkings,
+    page_links: page_links::PageLinks,
     silent_phones: files::SilentPhones,
     people: people::People,
     puppets: puppets::Puppets,
@@ -114,6 +118,7 @@ impl Bridge {
         stop: CancellationToken,
     ) -> Self {
         let matrix = intake.matrix().clone();
+        let clock = store.clock().clone();
         Self {
             shared: Arc::new(Shared {
                 config,
@@ -123,6 +128,8 @@ impl Bridge {
                 whatsapp,
                 media,
                 lanes: lanes::Lanes::default(),
+                linkings: linkings::Linkings::default(),
+                page_links: page_links::PageLinks::new(clock),
                 silent_phones: files::SilentPhones::default(),
                 people: people::People::default(),
                 puppets: puppets::Puppets::default(),

@@ -20,6 +20,9 @@ use super::{Config, DisplaynameTemplate, Level, check};
 /// 16 TiB: a larger number is a slip.
 const MOST_MEBIBYTES: u32 = 1 << 24;
 
+/// More of anything is a slip.
+const MOST_COUNT: u32 = 1_000_000;
+
 /// What one key was found to hold: a value, or nothing but an acknowledged absence.
 type Found = BTreeMap<&'static str, Value>;
 
@@ -201,6 +204,7 @@ fn accept(key: &Key, place: &str, value: Value, faults: &mut Faults) -> Option<V
         }
         (Kind::Port, value) => accept_port(place, &value, faults),
         (Kind::Mebibytes, value) => accept_mebibytes(place, &value, faults),
+        (Kind::Count, value) => accept_count(place, &value, faults),
         (Kind::Choice(words), Value::String(word)) if words.contains(&word.as_str()) => Some(Value::String(word)),
         (Kind::Choice(words), value) => {
             let written = scalar_text(&value);
@@ -239,6 +243,21 @@ fn accept_mebibytes(place: &str, value: &Value, faults: &mut Faults) -> Option<V
         Ok(number) if (1..=MOST_MEBIBYTES).contains(&number) => Some(Value::from(number)),
         _ => {
             faults.add(place, format!("`{}` is no number of MiB", shown(&written)), "use a whole number from 1 on");
+            None
+        }
+    }
+}
+
+fn accept_count(place: &str, value: &Value, faults: &mut Faults) -> Option<Value> {
+    let written = scalar_text(value);
+    match written.parse::<u32>() {
+        Ok(number) if (1..=MOST_COUNT).contains(&number) => Some(Value::from(number)),
+        _ => {
+            faults.add(
+                place,
+                format!("`{}` is no number from 1 to {MOST_COUNT}", shown(&written)),
+                "use a whole number",
+            );
             None
         }
     }
@@ -318,7 +337,7 @@ fn fall_back(key: &Key, faults: &mut Faults) -> Value {
         }
     };
     match key.kind {
-        Kind::Port | Kind::Mebibytes | Kind::Levels | Kind::Flag | Kind::Addresses | Kind::Tokens => {
+        Kind::Port | Kind::Mebibytes | Kind::Count | Kind::Levels | Kind::Flag | Kind::Addresses | Kind::Tokens => {
             serde_yaml::from_str(text).unwrap_or(Value::Null)
         }
         _ => Value::String(text.to_owned()),
