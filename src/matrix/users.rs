@@ -44,7 +44,8 @@ impl Matrix {
         self.ask(Who::User(user), request).await.map(drop)
     }
 
-    /// Whose access token this is; none when the homeserver does not know it, or its owner is a guest or one of ours.
+    /// Whose access token this is; none when the homeserver does not know it, or it is no person's: a guest's, one of ours, or an
+    /// application service's, which has no device (its owner may have any name).
     /// Nothing is remembered: a token that is logged out is of no use at once.
     ///
     /// # Errors
@@ -59,7 +60,7 @@ impl Matrix {
         };
         let owner = answer["user_id"].as_str().and_then(|user| UserId::parse(user).ok());
         let is_person = |user: &OwnedUserId| {
-            answer["is_guest"] != true && !self.is_ours(user) && user.server_name().as_str() == self.settings().domain
+            answer["is_guest"] != true && answer["device_id"].is_string() && !self.is_ours(user) && user.server_name().as_str() == self.settings().domain
         };
         Ok(owner.filter(is_person))
     }

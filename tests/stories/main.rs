@@ -9,6 +9,9 @@
 mod acts;
 mod baileys;
 mod bed;
+#[path = "../sim/tests/page/browser.rs"]
+#[allow(dead_code)] // the simulator's tests use more of it
+mod browser;
 mod calls;
 mod chat_marks;
 mod contacts;
@@ -22,13 +25,16 @@ mod kill;
 mod kinds;
 mod live;
 mod login;
+mod metrics;
 mod opening;
 mod outage;
+mod page;
 mod people;
 mod pins;
 mod poison;
 mod polls;
 mod pressing;
+mod provisioning;
 mod puppet;
 mod relations;
 mod release;

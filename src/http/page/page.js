@@ -20,7 +20,11 @@
     return told;
   };
 
-  const say = (text) => { if (at('news').textContent !== text) at('news').textContent = text; };
+  // What stands on the page anyway is told to screen readers only.
+  const say = (text, unseen = false) => {
+    at('news').classList.toggle('unseen', unseen);
+    if (at('news').textContent !== text) at('news').textContent = text;
+  };
   const complain = (text) => { at('trouble').textContent = text; at('trouble').hidden = !text; };
   const show = (id, is) => { at(id).hidden = !is; };
 
@@ -114,11 +118,11 @@
     if (linking.kind === 'qr') {
       draw(linking.picture);
       at('last-step').textContent = 'Point the phone at this code. It changes every now and then.';
-      if (before?.kind !== 'qr') say('A QR code is shown.');
+      if (before?.kind !== 'qr') say('A QR code is shown.', true);
     } else if (linking.kind === 'code') {
       at('code').textContent = linking.text;
       at('last-step').textContent = 'Tap Link with phone number instead, and type this code.';
-      say(`Your code is ${[...linking.text].join(' ')}`);
+      say(`Your code is ${[...linking.text].join(' ')}`, true);
     } else {
       at('picture').replaceChildren();
       at('last-step').textContent = 'Then use the code that appears here.';
