@@ -5,11 +5,12 @@
 //!
 //! Parts: [`lanes`] (who works on what, parking), [`from_whatsapp`] and [`from_matrix`] (one row each way),
 //! [`deliver`] (reserve, send, settle into Matrix), `files`, `uploads` and `albums` (what hangs on messages), [`rooms`], `groups`,
-//! [`people`], `contacts`, [`puppets`] (people's own accounts), [`receipts`], [`signals`] (typing and presence), [`report`] (what people
+//! [`people`], `contacts`, `budget` (what background work may take), `progress` (of a first login), [`puppets`] (people's own accounts), [`receipts`], [`signals`] (typing and presence), [`report`] (what people
 //! are told), [`upkeep`] (sweeps).
 
 mod albums;
 mod ballots;
+mod budget;
 mod calls;
 mod chat_marks;
 mod communities;
@@ -34,6 +35,8 @@ pub mod page_links;
 mod pins;
 mod polls;
 mod pressing;
+mod previews;
+mod progress;
 pub mod puppets;
 pub mod receipts;
 mod removal;
@@ -97,6 +100,9 @@ struct Shared {
     page_links: page_links::PageLinks,
     silent_phones: files::SilentPhones,
     people: people::People,
+    budgets: budget::Budgets,
+    progress: progress::Progress,
+    groups: groups::Groups,
     puppets: puppets::Puppets,
     rooms: rooms::Rooms,
     signals: signals::Signals,
@@ -119,6 +125,7 @@ impl Bridge {
     ) -> Self {
         let matrix = intake.matrix().clone();
         let clock = store.clock().clone();
+        let budgets = budget::Budgets::new(&config.bridge.budgets);
         Self {
             shared: Arc::new(Shared {
                 config,
@@ -132,6 +139,9 @@ impl Bridge {
                 page_links: page_links::PageLinks::new(clock),
                 silent_phones: files::SilentPhones::default(),
                 people: people::People::default(),
+                budgets,
+                progress: progress::Progress::default(),
+                groups: groups::Groups::default(),
                 puppets: puppets::Puppets::default(),
                 rooms: rooms::Rooms::default(),
                 signals: signals::Signals::default(),

@@ -1,21 +1,27 @@
 //! Commands: what people say to the bot, who may, and what it answers.
 //!
-//! One table names every command with the level it needs; rights are checked nowhere else. Answers have fixed
+//! One table names every command with the level it needs; `rights` decides, and nothing else does. Answers have fixed
 //! transaction ids made from the event they answer, so a repeated row answers once.
 
 mod account;
+mod admin;
 mod chat;
 mod chat_marks;
 mod groups;
+mod info;
 mod puppet;
+mod rights;
 mod show_link;
 
+use crate::bridge::people::Halt;
 use crate::bridge::{Bridge, CommandCall};
 use crate::config::Level;
 use crate::matrix::error::{MatrixError, Result};
 use crate::store::chat_marks::MarkKind;
-use crate::store::portals::Portal;
+use crate::store::logins::Login;
+use crate::store::portals::{Portal, PortalKind};
 use crate::verdict::Verdict;
+use rights::Place;
 use ruma::{OwnedRoomId, RoomId};
 
 /// A command and who may use it.
@@ -33,8 +39,14 @@ enum Run {
     Ping,
     Version,
     Login,
+    Relogin,
     Logout,
+    SetPreferredLogin,
     ListLogins,
+    Status,
+    Chats,
+    Id,
+    SyncPortal,
     Cancel,
     LoginMatrix,
     LogoutMatrix,
@@ -46,16 +58,21 @@ enum Run {
     DeletePortal,
     Space,
     StartChat,
+    ResolveIdentifier,
     CreateGroup,
     Join,
     ResolveLink,
     InviteLink,
     LeaveGroup,
     Accept,
+    AllLogins,
+    Sudo,
+    DoIn,
+    Announce,
 }
 
 /// Every command, in the order `help` shows them.
-const COMMANDS: [Entry; 30] = [
+const COMMANDS: &[Entry] = &[
     Entry { name: "help", usage: "help", help: "Show this list.", level: Level::Commands, run: Run::Help },
     Entry {
         name: "login",
@@ -80,10 +97,46 @@ const COMMANDS: [Entry; 30] = [
     },
     Entry {
         name: "logout",
-        usage: "logout [number]",
+        usage: "logout [number] [yes]",
         help: "Unlink an account. Its rooms stay for the next login.",
         level: Level::User,
         run: Run::Logout,
+    },
+    Entry {
+        name: "relogin",
+        usage: "relogin [number] [qr | phone]",
+        help: "Link an account again that was logged out; its rooms go on.",
+        level: Level::User,
+        run: Run::Relogin,
+    },
+    Entry {
+        name: "set-preferred-login",
+        usage: "set-preferred-login <number>",
+        help: "Choose the account used where you name none.",
+        level: Level::User,
+        run: Run::SetPreferredLogin,
+    },
+    Entry {
+        name: "status",
+        usage: "status",
+        help: "Show what waits for you, and what could not be bridged.",
+        level: Level::User,
+        run: Run::Status,
+    },
+    Entry {
+        name: "chats",
+        usage: "chats [words]",
+        help: "List your chats with their ids and rooms, or search them.",
+        level: Level::User,
+        run: Run::Chats,
+    },
+    Entry { name: "id", usage: "id", help: "Show this chat's id.", level: Level::User, run: Run::Id },
+    Entry {
+        name: "sync-portal",
+        usage: "sync-portal",
+        help: "Ask WhatsApp again for this chat's name, picture and people.",
+        level: Level::User,
+        run: Run::SyncPortal,
     },
     Entry {
         name: "disappearing-timer",
@@ -185,8 +238,8 @@ const COMMANDS: [Entry; 30] = [
     },
     Entry {
         name: "retry",
-        usage: "retry",
-        help: "Try the messages of this room again that could not be bridged.",
+        usage: "retry [event]",
+        help: "Try the messages of this room again that could not be bridged; as the answer to one, or with its event, only that.",
         level: Level::User,
         run: Run::Retry,
     },
@@ -210,6 +263,13 @@ const COMMANDS: [Entry; 30] = [
         help: "Open the chat with a number.",
         level: Level::User,
         run: Run::StartChat,
+    },
+    Entry {
+        name: "resolve-identifier",
+        usage: "resolve-identifier <phone number>",
+        help: "Show whether a number is on WhatsApp.",
+        level: Level::User,
+        run: Run::ResolveIdentifier,
     },
     Entry {
         name: "create-group",
@@ -254,6 +314,34 @@ const COMMANDS: [Entry; 30] = [
         run: Run::Accept,
     },
     Entry {
+        name: "all-logins",
+        usage: "all-logins [words]",
+        help: "List everybody's accounts and how they are.",
+        level: Level::Admin,
+        run: Run::AllLogins,
+    },
+    Entry {
+        name: "sudo",
+        usage: "sudo <user id> <command>",
+        help: "Run a command as somebody else, with their rights.",
+        level: Level::Admin,
+        run: Run::Sudo,
+    },
+    Entry {
+        name: "doin",
+        usage: "doin <room id> <command>",
+        help: "Run a command as if said in another room.",
+        level: Level::Admin,
+        run: Run::DoIn,
+    },
+    Entry {
+        name: "announce",
+        usage: "announce <text>",
+        help: "Say something in every management room.",
+        level: Level::Admin,
+        run: Run::Announce,
+    },
+    Entry {
         name: "version",
         usage: "version",
         help: "Show the bridge's version.",
@@ -262,71 +350,127 @@ const COMMANDS: [Entry; 30] = [
     },
 ];
 
-/// A command being run: where answers go and what names them.
+/// A command being run: who runs it, where, and where answers go.
 pub(crate) struct Call {
     pub(crate) bridge: Bridge,
+    /// The room it is about.
     pub(crate) room: OwnedRoomId,
+    /// The room it was said in, where the answers go.
+    pub(crate) said_in: OwnedRoomId,
+    /// Whose command it is.
     pub(crate) sender: String,
+    /// Who said it: somebody else than the sender when an administrator acts for them.
+    pub(crate) speaker: String,
+    /// The sender's level.
+    pub(crate) level: Level,
     pub(crate) event_id: String,
     /// The event it answers.
     pub(crate) reply_to: Option<String>,
     /// The words behind the command's name.
     pub(crate) rest: Vec<String>,
+    /// What the room is to the sender.
+    place: Place,
+    /// The room's chat and the sender's account in it; always there for commands that need it.
+    pub(crate) chat: Option<(Portal, Login)>,
+}
+
+/// A command's name, in small letters, and what follows.
+struct Words {
+    name: String,
+    rest: Vec<String>,
 }
 
 impl Call {
     pub(crate) async fn answer(&self, text: &str) -> Result<()> {
-        self.bridge.say(&self.room, text, &self.event_id, "answer").await.map(drop)
+        self.bridge.say(&self.said_in, text, &self.event_id, "answer").await.map(drop)
     }
-}
 
-impl Call {
     /// As [`Call::answer`], with words that are for the caller alone: where others are in the room they come where the caller
     /// talks to the bot.
     pub(crate) async fn answer_alone(&self, text: &str) -> Result<()> {
-        let members = self.bridge.matrix().joined_members(&self.room).await?;
-        if members.iter().all(|member| member.as_str() == self.sender || self.bridge.matrix().is_ours(member)) {
+        let members = self.bridge.matrix().joined_members(&self.said_in).await?;
+        if members.iter().all(|member| member.as_str() == self.speaker || self.bridge.matrix().is_ours(member)) {
             return self.answer(text).await;
         }
-        let room = self.bridge.management_room(&self.sender).await?;
+        let room = self.bridge.management_room(&self.speaker).await?;
         self.bridge.say(&room, text, &self.event_id, "alone").await?;
         self.answer("I have answered you where we are alone.").await
+    }
+
+    /// Whether it is run for somebody else, or for another room than the one it was said in.
+    fn is_for_another(&self) -> bool {
+        self.speaker != self.sender || self.said_in != self.room
+    }
+
+    /// How to say a command in the room it was said in.
+    pub(crate) async fn spell(&self, command: &str) -> Result<String> {
+        let managed = self.bridge.store().find_management_room(&self.speaker).await.map_err(database)?;
+        if managed.as_deref() == Some(self.said_in.as_str()) {
+            return Ok(command.to_owned());
+        }
+        Ok(format!("{} {command}", self.bridge.config().bridge.command_prefix))
     }
 }
 
 /// Runs one command; the verdict is the row's.
 pub async fn run(bridge: Bridge, call: CommandCall) -> Verdict {
-    match dispatch(bridge, call).await {
+    match begin(bridge, call).await {
         Ok(()) => Verdict::Done,
         Err(error) => error.verdict(),
     }
 }
 
-async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
+async fn begin(bridge: Bridge, call: CommandCall) -> Result<()> {
     let room = RoomId::parse(&call.room).map_err(|_| MatrixError::NotFound)?;
-    let level = bridge.config().bridge.level_of(&call.sender);
-    if level < Level::Commands {
+    if bridge.config().bridge.level_of(&call.sender) < Level::Commands {
         // No word to strangers: a bot that answers everybody is a nuisance in shared rooms.
         return Ok(());
     }
     let mut words = call.words.split_whitespace().map(str::to_owned);
     let name = words.next().unwrap_or_else(|| "help".into()).to_lowercase();
-    let rest = words.collect();
-    let found = COMMANDS.iter().find(|entry| entry.name == name);
-    let call = Call { bridge, room, sender: call.sender, event_id: call.event_id, reply_to: call.reply_to, rest };
-    let Some(entry) = found else {
-        return call.answer(&format!("I don't know `{}`.\n\n{}", shorten(&name), help(level))).await;
+    let words = Words { name, rest: words.collect() };
+    let call = Call {
+        bridge,
+        said_in: room.clone(),
+        room,
+        speaker: call.sender.clone(),
+        sender: call.sender,
+        level: Level::Block,
+        event_id: call.event_id,
+        reply_to: call.reply_to,
+        rest: Vec::new(),
+        place: Place::NoChat,
+        chat: None,
     };
-    if level < entry.level {
-        return call.answer("You may not use this command. Ask the bridge's administrator for the permission.").await;
+    run_words(call, words).await
+}
+
+/// Finds the command, checks the sender's rights and runs it.
+async fn run_words(mut call: Call, words: Words) -> Result<()> {
+    call.level = call.bridge.config().bridge.level_of(&call.sender);
+    call.rest = words.rest;
+    let found =
+        COMMANDS.iter().find(|entry| entry.name == words.name || entry.run.other_names().contains(&&*words.name));
+    let Some(entry) = found else {
+        return call.answer(&format!("I don't know `{}`.\n\n{}", shorten(&words.name), help(call.level))).await;
+    };
+    (call.place, call.chat) = find_chat(&call).await?;
+    if let Err(refusal) = rights::check(entry.level, rights::needs(&entry.run), call.level, call.place) {
+        return call.answer(refusal.words()).await;
     }
     match entry.run {
-        Run::Help => call.answer(&help(level)).await,
+        Run::Help => help_with(&call).await,
         Run::Version => call.answer(&format!("matrix-whatsapp {}", env!("CARGO_PKG_VERSION"))).await,
         Run::Ping | Run::ListLogins => account::list(&call).await,
         Run::Login => account::login(call, entry.usage).await,
+        Run::Relogin => account::relogin(call, entry.usage).await,
         Run::Cancel => account::cancel(&call).await,
         Run::Logout => account::logout(&call, entry.usage).await,
+        Run::SetPreferredLogin => account::prefer(&call, entry.usage).await,
+        Run::Status => info::status(&call).await,
+        Run::Chats => info::chats(&call).await,
+        Run::Id => info::id(&call).await,
+        Run::SyncPortal => info::sync_portal(&call).await,
         Run::LoginMatrix => puppet::login(&call).await,
         Run::LogoutMatrix => puppet::logout(&call).await,
         Run::PingMatrix => puppet::ping(&call).await,
@@ -335,6 +479,7 @@ async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
         Run::SetManagementRoom => set_management_room(&call).await,
         Run::Space => account::space(&call).await,
         Run::StartChat => groups::start_chat(&call, entry.usage).await,
+        Run::ResolveIdentifier => info::resolve_identifier(&call, entry.usage).await,
         Run::CreateGroup => groups::create(&call, entry.usage).await,
         Run::Join => groups::join(&call, entry.usage).await,
         Run::ResolveLink => groups::resolve(&call, entry.usage).await,
@@ -343,7 +488,87 @@ async fn dispatch(bridge: Bridge, call: CommandCall) -> Result<()> {
         Run::Accept => groups::accept(&call).await,
         Run::DeletePortal => chat::delete(&call).await,
         Run::DisappearingTimer => chat::set_timer(&call, entry.usage).await,
+        Run::AllLogins => info::all_logins(&call).await,
+        Run::Sudo => Box::pin(admin::sudo(call, entry.usage)).await,
+        Run::DoIn => Box::pin(admin::do_in(call, entry.usage)).await,
+        Run::Announce => admin::announce(&call, entry.usage).await,
     }
+}
+
+/// What the room of a call is to its sender, and the chat if one of their accounts is in it.
+async fn find_chat(call: &Call) -> Result<(Place, Option<(Portal, Login)>)> {
+    let found = call.bridge.store().find_portal_with_login(call.room.as_str()).await.map_err(database)?;
+    let Some((portal, login)) = found else { return Ok((Place::NoChat, None)) };
+    let login = match call.bridge.login_of(&portal, login, &call.sender).await {
+        Ok(login) => login.filter(|login| login.mxid == call.sender),
+        Err(Halt::Store(error)) => return Err(database(error)),
+        Err(Halt::Verdict(_)) => None,
+    };
+    Ok(match login {
+        None => (Place::Foreign, None),
+        Some(login) if portal.kind == PortalKind::Group => (Place::OwnGroup, Some((portal, login))),
+        Some(login) => (Place::OwnChat, Some((portal, login))),
+    })
+}
+
+impl Run {
+    /// Other words for the same command: those people know from elsewhere.
+    fn other_names(&self) -> &'static [&'static str] {
+        match self {
+            Self::StartChat => &["pm"],
+            Self::CreateGroup => &["create"],
+            Self::SetPreferredLogin => &["prefer"],
+            Self::Sudo => &["doas"],
+            Self::DoIn => &["run-in"],
+            _ => &[],
+        }
+    }
+}
+
+/// All commands, or one in full.
+async fn help_with(call: &Call) -> Result<()> {
+    let Some(name) = call.rest.first() else { return call.answer(&help(call.level)).await };
+    let name = name.to_lowercase();
+    let found = COMMANDS.iter().find(|entry| entry.name == name || entry.run.other_names().contains(&&*name));
+    match found.filter(|entry| call.level >= entry.level) {
+        Some(entry) => {
+            let others = entry.run.other_names();
+            let others = if others.is_empty() {
+                String::new()
+            } else {
+                format!(" Another word for it: `{}`.", others.join("`, `"))
+            };
+            call.answer(&format!("`{}`\n\n{}{others}", entry.usage, entry.help)).await
+        }
+        None => call.answer(&format!("I don't know `{}`.\n\n{}", shorten(&name), help(call.level))).await,
+    }
+}
+
+/// `docs/commands.md`: every command, who may say it, and where.
+#[cfg(test)]
+fn manual() -> String {
+    use std::fmt::Write as _;
+    let mut text = String::from(
+        "# Commands\n\nSaid to the bot: bare in the room where you talk to it alone, behind `!wa` (`bridge.command_prefix`) elsewhere. \
+         `help <command>` tells more\nof one. *Level* is the lowest of `bridge.permissions` that may say it; *chat*: in the room of a chat \
+         one of your accounts is in, *group*: of\na group. What touches an account touches your own; only administrators reach others', by \
+         number. Made from the code.\n\n| Command | Level | Where | What it does |\n|---|---|---|---|\n",
+    );
+    for entry in COMMANDS {
+        let level = Level::NAMES.iter().find(|(_, level)| *level == entry.level).map_or("", |(name, _)| name);
+        let place = match rights::needs(&entry.run) {
+            rights::Needs::Nothing => "anywhere",
+            rights::Needs::OwnChat => "chat",
+            rights::Needs::OwnGroup => "group",
+        };
+        let others = match entry.run.other_names() {
+            [] => String::new(),
+            names => format!(" (also `{}`)", names.join("`, `")),
+        };
+        let usage = entry.usage.replace('|', "\\|");
+        writeln!(text, "| `{usage}`{others} | {level} | {place} | {} |", entry.help).unwrap();
+    }
+    text
 }
 
 fn help(level: Level) -> String {
@@ -358,13 +583,35 @@ fn shorten(text: &str) -> String {
 }
 
 async fn retry(call: &Call) -> Result<()> {
-    let lane = crate::ids::Lane::from_person(call.room.as_str(), &call.sender);
+    let own = crate::ids::Lane::from_person(call.room.as_str(), &call.sender);
     let store = call.bridge.store();
-    let mut again = store.retry_failed(&lane).await.map_err(database)?;
-    if let Some(portal) = store.find_portal_by_room(call.room.as_str()).await.map_err(database)?
-        && takes_part(call, &portal).await?
-    {
-        again += store.retry_failed(&crate::ids::Lane::into_matrix(portal.id)).await.map_err(database)?;
+    let mut lanes = vec![own];
+    if let Some((portal, _)) = &call.chat {
+        lanes.push(crate::ids::Lane::into_matrix(portal.id));
+    }
+    // Who says so wants the phone to be asked now.
+    for login in store.logins_of(&call.sender).await.map_err(database)? {
+        call.bridge.forget_silence(&login.id);
+    }
+    let meant = call.rest.first().map(|word| event_named(word)).or_else(|| call.reply_to.clone());
+    if let Some(event) = meant {
+        let found = store.find_failed(&event, &store.derive().mx_dedup(&["event", &event])).await.map_err(database)?;
+        let again = match found.filter(|(_, lane)| lanes.contains(lane)) {
+            Some((seq, lane)) => store.retry_one(seq, &lane).await.map_err(database)?,
+            None => false,
+        };
+        let text = match again {
+            true => "Trying that message again.",
+            false => {
+                "That message has not failed. Answer the notice that says so, or say `retry` alone for all of this room."
+            }
+        };
+        return call.answer(text).await;
+    }
+    let mut again = 0;
+    for lane in &lanes {
+        store.forget_asks(lane).await.map_err(database)?;
+        again += store.retry_failed(lane).await.map_err(database)?;
     }
     let text = match again {
         0 => "Nothing in this room has failed.".to_owned(),
@@ -374,14 +621,10 @@ async fn retry(call: &Call) -> Result<()> {
     call.answer(&text).await
 }
 
-/// Whether a chat is the caller's: a direct one by its login, a group by any login of theirs in it.
-async fn takes_part(call: &Call, portal: &Portal) -> Result<bool> {
-    let store = call.bridge.store();
-    let logins = match &portal.receiver {
-        Some(receiver) => store.find_login(receiver).await.map_err(database)?.into_iter().collect(),
-        None => store.logins_in(portal.id).await.map_err(database)?,
-    };
-    Ok(logins.iter().any(|login| login.mxid == call.sender))
+/// The event in what somebody typed: its id, or a link to it as clients copy it.
+fn event_named(word: &str) -> String {
+    let word = word.rsplit('/').next().unwrap_or(word);
+    word.split('?').next().unwrap_or(word).replace("%24", "$")
 }
 
 async fn set_management_room(call: &Call) -> Result<()> {
@@ -415,11 +658,31 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_and_typed_words_are_cut() {
-        for (at, entry) in COMMANDS.iter().enumerate() {
-            assert!(COMMANDS[at + 1..].iter().all(|other| other.name != entry.name));
+    fn generated_files_list_the_commands() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/commands.md");
+        if std::env::var_os("MATRIX_WHATSAPP_TEST_WRITE").is_some() {
+            return std::fs::write(&path, manual()).unwrap();
         }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            found == manual(),
+            "docs/commands.md is old; run `MATRIX_WHATSAPP_TEST_WRITE=1 cargo test --lib generated_files`"
+        );
+    }
+
+    #[test]
+    fn names_are_unique_and_typed_words_are_cut() {
+        let names = COMMANDS
+            .iter()
+            .flat_map(|entry| std::iter::once(entry.name).chain(entry.run.other_names().iter().copied()));
+        let mut names: Vec<&str> = names.collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
         assert_eq!(shorten("a\n`b"), "ab");
         assert_eq!(shorten(&"x".repeat(100)).len(), 40);
+        assert_eq!(event_named("https://matrix.to/#/!r:a/$e?via=a"), "$e");
+        assert_eq!(event_named("$e"), "$e");
     }
 }

@@ -29,8 +29,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-pub use bridge::{Bridge, Encryption, Level, LogLevel, Logging, Permissions};
 pub use doors::{Metrics, Provisioning};
+pub use bridge::{Bridge, Budgets, Encryption, Level, LogLevel, Logging, Permissions};
 pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, TemplateFault, plain_name, render_displayname};
 pub use double_puppet::DoublePuppet;
 pub use environment::Environment;

@@ -15,6 +15,7 @@
 mod client;
 mod events;
 pub mod media;
+mod previews;
 pub mod puppets;
 mod transactions;
 mod users;

@@ -26,17 +26,20 @@ pub mod lock;
 pub mod logins;
 pub mod messages;
 pub mod mx_intake;
+pub mod overview;
 pub mod parking;
 pub mod pins;
 pub mod places;
 pub mod polls;
 pub mod portals;
 pub mod pressing;
+pub mod progress;
 pub mod puppets;
 pub mod reactions;
 pub mod seal;
 pub mod spaces;
 mod states;
+pub mod wishes;
 mod wa_appstate;
 pub mod wa_backend;
 pub mod wa_device;
@@ -401,6 +404,8 @@ fn migrations() -> Vec<Migration> {
         step(8, "puppets", include_str!("../migrations/0008_puppets.sql")),
         step(9, "disappearing and spaces", include_str!("../migrations/0009_disappearing_and_spaces.sql")),
         step(10, "chat_marks", include_str!("../migrations/0010_chat_marks.sql")),
+        step(11, "kinds", include_str!("../migrations/0011_kinds.sql")),
+        step(13, "budgets", include_str!("../migrations/0013_budgets.sql")),
     ]
 }
 

@@ -28,6 +28,10 @@ impl Bridge {
         })?;
         let caller = self.canonical(&arrival.sender).await?;
         let before = self.store().find_call(portal, &arrival.id).await?;
+        // Of several of ours in a group one may decline while it goes on ringing for the others.
+        if is_declined(&news) && self.store().logins_in(portal).await?.len() > 1 {
+            return Ok(self.store().settle_row(row.seq).await?);
+        }
         let Some((stage, seconds)) = advance(before.as_ref(), &news, arrival.ts_ms) else {
             return Ok(self.store().settle_row(row.seq).await?);
         };
@@ -112,6 +116,14 @@ impl Bridge {
         tx.commit().await?;
         self.store().bell().ring(arrival.lane);
         Ok(())
+    }
+}
+
+fn is_declined(news: &CallNews) -> bool {
+    match news {
+        CallNews::Rejected => true,
+        CallNews::Ended { reason, .. } => reason.as_deref() == Some("rejected_elsewhere"),
+        _ => false,
     }
 }
 

@@ -103,15 +103,4 @@ impl Bridge {
         kept.map_err(|error| MatrixError::Unreachable { why: error.to_string() })?;
         Ok(Ok(()))
     }
-
-    /// The login through which somebody does something with a chat: theirs that takes part in it.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub(crate) async fn own_login_in(&self, portal: &Portal, mxid: &str) -> crate::store::Result<Option<Login>> {
-        let logins = self.store().logins_in(portal.id).await?;
-        let is_open = |login: &Login| portal.receiver.as_ref().is_none_or(|receiver| *receiver == login.id);
-        let mut own = logins.into_iter().filter(|login| login.mxid == mxid && is_open(login));
-        Ok(own.find(|login| login.state == LoginState::Linked))
-    }
 }

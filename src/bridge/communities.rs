@@ -4,6 +4,7 @@
 //! first, as in WhatsApp's clients. Who leaves a community's space is not called back.
 
 use super::Bridge;
+use super::budget::Cost;
 use super::people::Halt;
 use super::rooms::{room_id, user_id};
 use crate::convert::group::GroupFacts;
@@ -104,6 +105,7 @@ impl Bridge {
             is_space: true,
             ..RoomRecipe::default()
         };
+        self.spend(Cost::Room).await;
         Ok(self.matrix().create_room(&recipe).await?)
     }
 

@@ -5,18 +5,16 @@
 //! everybody sees, keeps the name the person gave themselves.
 
 use super::Bridge;
+use super::budget::{Cost, in_background};
 use super::people::{Facts, Halt};
 use crate::config::plain_name;
-use crate::ids::{GhostId, LoginId};
+use crate::ids::{ChatId, GhostId, LoginId};
 use crate::store::contacts::{Contact, Stale, StaleMark};
 use crate::store::ghosts::Ghost;
+use crate::store::logins::Login;
 use crate::verdict::{Gate, Verdict};
 use ruma::OwnedMxcUri;
 use std::sync::PoisonError;
-use std::time::Duration;
-
-/// Pause between two looks: each may ask WhatsApp.
-const PACE: Duration = Duration::from_millis(50);
 
 /// What a login's own room with somebody is called.
 fn chat_name(contact: Option<&Contact>, ghost: Option<&str>) -> Option<String> {
@@ -48,7 +46,8 @@ impl Bridge {
         let (bridge, login) = (self.clone(), login.clone());
         self.spawn(async move {
             loop {
-                if bridge.stop().run_until_cancelled(bridge.look_at_all(&login)).await.is_none() {
+                let looked = in_background(bridge.look_at_all(&login));
+                if bridge.stop().run_until_cancelled(looked).await.is_none() {
                     return;
                 }
                 let mut refreshing = bridge.shared.signals.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,6 +58,21 @@ impl Bridge {
                 refreshing.insert(login.clone(), false);
             }
         });
+    }
+
+    /// Marks everything about the person of a direct chat as to be looked at, and looks.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn look_at_person_again(&self, login: &Login, chat: &ChatId) -> crate::store::Result<()> {
+        let person = GhostId::new(chat.as_str());
+        let mut tx = self.store().begin("contacts.look_again").await?;
+        for what in [Stale::Picture, Stale::Name, Stale::Business] {
+            self.store().put_stale_in(&mut tx, &login.id, &person, what).await?;
+        }
+        tx.commit().await?;
+        self.look_at_people(&login.id);
+        Ok(())
     }
 
     async fn look_at_all(&self, login: &LoginId) {
@@ -72,7 +86,6 @@ impl Bridge {
             for mark in marks {
                 after = mark.at;
                 self.look_at(&mark).await;
-                tokio::time::sleep(PACE).await;
             }
         }
     }
@@ -110,6 +123,7 @@ impl Bridge {
     }
 
     async fn read_business(&self, mark: &StaleMark) -> Result<(), Trouble> {
+        self.spend(Cost::Request(&mark.login)).await;
         let name = self.whatsapp().find_business_name(&mark.login, &mark.person).await.map_err(Trouble::Other)?;
         let shown = async {
             if name.is_none() {
@@ -137,6 +151,7 @@ impl Bridge {
 
     /// Shows a person's picture as a login sees it; false when it sees none, which may only mean that it may not.
     pub(super) async fn show_picture(&self, login: &LoginId, ghost: &Ghost) -> anyhow::Result<bool> {
+        self.spend(Cost::Request(login)).await;
         let Some(picture) = self.whatsapp().find_picture(login, &ghost.id).await? else {
             self.store().set_avatar_state(&ghost.id, &ghost.avatar_id, "", ghost.avatar_set).await?;
             return Ok(false);

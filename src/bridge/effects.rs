@@ -4,6 +4,7 @@
 //! the writer may do that to it is decided here: edits and deletions belong to the author.
 
 use super::Bridge;
+use super::budget::Cost;
 use super::deliver::Delivery;
 use super::people::{Facts, Halt};
 use crate::convert::arrival::WaArrival;
@@ -327,6 +328,7 @@ impl Bridge {
         if portal.kind != PortalKind::Group || self.is_admin(&portal, scene.sender).await? {
             return Ok(portal.kind == PortalKind::Group);
         }
+        self.spend(Cost::Request(scene.login)).await;
         match self.whatsapp().read_group(scene.login, &portal.chat).await {
             Ok(_) => Ok(self.is_admin(&portal, scene.sender).await?),
             Err(GroupFailure::Offline) => Err(Halt::Verdict(Verdict::Blocked(Gate::Login(scene.login.clone())))),

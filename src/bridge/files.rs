@@ -50,6 +50,11 @@ impl SilentPhones {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(login.clone(), Instant::now());
     }
 
+    /// Lets a phone be asked again.
+    pub(super) fn forget(&self, login: &LoginId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(login);
+    }
+
     fn is_silent(&self, login: &LoginId) -> bool {
         let phones = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         phones.get(login).is_some_and(|since| since.elapsed() < SILENCE)
@@ -121,6 +126,10 @@ impl Bridge {
     /// A final word about a file says the message's own words too: they are not lost with it.
     fn with_words(&self, halt: Halt, scene: &Scene<'_>, media: &WaMedia, part: &MxPart) -> Halt {
         let (tell, why) = match halt {
+            // Told before.
+            Halt::Verdict(Verdict::Never { tell, why }) if tell.is_empty() => {
+                return Halt::Verdict(Verdict::Never { tell, why });
+            }
             Halt::Verdict(Verdict::Never { tell, why }) => (tell, why),
             Halt::Verdict(Verdict::Later { why }) if is_last(scene) => {
                 let prefix = &self.config().bridge.command_prefix;
@@ -257,7 +266,7 @@ impl Bridge {
         reference: &WaReference,
     ) -> Result<String, NoFile> {
         if self.shared.silent_phones.is_silent(scene.login) {
-            return Err(self.silent(kind));
+            return Err(self.silent(scene, kind, false).await?);
         }
         let chat = self.store().load_portal(scene.portal).await?.chat;
         let id = WaMessageId::new(scene.arrival.id.as_str());
@@ -270,21 +279,56 @@ impl Bridge {
             Err(AskFailure::Offline) => Err(self.is_offline(scene.login).await),
             Err(AskFailure::Silent) => {
                 self.shared.silent_phones.note(scene.login);
-                Err(self.silent(kind))
+                Err(self.silent(scene, kind, true).await?)
             }
         }
     }
 
-    fn silent(&self, kind: MediaKind) -> NoFile {
-        NoFile::Halt(Halt::Verdict(Verdict::Never {
-            tell: format!(
-                "A {} is no longer on WhatsApp's servers, and your phone, which may have it, did not answer. Please \
-                 switch it on and say `{} retry` here.",
+    /// The phone did not answer, now or just before: the row fails and comes back by itself. Told once.
+    async fn silent(&self, scene: &Scene<'_>, kind: MediaKind, was_asked: bool) -> Result<NoFile, Halt> {
+        let before = self.store().asks_in_vain(scene.row.seq).await?;
+        if was_asked || before.is_none() {
+            let tries = before.unwrap_or(0) + i64::from(was_asked);
+            self.store().note_ask_in_vain(scene.row.seq, scene.login, tries).await?;
+        }
+        fail::fail_point!("files.asked", |_| super::states::die_here());
+        let tell = match before {
+            Some(_) => String::new(),
+            None => format!(
+                "A {} is no longer on WhatsApp's servers, and your phone, which may have it, did not answer. It is asked \
+                 again when it is back; please switch it on. To have it asked now, answer this with `{} retry`.",
                 kind.noun(),
                 self.config().bridge.command_prefix
             ),
-            why: "the file is gone and the phone did not answer".into(),
-        }))
+        };
+        let why = "the file is gone and the phone did not answer".into();
+        Ok(NoFile::Halt(Halt::Verdict(Verdict::Never { tell, why })))
+    }
+
+    /// A phone has answered about some file: it is asked for the others that it was asked for in vain.
+    pub(super) async fn phone_answered(&self, login: &LoginId) {
+        self.shared.silent_phones.forget(login);
+        self.ask_again(login, i64::MAX).await;
+    }
+
+    /// Puts back what a login's phone may have by now; see [`crate::store::Store::wake_wishes`].
+    pub(super) async fn ask_again(&self, login: &LoginId, now_ms: i64) {
+        match self.store().wake_wishes(login, now_ms).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "a phone is asked again for files"),
+            Err(error) => tracing::warn!(%error, "a phone was not asked again for files"),
+        }
+    }
+
+    /// As a line connects: what it is time for is asked again.
+    pub(super) fn ask_soon(&self, login: &LoginId) {
+        let (bridge, login) = (self.clone(), login.clone());
+        self.spawn(async move { bridge.ask_again(&login, bridge.store().clock().now_ms()).await });
+    }
+
+    /// Lets the phone be asked at once for what somebody wants to be tried again.
+    pub fn forget_silence(&self, login: &LoginId) {
+        self.shared.silent_phones.forget(login);
     }
 
     async fn read_failure(&self, scene: &Scene<'_>, failure: MediaFailure, reference: &WaReference) -> NoFile {

@@ -343,8 +343,12 @@ impl Bridge {
         }
         let mut logins = self.store().logins_in(portal.id).await?;
         logins.retain(|login| login.mxid == sender);
-        let linked = logins.iter().position(|login| login.state == LoginState::Linked).unwrap_or(0);
-        Ok((!logins.is_empty()).then(|| logins.swap_remove(linked)))
+        if logins.len() > 1 {
+            let preferred = self.store().find_preferred_login(sender).await?;
+            // Linked ones first, and of those the one they prefer.
+            logins.sort_by_key(|login| (login.state != LoginState::Linked, preferred.as_ref() != Some(&login.id)));
+        }
+        Ok(logins.into_iter().next())
     }
 
     /// The portal's login, when it is theirs to speak through.

@@ -4,6 +4,7 @@
 //! makes no event, inviting and joining who is there changes nothing: every step may be repeated.
 
 use super::Bridge;
+use super::budget::Cost;
 use super::groups::Did;
 use super::people::{Facts, Halt};
 use super::rooms::{Known, room_id, user_id};
@@ -23,8 +24,9 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// People brought into a room, or out of it, at the same time.
-const PEOPLE: usize = 8;
+/// People brought into a room, or out of it, at the same time. With as many rooms as are worked on together, requests for
+/// messages have places beside them.
+const PEOPLE: usize = 4;
 /// How long somebody who is in the group no more may wait for what was said before, milliseconds.
 const YOUNG: i64 = 10 * 60 * 1000;
 /// What we note of somebody whom the bridge has taken out of a room: they may be invited again.
@@ -66,6 +68,7 @@ impl Bridge {
         if let Some(facts) = self.group_facts(portal.id).await? {
             return Ok(facts);
         }
+        self.spend(Cost::Request(&login.id)).await;
         match self.whatsapp().read_group(&login.id, &portal.chat).await {
             Ok(GroupRead::Stored) => Ok(self.group_facts(portal.id).await?.unwrap_or_default()),
             Ok(GroupRead::Gone) => Ok(GroupFacts::default()),
@@ -301,6 +304,7 @@ impl Bridge {
             let user = self.ready_ghost(&member.person, Facts::default()).await?;
             if member.role > 0 {
                 self.ready_member(known, &user).await?;
+                fail::fail_point!("groups.after_member", |_| super::states::die_here());
                 // The powers follow; until then they are as anybody.
                 self.store().member_is_shown(known.portal.id, &member.person, Role::Member.number()).await?;
             } else {
@@ -316,6 +320,7 @@ impl Bridge {
     }
 
     async fn take_out(&self, known: &Known, user: &UserId) -> Result<(), Halt> {
+        self.spend(Cost::Membership).await;
         self.matrix().leave(&known.room, user).await?;
         self.store().set_membership(known.portal.id, user.as_str(), OUT).await?;
         known.forget_member(user);
@@ -381,11 +386,17 @@ impl Bridge {
             return Ok(Did::Waits);
         };
         let login = self.voice_of(id, &login.id).await?;
-        if self.whatsapp().state(&login) != Some(LineState::Connected) {
+        if self.whatsapp().state(&login) != Some(LineState::Connected) || self.is_reading_all(&login) {
             return Ok(Did::Waits);
         }
-        let Ok(picture) = self.whatsapp().find_picture(&login, &GhostId::new(portal.chat.as_str())).await else {
-            return Ok(Did::Failed);
+        let picture = match self.told_picture(id, mark) {
+            Some(told) => told,
+            None => {
+                self.spend(Cost::Request(&login)).await;
+                let asked = self.whatsapp().find_picture(&login, &GhostId::new(portal.chat.as_str())).await;
+                let Ok(picture) = asked else { return Ok(Did::Failed) };
+                picture
+            }
         };
         let shown = self.store().group_picture(id).await?;
         let wanted = picture.as_ref().map_or("", |picture| picture.id.as_str());

@@ -4,9 +4,13 @@
 //! marks. A group is read through any login that is in it, once for all of them. Messages never wait for this: who speaks
 //! is brought into the room by their message.
 //!
-//! Work is bounded: a few groups at a time, and within one a few people at a time.
+//! Work is bounded: a few groups at a time, within one a few people at a time, and all of it by the budgets.
+//!
+//! Nothing is read twice for nothing: a login that connects reads all its groups with one request and all their pictures
+//! with another, and what it read counts for marks from before; single groups wait meanwhile.
 
 use super::Bridge;
+use super::budget::{Cost, in_background};
 use super::people::Halt;
 use crate::convert::group::Role;
 use crate::ids::{GhostId, LoginId, PortalId};
@@ -14,23 +18,34 @@ use crate::store::StoreError;
 use crate::store::logins::{Login, LoginState};
 use crate::store::portals::{Portal, PortalKind};
 use crate::verdict::{Gate, Verdict, backoff};
+use crate::whatsapp::Picture;
 use crate::whatsapp::groups::{GroupFailure, GroupRead};
 use crate::whatsapp::line::LineState;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Groups read, or shown, at the same time.
 const GROUPS: usize = 3;
-/// Pause after each look at a picture: a first login looks at hundreds, one request each, and must not look like abuse.
-const PICTURE_PACE: Duration = Duration::from_secs(1);
 /// What is said of a group in a burst is read once: so long after the first sign.
 const BURST: Duration = Duration::from_millis(250);
+/// Pictures asked for with one request; WhatsApp takes 1,000.
+const PICTURES_AT_ONCE: usize = 500;
 /// The first pause before what did not work is tried again, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// What this process knows of groups beside the database.
+#[derive(Default)]
+pub struct Groups {
+    /// Logins whose groups are being read all at once.
+    reading: Mutex<HashSet<LoginId>>,
+    /// Pictures as they were told with all others of a login, and when that was asked for (an ordered id).
+    pictures: Mutex<HashMap<PortalId, (i64, Option<Picture>)>>,
+}
 
 /// What there is to do for a marked group.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +87,15 @@ impl Bridge {
     /// Reads and shows groups as they are marked, until the process stops. Reading, showing and pictures do not wait for
     /// each other.
     pub async fn run_groups(&self) {
-        tokio::join!(self.run_work(Work::Read), self.run_work(Work::Show), self.run_work(Work::Picture));
+        let all = async {
+            tokio::join!(
+                self.run_work(Work::Read),
+                self.run_work(Work::Show),
+                self.run_work(Work::Picture),
+                self.run_progress()
+            )
+        };
+        in_background(all).await;
     }
 
     async fn run_work(&self, work: Work) {
@@ -155,13 +178,7 @@ impl Bridge {
         let worked = match work {
             Work::Read => self.reread(portal, mark).await,
             Work::Show => self.settle_group(portal, mark).await,
-            Work::Picture => {
-                let worked = self.settle_picture(portal, mark).await;
-                if !matches!(worked, Ok(Did::Waits)) {
-                    tokio::time::sleep(PICTURE_PACE).await;
-                }
-                worked
-            }
+            Work::Picture => self.settle_picture(portal, mark).await,
         };
         match worked {
             Ok(did) => did,
@@ -189,11 +206,12 @@ impl Bridge {
         let chat = self.store().load_portal(portal).await?.chat;
         let logins = self.store().logins_in(portal).await?;
         let mut is_read = false;
-        for login in logins.iter().filter(|login| self.is_connected(login)) {
+        for login in logins.iter().filter(|login| self.is_connected(login) && !self.is_reading_all(&login.id)) {
             // One has told who is in it. Others of ours who are not look for themselves, so that they leave the room too.
             if is_read && self.store().role_of(portal, &login.own).await? != 0 {
                 continue;
             }
+            self.spend(Cost::Request(&login.id)).await;
             match self.whatsapp().read_group(&login.id, &chat).await {
                 Ok(GroupRead::Stored) => is_read = true,
                 // Another login may still be in it.
@@ -213,18 +231,41 @@ impl Bridge {
         Ok(Did::Waits)
     }
 
+    /// Notes that a login has connected, so that nothing reads its groups one by one before all are read.
+    pub(super) fn will_read_groups_of(&self, login: &LoginId) {
+        self.shared.groups.reading.lock().unwrap_or_else(PoisonError::into_inner).insert(login.clone());
+    }
+
+    /// Whether a login's groups are being read all at once.
+    pub(super) fn is_reading_all(&self, login: &LoginId) -> bool {
+        self.shared.groups.reading.lock().unwrap_or_else(PoisonError::into_inner).contains(login)
+    }
+
     /// Reads all groups of a login that has just connected; what was missed while it was away is found with it.
     pub(super) async fn read_groups_of(&self, login: &LoginId) {
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.whatsapp().read_groups(login).await {
-                Ok(()) => {
-                    // Marks that waited for this login.
-                    self.store().ring_groups();
-                    return;
+            let read = in_background(async {
+                self.spend(Cost::Request(login)).await;
+                self.whatsapp().read_groups(login).await?;
+                match self.read_pictures_of(login).await {
+                    // Then each is asked for by itself.
+                    Err(GroupFailure::Later(why)) => {
+                        tracing::warn!(why, "the pictures of a login's groups were not told")
+                    }
+                    read => read?,
                 }
-                Err(GroupFailure::Offline) => return,
-                Err(error) => tracing::warn!(%error, "the groups of a login were not read; it is tried again"),
+                Ok(())
+            });
+            let read = self.stop().run_until_cancelled(read).await;
+            self.shared.groups.reading.lock().unwrap_or_else(PoisonError::into_inner).remove(login);
+            // Marks that waited for this login.
+            self.store().ring_groups();
+            match read {
+                None => return,
+                Some(Ok(())) => return self.begin_progress(login).await,
+                Some(Err(GroupFailure::Offline)) => return,
+                Some(Err(error)) => tracing::warn!(%error, "the groups of a login were not read; it is tried again"),
             }
             let slept = self.stop().run_until_cancelled(tokio::time::sleep(pause)).await;
             if slept.is_none() {
@@ -232,6 +273,44 @@ impl Bridge {
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Asks for the pictures of all groups of a login at once, and marks those that are others than the rooms show: a
+    /// missed notification heals so.
+    async fn read_pictures_of(&self, login: &LoginId) -> Result<(), GroupFailure> {
+        let groups = self.store().group_pictures_of(login).await?;
+        for groups in groups.chunks(PICTURES_AT_ONCE) {
+            let asked_at = self.store().clock().next_id();
+            let chats: Vec<&str> = groups.iter().map(|group| group.chat.as_str()).collect();
+            self.spend(Cost::Request(login)).await;
+            let mut told = self.whatsapp().find_group_pictures(login, &chats).await?;
+            for group in groups {
+                let picture = told.remove(&group.chat);
+                let id = picture.as_ref().map_or("", |picture| picture.id.as_str());
+                if group.is_stale {
+                    self.remember_picture(group.portal, asked_at, picture);
+                } else if id != group.shown {
+                    // One that is not told may be hidden from this list only: then it is asked for by itself.
+                    if picture.is_some() {
+                        self.remember_picture(group.portal, asked_at, picture);
+                    }
+                    self.store().mark_group_picture(group.portal, asked_at).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn remember_picture(&self, portal: PortalId, asked_at: i64, picture: Option<Picture>) {
+        let mut pictures = self.shared.groups.pictures.lock().unwrap_or_else(PoisonError::into_inner);
+        pictures.insert(portal, (asked_at, picture));
+    }
+
+    /// A group's picture as it was told with all others, once, unless it was marked again since.
+    pub(super) fn told_picture(&self, portal: PortalId, mark: i64) -> Option<Option<Picture>> {
+        let mut pictures = self.shared.groups.pictures.lock().unwrap_or_else(PoisonError::into_inner);
+        let (asked_at, picture) = pictures.remove(&portal)?;
+        (asked_at >= mark).then_some(picture)
     }
 
     /// Whether somebody is an admin of a group, as it was read last; in other chats nobody is.

@@ -142,7 +142,9 @@ impl Bridge {
             match &news.state {
                 LineState::Connected => {
                     self.open(&Gate::Login(news.login.clone()));
+                    self.will_read_groups_of(&news.login);
                     self.line_is_up(&news.login);
+                    self.ask_soon(&news.login);
                     self.wake_spaces();
                     let (bridge, login) = (self.clone(), news.login.clone());
                     self.spawn(async move { bridge.read_groups_of(&login).await });

@@ -1,6 +1,7 @@
 //! Opening chats that nobody has written in yet: by number, by inviting a ghost, by joining or making a group.
 
 use super::Bridge;
+use super::budget::Cost;
 use super::from_matrix::Event;
 use super::people::{Facts, Halt};
 use super::rooms::room_id;
@@ -14,15 +15,19 @@ use crate::whatsapp::groups::{GroupFailure, GroupRead};
 use ruma::{OwnedRoomId, UserId};
 
 impl Bridge {
-    /// The login somebody does things with that name none: the first that is connected, else the first that is linked.
+    /// The login somebody does things with that name none: the one they prefer, else the first that is connected, else the
+    /// first that is linked.
     ///
     /// # Errors
     /// [`Halt`] when the database fails.
     pub async fn usual_login(&self, mxid: &str) -> Result<Option<Login>, Halt> {
         let mut logins = self.store().logins_of(mxid).await?;
         logins.retain(|login| login.state == LoginState::Linked);
-        let connected = logins.iter().position(|login| self.is_connected(login)).unwrap_or(0);
-        Ok((!logins.is_empty()).then(|| logins.swap_remove(connected)))
+        let preferred = self.store().find_preferred_login(mxid).await?;
+        let chosen = logins.iter().position(|login| preferred.as_ref() == Some(&login.id));
+        let connected = || logins.iter().position(|login| self.is_connected(login));
+        let at = chosen.or_else(connected).unwrap_or(0);
+        Ok((!logins.is_empty()).then(|| logins.swap_remove(at)))
     }
 
     /// The room of a login's chat with a person, made when it is new.
@@ -44,6 +49,7 @@ impl Bridge {
     /// # Errors
     /// [`Halt`] when WhatsApp, database or homeserver fail.
     pub async fn open_group(&self, login: &Login, chat: &ChatId) -> Result<Option<OwnedRoomId>, Halt> {
+        self.spend(Cost::Request(&login.id)).await;
         match self.whatsapp().read_group(&login.id, chat).await {
             Ok(GroupRead::Stored) => {}
             Ok(GroupRead::Gone) => return Ok(None),

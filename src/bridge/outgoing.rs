@@ -8,7 +8,7 @@ use super::from_matrix::{Event, never};
 use super::people::Halt;
 use super::uploads::Carried;
 use crate::convert::features::{DELETE_WINDOW_S, EDIT_WINDOW_S};
-use crate::convert::outgoing::{Draft, DraftContent, LinkPreview, Plan, PreviewWish, Quoted, Resolved, build, plan};
+use crate::convert::outgoing::{Draft, DraftContent, Plan, Quoted, Resolved, build, plan};
 use crate::convert::quote;
 use crate::ids::GhostId;
 use crate::store::inbox::InboxRow;
@@ -90,8 +90,8 @@ impl Bridge {
 
     async fn new_message(&self, saying: &Saying<'_>, plan: &Plan, draft: &Draft) -> Result<Outgoing, Halt> {
         let wa_id = self.store().derive().wa_message(&saying.login.id, &saying.event.event_id, 0);
-        // What was tried before is sent as it was built then: its file is there already.
-        if matches!(draft.content, DraftContent::File { .. })
+        // What was tried before is sent as it was built then: its file is there already, its link was asked about.
+        if (matches!(draft.content, DraftContent::File { .. }) || self.asked_link(draft).is_some())
             && let Some(message) = self.built_before(saying, &wa_id, 0).await?
         {
             let copy = quote::keep(&message);
@@ -107,6 +107,11 @@ impl Bridge {
         if let Some(press) = self.press_of(saying, draft).await? {
             return Ok(press);
         }
+        let with_link = self.plan_with_link(draft).await;
+        let (plan, draft) = match &with_link {
+            Some(plan @ Plan::Message(draft)) => (plan, &**draft),
+            _ => (plan, draft),
+        };
         let people = self.people_named(draft).await?;
         let mut quoted = match &draft.reply_to {
             Some(answered) => self.quoted(saying, answered).await?,
@@ -122,12 +127,7 @@ impl Bridge {
             DraftContent::File { media, .. } => Some(self.carry_file(saying, &wa_id, media).await?),
             _ => None,
         };
-        let preview = match &draft.content {
-            DraftContent::Text { preview: PreviewWish::Given(LinkPreview { picture: Some(picture), .. }), .. } => {
-                self.carry_preview(saying, &wa_id, picture).await?
-            }
-            _ => None,
-        };
+        let preview = self.link_picture(saying, &wa_id, draft).await?;
         let find = |mxid: &str| people.get(mxid).cloned();
         let mut resolved = Resolved::new(&find);
         resolved.preview = preview;
@@ -329,6 +329,11 @@ impl Bridge {
         let Some(deleted) = self.in_this_chat(saying, target).await? else { return Ok(None) };
         if deleted.state == MessageState::Failed {
             return Ok(None);
+        }
+        if deleted.kind == super::pressing::RSVP {
+            let tell =
+                "An answer to an event can't be taken back on WhatsApp. Please answer the event again to change it.";
+            return Err(never(tell, "a deletion of an answer to an event"));
         }
         self.may_delete(saying, &deleted).await?;
         Ok(Some(Outgoing {

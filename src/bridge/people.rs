@@ -4,6 +4,7 @@
 //! that are ready spares the look-ups. The picture is fetched on the side: a message never waits for it.
 
 use super::Bridge;
+use super::budget::{Cost, in_background};
 use crate::config::NameFacts;
 use crate::ids::{GhostId, LoginId};
 use crate::matrix::error::MatrixError;
@@ -117,6 +118,7 @@ impl Bridge {
         let ghost = self.store().find_or_make_ghost(id, &localpart_tail(id)).await?;
         let user = self.matrix().ghost_id(&ghost.localpart);
         if !ghost.registered {
+            self.spend(Cost::Ghost).await;
             self.matrix().ensure_user(&user).await?;
             self.store().set_registered(id, true).await?;
         }
@@ -244,13 +246,15 @@ impl Bridge {
         }
         let (bridge, login, id) = (self.clone(), login.clone(), id.clone());
         self.spawn(async move {
-            if let Err(error) = bridge.fetch_picture(&login, &id).await {
+            let fetched = in_background(bridge.fetch_picture(&login, &id));
+            if let Some(Err(error)) = bridge.stop().run_until_cancelled(fetched).await {
                 tracing::debug!(%error, "a picture was not fetched");
             }
         });
     }
 
     async fn fetch_picture(&self, login: &LoginId, id: &GhostId) -> anyhow::Result<()> {
+        let _turn = self.picture_turn().await;
         let Some(ghost) = self.store().find_ghost(id).await? else { return Ok(()) };
         if self.store().clock().now_ms() - ghost.avatar_checked_at < PICTURE_AGE {
             return Ok(());

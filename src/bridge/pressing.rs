@@ -1,14 +1,20 @@
-//! Answers that press a choice, and answers in threads.
+//! Answers that press a choice, answers to events, and answers in threads.
 
 use super::Bridge;
 use super::from_matrix::never;
 use super::outgoing::{Outgoing, Saying};
 use super::people::Halt;
-use crate::convert::choices::{Choice, Press, answer, pick};
+use crate::convert::choices::{Choice, Press, Rsvp, answer, pick};
 use crate::convert::outgoing::{Draft, DraftContent};
 use crate::convert::quote;
 use crate::ids::WaMessageId;
-use whatsapp_rust::prelude::wa;
+use crate::store::messages::Message;
+use whatsapp_rust::prelude::{MessageField, wa};
+use whatsapp_rust::wacore::event::encrypt_event_response_with_secret;
+use whatsapp_rust::waproto::whatsapp::message::event_response_message::EventResponseType;
+
+/// Kind of the row of an answer to an event's invitation.
+pub(super) const RSVP: &str = "rsvp";
 
 /// Longest answer that may be a choice, bytes.
 const MAX_ANSWER: usize = 400;
@@ -35,9 +41,11 @@ impl Bridge {
         };
         let Some(offered) = offered else { return Ok(None) };
         let Some(choice) = self.choice_of(saying, &offered, text).await? else { return Ok(None) };
-        // Answers to invitations are sealed, which phones do; here a number is a number.
-        if matches!(choice.press, Press::Rsvp { .. }) {
-            return Ok(None);
+        if let Press::Rsvp { reply } = choice.press {
+            // A number alone may be any number; who means an event answers it.
+            let Some(answered) = &draft.reply_to else { return Ok(None) };
+            let Some(event) = self.in_this_chat(saying, answered).await? else { return Ok(None) };
+            return self.rsvp_of(saying, &event, reply).await.map(Some);
         }
         let quoted = match &draft.reply_to {
             Some(answered) => self.quoted(saying, answered).await?,
@@ -56,6 +64,34 @@ impl Bridge {
         Ok(Some(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None, ballot: None }))
     }
 
+    /// The sealed answer to an event's invitation. WhatsApp counts the latest of each person.
+    async fn rsvp_of(&self, saying: &Saying<'_>, event: &Message, reply: Rsvp) -> Result<Outgoing, Halt> {
+        let no_key = || {
+            never(
+                "The event's key is not known here, so your answer could not be sent. Please answer in WhatsApp.",
+                "an event has no secret",
+            )
+        };
+        let secret = self.secret_of(event).await?.ok_or_else(no_key)?;
+        let pairs = self.pairs_of(&saying.login.id, &event.key.sender, &saying.login.own).await?;
+        let pair = pairs.into_iter().next().ok_or_else(no_key)?;
+        let said = wa::message::EventResponseMessage {
+            response: Some(response_of(reply)),
+            timestamp_ms: Some(saying.event.origin_server_ts),
+            extra_guest_count: None,
+        };
+        let id = event.key.wa_id.as_str();
+        let sealed = encrypt_event_response_with_secret(&said, &secret, id, &pair.author, &pair.actor);
+        let (payload, iv) = sealed.map_err(|_| no_key())?;
+        let answer = wa::message::EncEventResponseMessage {
+            event_creation_message_key: MessageField::some(Self::key_of(saying, event)),
+            enc_payload: Some(payload),
+            enc_iv: Some(iv.to_vec()),
+        };
+        let message = wa::Message { enc_event_response_message: MessageField::some(answer), ..Default::default() };
+        Ok(Outgoing { message, quote: None, kind: RSVP, reaction: None, replaces: None, ballot: None })
+    }
+
     async fn choice_of(&self, saying: &Saying<'_>, offered: &WaMessageId, text: &str) -> Result<Option<Choice>, Halt> {
         let Some(kept) = self.store().find_choices(saying.portal.id, offered).await? else { return Ok(None) };
         let choices: Vec<Choice> = serde_json::from_slice(&kept).unwrap_or_default();
@@ -71,6 +107,14 @@ impl Bridge {
         let Some(root) = self.in_this_chat(saying, root).await? else { return Ok(None) };
         let has_threads = self.store().is_thread_root(saying.portal.id, &root.key.wa_id).await?;
         Ok(has_threads.then(|| Self::key_of(saying, &root)))
+    }
+}
+
+fn response_of(reply: Rsvp) -> EventResponseType {
+    match reply {
+        Rsvp::Going => EventResponseType::GOING,
+        Rsvp::Maybe => EventResponseType::MAYBE,
+        Rsvp::NotGoing => EventResponseType::NOT_GOING,
     }
 }
 

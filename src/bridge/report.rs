@@ -31,7 +31,14 @@ impl Bridge {
         }
         match self.matrix().send(&room, self.matrix().bot(), "m.room.message", &txn, &content, None).await {
             Err(MatrixError::Forbidden { .. } | MatrixError::NotFound) => self.tell_elsewhere(row, tell, &txn).await,
-            told => told.map(drop),
+            Ok(notice) => {
+                // Only so that an answer to the notice can say `retry`: without it the room's `retry` is left.
+                if let Err(error) = self.store().note_failure_notice(notice.as_str(), row.seq).await {
+                    tracing::warn!(%error, row = row.seq, "a notice of a failure was not noted");
+                }
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -5,6 +5,7 @@
 //! the look-ups.
 
 use super::Bridge;
+use super::budget::{Cost, at_once};
 use super::people::{Facts, Halt};
 use crate::ids::{ChatId, GhostId, LoginId, PortalId};
 use crate::matrix::rooms::{BridgedChat, RoomRecipe};
@@ -85,7 +86,10 @@ impl Bridge {
         let mut portal = self.store().load_portal(id).await?;
         let making = match portal.room {
             Some(_) => None,
-            None => Some(self.making_of(id)),
+            None => {
+                self.spend(Cost::Room).await;
+                Some(self.making_of(id))
+            }
         };
         let _making = match &making {
             Some(making) => {
@@ -103,12 +107,17 @@ impl Bridge {
                     let why = "the chat belongs to a former owner of this account and has no room";
                     return Err(Halt::Verdict(Verdict::Never { tell: String::new(), why: why.into() }));
                 }
-                let room = self.make_room(&portal, &owner).await?;
+                // A message may wait for this turn.
+                let room = at_once(self.make_room(&portal, &owner)).await?;
                 fail::fail_point!("from_wa.after_room", |_| std::process::abort());
                 self.store().set_portal_room(id, room.as_str()).await?;
                 portal.room = Some(room.to_string());
                 if portal.kind == PortalKind::Direct {
                     self.watch_new(login, &portal.chat);
+                }
+                if portal.kind == PortalKind::Group {
+                    // Its picture has waited for it.
+                    self.store().ring_groups();
                 }
                 self.wake_spaces();
                 room
@@ -208,7 +217,12 @@ impl Bridge {
     /// # Errors
     /// [`Halt`] when database or homeserver fail.
     pub async fn bring_in(&self, known: &Known, user: &UserId) -> Result<(), Halt> {
-        self.matrix().ensure_joined(&known.room, user).await?;
+        self.spend(Cost::Membership).await;
+        match known.portal.kind {
+            // Nobody but owners was invited when it was made.
+            PortalKind::Group => self.matrix().invite_and_join(&known.room, user).await?,
+            _ => self.matrix().ensure_joined(&known.room, user).await?,
+        }
         Ok(self.store().set_membership(known.portal.id, user.as_str(), "join").await?)
     }
 

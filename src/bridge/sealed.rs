@@ -113,7 +113,10 @@ impl Bridge {
     }
 
     /// A message's secret: a poll's is kept with the poll, any other's with what a reply quotes of it.
-    async fn secret_of(&self, target: &Message) -> Result<Option<Vec<u8>>, Halt> {
+    ///
+    /// # Errors
+    /// [`Halt`] when the database fails.
+    pub(super) async fn secret_of(&self, target: &Message) -> Result<Option<Vec<u8>>, Halt> {
         let key = &target.key;
         if let Some(poll) =
             self.store().find_poll(key.portal, &key.wa_id).await?.filter(|poll| poll.author == key.sender)

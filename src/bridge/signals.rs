@@ -4,6 +4,7 @@
 //! while the other side is away. What runs on (an owner who types) is one task each, with a limit on their number.
 
 use super::Bridge;
+use super::budget::{Cost, in_background};
 use super::people::Halt;
 use super::rooms::room_id;
 use crate::config::{Level, Presence};
@@ -39,8 +40,6 @@ const ONLINE_AGAIN: Duration = Duration::from_secs(20);
 const LONGEST_THERE: Duration = Duration::from_secs(3600);
 /// Ghosts that are kept online at the same time.
 const MOST_ONLINE: usize = 200;
-/// Pause between two such requests.
-const WATCH_PACE: Duration = Duration::from_millis(50);
 
 /// What this process shows at the moment.
 #[derive(Default)]
@@ -113,6 +112,7 @@ impl Bridge {
         let shown = match what {
             Heard::People => return self.look_at_people(&login),
             Heard::Renumbered => return self.forget_rooms(),
+            Heard::PhoneAnswered => return self.phone_answered(&login).await,
             _ if at.elapsed() > STALE || !self.matrix().is_reachable() => return,
             Heard::Typing { chat, person, on } => self.show_typing_in_room(&login, &chat, &person, on).await,
             Heard::Presence { person, online, last_seen } => {
@@ -352,7 +352,7 @@ impl Bridge {
         if self.config().network.presence == Presence::Shared {
             let (bridge, login) = (self.clone(), login.clone());
             self.spawn(async move {
-                let watched = bridge.stop().run_until_cancelled(bridge.watch_people(&login)).await;
+                let watched = bridge.stop().run_until_cancelled(in_background(bridge.watch_people(&login))).await;
                 if let Some(Err(error)) = watched {
                     tracing::debug!(%error, "the presence of contacts was not asked for");
                 }
@@ -372,10 +372,10 @@ impl Bridge {
 
     async fn watch_people(&self, login: &LoginId) -> crate::store::Result<()> {
         for person in self.store().people_with_rooms(login, WATCHED).await? {
+            self.spend(Cost::Request(login)).await;
             if !self.whatsapp().watch_person(login, &person).await {
                 break;
             }
-            tokio::time::sleep(WATCH_PACE).await;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! nothing twice. Who leaves their space is not brought back but by their own command.
 
 use super::Bridge;
+use super::budget::{Cost, in_background};
 use super::people::Halt;
 use super::rooms::{room_id, user_id};
 use crate::matrix::error::MatrixError;
@@ -50,7 +51,10 @@ impl Bridge {
             return;
         }
         loop {
-            let pause = match self.look_at_spaces().await {
+            let Some(looked) = self.stop().run_until_cancelled(in_background(self.look_at_spaces())).await else {
+                return;
+            };
+            let pause = match looked {
                 Ok(Left::Nothing) => LONGEST_PAUSE,
                 Ok(Left::More) => Duration::ZERO,
                 Err(Halt::Verdict(Verdict::Blocked(Gate::Homeserver))) => {
@@ -187,6 +191,7 @@ impl Bridge {
             is_space: true,
             ..RoomRecipe::default()
         };
+        self.spend(Cost::Room).await;
         Ok(self.matrix().create_room(&recipe).await?)
     }
 

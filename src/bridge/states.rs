@@ -5,7 +5,7 @@ use super::Bridge;
 use super::deliver::Delivery;
 use super::effects::Scene;
 use super::people::{Facts, Halt};
-use crate::convert::choices::choices;
+use crate::convert::choices::{Press, choices};
 use crate::convert::{MessageName, MxPart};
 use crate::ids::WaMessageId;
 use crate::store::disappearing::ChatTimer;
@@ -32,8 +32,11 @@ impl Bridge {
         let is_status = self.note_end_of_status(scene).await?;
         // A status post has no timer but the one of all of them.
         let expires_s = parts.iter().find_map(|part| part.expires_s).filter(|_| !is_status);
-        // What the own phone offers others is not for its owner to press.
-        let choices = if scene.arrival.from_me { Vec::new() } else { choices(message) };
+        let mut choices = choices(message);
+        if scene.arrival.from_me {
+            // What the own phone offers others is not for its owner to press, but they may say whether they come.
+            choices.retain(|choice| matches!(choice.press, Press::Rsvp { .. }));
+        }
         let root = parts.iter().find_map(|part| part.thread_of.as_ref());
         if expires_s.is_none() && choices.is_empty() && root.is_none() {
             return Ok(());

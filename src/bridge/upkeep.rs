@@ -1,6 +1,7 @@
 //! Sweeps: what the tables say is kept only for a while.
 
 use super::Bridge;
+use crate::store::logins::LoginState;
 use std::time::Duration;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -22,6 +23,18 @@ impl Bridge {
             }
             // Not at the start: what came meanwhile may still tell of their end.
             self.end_unheard_calls().await;
+            self.ask_all_again().await;
+        }
+    }
+
+    /// Asks the phones again for files that it is time for.
+    async fn ask_all_again(&self) {
+        let logins = match self.store().all_logins().await {
+            Ok(logins) => logins,
+            Err(error) => return tracing::warn!(%error, "no phone was asked again for files"),
+        };
+        for login in logins.into_iter().filter(|login| login.state == LoginState::Linked) {
+            self.ask_again(&login.id, self.store().clock().now_ms()).await;
         }
     }
 
@@ -38,6 +51,7 @@ impl Bridge {
             ("calls that are over", store.sweep_calls(now - 7 * DAY_MS).await),
             ("answered transactions", store.sweep_mx_txn(now - 7 * DAY_MS).await),
             ("devices that were never linked", store.sweep_unbound_devices(now - HOUR_MS).await),
+            ("what belongs to failed rows that are gone", store.sweep_wishes().await),
             ("rows of the client library", store.sweep_library().await),
         ];
         for (what, swept) in sweeps {

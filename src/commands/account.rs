@@ -1,5 +1,6 @@
 //! Linking accounts from a room, listing and unlinking them.
 
+use super::rights::{self, NoLogin};
 use super::show_link::Show;
 use super::{Call, database};
 use crate::bridge::Bridge;
@@ -20,7 +21,7 @@ pub(super) async fn list(call: &Call) -> Result<()> {
     call.answer_alone(&lines.join("\n")).await
 }
 
-fn describe(bridge: &Bridge, login: &Login) -> String {
+pub(super) fn describe(bridge: &Bridge, login: &Login) -> String {
     let state = match (&login.state, bridge.whatsapp().state(&login.id)) {
         (LoginState::LoggedOut { reason }, _) => format!("logged out. {reason}"),
         (LoginState::Linked, Some(LineState::Offline { why })) => format!("not connected. {why}"),
@@ -36,22 +37,83 @@ pub(super) async fn cancel(call: &Call) -> Result<()> {
 }
 
 pub(super) async fn logout(call: &Call, usage: &str) -> Result<()> {
-    let logins = call.bridge.store().logins_of(&call.sender).await.map_err(database)?;
-    let linked: Vec<&Login> = logins.iter().filter(|login| login.state == LoginState::Linked).collect();
-    let login = match (linked.as_slice(), call.rest.first()) {
-        ([], _) => return call.answer("No WhatsApp account is linked.").await,
-        ([only], None) => *only,
-        (_, None) => return call.answer(&format!("Several accounts are linked; say which: `{usage}`.")).await,
-        (several, Some(which)) => {
-            let digits: String = which.chars().filter(char::is_ascii_digit).collect();
-            match several.iter().find(|login| login.id.as_str() == digits) {
-                Some(login) => *login,
-                None => return call.answer("You have no such account; `list-logins` shows yours.").await,
-            }
-        }
+    let (number, is_sure) = match call.rest.as_slice() {
+        [] => (None, false),
+        [yes] if yes == "yes" => (None, true),
+        [number] => (Some(number.as_str()), false),
+        [number, yes] if yes == "yes" => (Some(number.as_str()), true),
+        _ => return call.answer(&format!("Say `{usage}`.")).await,
     };
-    call.bridge.log_out(login, "You logged out here.").await.map_err(database)?;
+    let Some(login) = find_login(call, number, |login| login.state == LoginState::Linked, usage).await? else {
+        return Ok(());
+    };
+    if !is_sure {
+        let again = call.spell(&format!("logout {} yes", login.id)).await?;
+        let text = format!(
+            "This unlinks +{} from the bridge: nothing of it comes any more until you link it again. Its rooms stay. If you \
+             mean it, say `{again}`.",
+            login.id
+        );
+        return call.answer_alone(&text).await;
+    }
+    let reason =
+        if login.mxid == call.speaker { "You logged out here." } else { "The bridge's administrator logged it out." };
+    call.bridge.log_out(&login, reason).await.map_err(database)?;
+    if login.mxid != call.speaker {
+        let room = call.bridge.management_room(&login.mxid).await?;
+        let text = format!(
+            "+{} was logged out by the bridge's administrator. Its rooms stay; say `login qr` to link it again.",
+            login.id
+        );
+        call.bridge.say(&room, &text, &call.event_id, "logged-out").await?;
+    }
     call.answer_alone(&format!("+{} is logged out. Its rooms stay; say `login qr` to link it again.", login.id)).await
+}
+
+/// The account a command is about: one `wanted` of the caller's, or an administrator's choice; else an answer.
+async fn find_login(
+    call: &Call,
+    number: Option<&str>,
+    wanted: impl Fn(&Login) -> bool,
+    usage: &str,
+) -> Result<Option<Login>> {
+    let mut logins = call.bridge.store().all_logins().await.map_err(database)?;
+    logins.retain(wanted);
+    let text = match rights::pick(&logins, &call.sender, call.level, number) {
+        Ok(login) => return Ok(Some(login.clone())),
+        Err(NoLogin::None) => "You have no such account.".to_owned(),
+        Err(NoLogin::Several) => format!("You have several such accounts; say which: `{usage}`."),
+        Err(NoLogin::Unknown) => "You have no such account; `list-logins` shows yours.".to_owned(),
+    };
+    call.answer(&text).await?;
+    Ok(None)
+}
+
+/// Links an account again that was logged out.
+pub(super) async fn relogin(mut call: Call, usage: &str) -> Result<()> {
+    let method = match call.rest.last().map(String::as_str) {
+        Some("qr") => "qr",
+        Some("phone" | "code") => "phone",
+        _ => "",
+    };
+    let number = call.rest.first().filter(|word| word.as_str() != method).cloned();
+    // Only the owner's: an account is linked with its owner's phone, and becomes the account of who links it.
+    let own = |login: &Login| login.mxid == call.sender && login.state != LoginState::Linked;
+    let Some(login) = find_login(&call, number.as_deref(), own, usage).await? else { return Ok(()) };
+    call.rest = match method {
+        "phone" => vec!["phone".to_owned(), login.id.to_string()],
+        _ => vec!["qr".to_owned()],
+    };
+    self::login(call, usage).await
+}
+
+/// Chooses the account used where the caller names none.
+pub(super) async fn prefer(call: &Call, usage: &str) -> Result<()> {
+    let Some(number) = call.rest.first() else { return call.answer(&format!("Say `{usage}`.")).await };
+    let own = |login: &Login| login.mxid == call.sender;
+    let Some(login) = find_login(call, Some(number), own, usage).await? else { return Ok(()) };
+    call.bridge.store().prefer_login(&call.sender, &login.id).await.map_err(database)?;
+    call.answer_alone(&format!("+{} is used where you name no account.", login.id)).await
 }
 
 pub(super) async fn space(call: &Call) -> Result<()> {

@@ -4,43 +4,20 @@ use super::{Call, database};
 use crate::bridge::people::Halt;
 use crate::bridge::timers::{OFFERED, Wish};
 use crate::matrix::error::Result;
-use crate::store::logins::Login;
-use crate::store::portals::{Portal, PortalKind};
+use crate::store::portals::PortalKind;
 use crate::verdict::Verdict;
-
-/// The chat of the room, and the login of the sender's that speaks in it; none, and an answer, when there is none.
-pub(super) async fn chat_here(call: &Call) -> Result<Option<(Portal, Login)>> {
-    let found = call.bridge.store().find_portal_with_login(call.room.as_str()).await.map_err(database)?;
-    let Some((portal, login)) = found else {
-        call.answer("This room is no WhatsApp chat.").await?;
-        return Ok(None);
-    };
-    let login = match call.bridge.login_of(&portal, login, &call.sender).await {
-        Ok(login) => login,
-        Err(Halt::Store(error)) => return Err(database(error)),
-        Err(Halt::Verdict(_)) => None,
-    };
-    match login.filter(|login| login.mxid == call.sender) {
-        Some(login) => Ok(Some((portal, login))),
-        None => {
-            call.answer("Only the owner of this chat's WhatsApp account may do that, and in a group who is in it.")
-                .await?;
-            Ok(None)
-        }
-    }
-}
 
 pub(super) async fn set_timer(call: &Call, usage: &str) -> Result<()> {
     let word = call.rest.first().map(|word| word.to_lowercase()).unwrap_or_default();
     let Some((word, seconds)) = OFFERED.iter().find(|(offered, _)| *offered == word) else {
         return call.answer(&format!("Say `{usage}`.")).await;
     };
-    let Some((portal, login)) = chat_here(call).await? else { return Ok(()) };
+    let Some((portal, login)) = &call.chat else { return Ok(()) };
     // The event's own time is not told to commands; a repeat may say another one and changes nothing else.
     let ts = call.bridge.store().clock().now_ms();
     let wish = Wish { event_id: &call.event_id, ts, seconds: *seconds };
     let sent = async {
-        call.bridge.send_timer(&portal, &login, wish).await?;
+        call.bridge.send_timer(portal, login, wish).await?;
         call.bridge.keep_timer(portal.id, &call.room, wish).await
     };
     let text = match sent.await {
@@ -57,7 +34,7 @@ pub(super) async fn set_timer(call: &Call, usage: &str) -> Result<()> {
 }
 
 pub(super) async fn delete(call: &Call) -> Result<()> {
-    let Some((portal, _)) = chat_here(call).await? else { return Ok(()) };
+    let Some((portal, _)) = &call.chat else { return Ok(()) };
     if portal.kind == PortalKind::Group {
         return call
             .answer("Only rooms of direct chats can be deleted. To get rid of a group's room, leave the group.")
@@ -71,7 +48,7 @@ pub(super) async fn delete(call: &Call) -> Result<()> {
         );
         return call.answer(&text).await;
     }
-    match call.bridge.delete_room(&portal).await {
+    match call.bridge.delete_room(portal).await {
         Ok(()) => {
             let room = call.bridge.management_room(&call.sender).await?;
             call.bridge.say(&room, "The chat's room is deleted.", &call.event_id, "deleted").await.map(drop)

@@ -1,6 +1,6 @@
 //! What people do with a chat for themselves: mute, pin, archive, mark as unread.
 
-use super::{Call, database};
+use super::Call;
 use crate::matrix::error::Result;
 use crate::store::chat_marks::MarkKind;
 use crate::whatsapp::outgoing::SendFailure;
@@ -9,18 +9,12 @@ use crate::whatsapp::outgoing::SendFailure;
 const LONGEST: i64 = 366 * 24 * 3600 * 1000;
 
 pub(super) async fn mark(call: &Call, kind: MarkKind, is_set: bool) -> Result<()> {
-    let store = call.bridge.store();
-    let Some(portal) = store.find_portal_by_room(call.room.as_str()).await.map_err(database)? else {
-        return call.answer("This room is no WhatsApp chat. Say it in the room of the chat.").await;
-    };
-    let Some(login) = call.bridge.own_login_in(&portal, &call.sender).await.map_err(database)? else {
-        return call.answer("None of your WhatsApp accounts is in this chat.").await;
-    };
+    let Some((portal, login)) = &call.chat else { return Ok(()) };
     let value = match (kind, is_set, call.rest.as_slice()) {
         (_, false, []) => 0,
         (MarkKind::Mute, true, []) => -1,
         (MarkKind::Mute, true, [time]) => match milliseconds(time) {
-            Some(time) => store.clock().now_ms() + time,
+            Some(time) => call.bridge.store().clock().now_ms() + time,
             None => {
                 return call
                     .answer("Say for how long, as in `mute 8h`, or `mute` alone. (m, h, d and w are known.)")
@@ -40,7 +34,7 @@ pub(super) async fn mark(call: &Call, kind: MarkKind, is_set: bool) -> Result<()
         (MarkKind::Unread, true) => "Marked as unread on WhatsApp.",
         (MarkKind::Unread, false) => "Marked as read on WhatsApp.",
     };
-    match call.bridge.mark_chat(&portal, &login, kind, value).await? {
+    match call.bridge.mark_chat(portal, login, kind, value).await? {
         Ok(()) => call.answer(done).await,
         Err(SendFailure::Offline) => {
             call.answer("This account is not connected to WhatsApp right now. Try again later.").await

@@ -5,7 +5,7 @@ use crate::bridge::people::Halt;
 use crate::ids::{ChatId, GhostId};
 use crate::matrix::error::Result;
 use crate::store::logins::Login;
-use crate::store::portals::{Portal, PortalKind};
+use crate::store::portals::Portal;
 use crate::verdict::Verdict;
 use crate::whatsapp::finding::{Invitation, Joined};
 use crate::whatsapp::group_acts::{ActFailure, GroupAct};
@@ -15,7 +15,7 @@ use serde_json::Value;
 const NUMBER: std::ops::RangeInclusive<usize> = 7..=15;
 
 /// The caller's login for what names none; without one an answer.
-async fn login_of(call: &Call) -> Result<Option<Login>> {
+pub(super) async fn login_of(call: &Call) -> Result<Option<Login>> {
     match call.bridge.usual_login(&call.sender).await {
         Ok(Some(login)) => Ok(Some(login)),
         Ok(None) => {
@@ -23,18 +23,6 @@ async fn login_of(call: &Call) -> Result<Option<Login>> {
             Ok(None)
         }
         Err(halt) => Err(halted(halt)),
-    }
-}
-
-/// A group of the caller's: the room's portal and their login in it; else an answer.
-async fn group_here(call: &Call) -> Result<Option<(Portal, Login)>> {
-    match super::chat::chat_here(call).await? {
-        Some((portal, login)) if portal.kind == PortalKind::Group => Ok(Some((portal, login))),
-        Some(_) => {
-            call.answer("This is a chat with one person; say this in the room of a group.").await?;
-            Ok(None)
-        }
-        None => Ok(None),
     }
 }
 
@@ -67,15 +55,19 @@ async fn answer_group(call: &Call, login: &Login, chat: &ChatId) -> Result<()> {
     }
 }
 
-pub(super) async fn start_chat(call: &Call, usage: &str) -> Result<()> {
-    let typed: String = call.rest.concat();
+/// The digits of a phone number as people type it; none when it is no complete number.
+pub(super) fn number_in(typed: &str) -> Option<String> {
     let digits: String = typed.chars().filter(char::is_ascii_digit).collect();
     let is_number = typed.chars().all(|c| c.is_ascii_digit() || "+-(). ".contains(c)) && NUMBER.contains(&digits.len());
-    if !is_number {
+    is_number.then_some(digits)
+}
+
+pub(super) async fn start_chat(call: &Call, usage: &str) -> Result<()> {
+    let Some(digits) = number_in(&call.rest.concat()) else {
         return call
             .answer(&format!("Say `{usage}`: the number with its country code, such as +1 202 555 0100."))
             .await;
-    }
+    };
     let Some(login) = login_of(call).await? else { return Ok(()) };
     match call.bridge.whatsapp().find_person(&login.id, &digits).await {
         Ok(Some(person)) => answer_room(call, call.bridge.open_direct(&login, &person).await).await,
@@ -167,7 +159,7 @@ pub(super) async fn resolve(call: &Call, usage: &str) -> Result<()> {
 }
 
 pub(super) async fn invite_link(call: &Call) -> Result<()> {
-    let Some((portal, login)) = group_here(call).await? else { return Ok(()) };
+    let Some((portal, login)) = &call.chat else { return Ok(()) };
     let reset = call.rest.first().is_some_and(|word| word == "reset");
     match call.bridge.whatsapp().invite_link(&login.id, &portal.chat, reset).await {
         Ok(link) if link.starts_with("http") => call.answer(&link).await,
@@ -177,7 +169,7 @@ pub(super) async fn invite_link(call: &Call) -> Result<()> {
 }
 
 pub(super) async fn leave(call: &Call) -> Result<()> {
-    let Some((portal, login)) = group_here(call).await? else { return Ok(()) };
+    let Some((portal, login)) = &call.chat else { return Ok(()) };
     if call.rest.first().map(String::as_str) != Some("yes") {
         let prefix = &call.bridge.config().bridge.command_prefix;
         let text = format!("This takes your account out of the group. If you mean it, say `{prefix} leave-group yes`.");
@@ -195,13 +187,13 @@ pub(super) async fn leave(call: &Call) -> Result<()> {
 }
 
 pub(super) async fn accept(call: &Call) -> Result<()> {
-    let Some((portal, login)) = super::chat::chat_here(call).await? else { return Ok(()) };
-    let Some(invitation) = invitation_in(call, &portal).await? else {
+    let Some((portal, login)) = &call.chat else { return Ok(()) };
+    let Some(invitation) = invitation_in(call, portal).await? else {
         return call.answer("Answer the message that holds the invitation with this command.").await;
     };
     match call.bridge.whatsapp().accept_invitation(&login.id, &invitation).await {
-        Ok(joined) => answer_joined(call, &login, joined).await,
-        Err(ActFailure::Refused(304 | 409)) => answer_group(call, &login, &invitation.chat).await,
+        Ok(joined) => answer_joined(call, login, joined).await,
+        Err(ActFailure::Refused(304 | 409)) => answer_group(call, login, &invitation.chat).await,
         Err(ActFailure::Unknown(_)) => call.answer("This invitation is not valid any more.").await,
         Err(failure) => call.answer(failure.words()).await,
     }

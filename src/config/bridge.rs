@@ -16,6 +16,22 @@ pub struct Bridge {
     pub personal_filtering_spaces: bool,
     /// Who may do what.
     pub permissions: Permissions,
+    /// How much is done in a minute by itself.
+    pub budgets: Budgets,
+}
+
+/// Section `bridge.budgets`: at most so much in a minute, at least 1.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budgets {
+    /// Requests of each login to WhatsApp.
+    pub whatsapp_requests_per_minute: u32,
+    /// Rooms made.
+    pub rooms_per_minute: u32,
+    /// Ghosts made.
+    pub ghosts_per_minute: u32,
+    /// People brought into rooms, or out of them.
+    pub memberships_per_minute: u32,
 }
 
 impl Bridge {

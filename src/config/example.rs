@@ -55,7 +55,7 @@ fn write_key(out: &mut String, key: &Key, depth: usize) {
                 push_line(out, &format!("{indent}    \"{who}\": {level}"));
             }
         }
-        Kind::Port | Kind::Mebibytes | Kind::Count | Kind::Flag | Kind::Addresses | Kind::Tokens => {
+        Kind::Port | Kind::Mebibytes | Kind::PerMinute | Kind::Flag | Kind::Addresses | Kind::Tokens => {
             push_line(out, &format!("{indent}{name}: {}", example_text(key)))
         }
         _ => {

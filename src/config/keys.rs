@@ -19,12 +19,12 @@ pub(super) enum Kind {
     Port,
     /// A number of mebibytes, 1 to 16,777,216 (16 TiB).
     Mebibytes,
+    /// How many in a minute, 1 to 1,000,000.
+    PerMinute,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Levels by `*`, server name or user id.
     Levels,
-    /// A number of things, 1 to 1,000,000.
-    Count,
     /// true or false.
     Flag,
     /// URLs by server name.
@@ -90,6 +90,13 @@ pub(super) const SECTIONS: &[Section] = &[
         doc: &["Where the bridge keeps its memory. Back it up: it holds the WhatsApp logins."],
     },
     Section { path: "bridge", doc: &["How the bridge behaves."] },
+    Section {
+        path: "bridge.budgets",
+        doc: &[
+            "How much the bridge does in a minute by itself, for a first login or a large group. Messages and what people ask",
+            "for never wait for these, and count. Half a minute's worth may come at once.",
+        ],
+    },
     Section {
         path: "double_puppet",
         doc: &["Acting as people's own accounts, so that what they write on their phone comes from themselves."],
@@ -252,6 +259,43 @@ pub(super) const KEYS: &[Key] = &[
         ],
     },
     Key {
+        path: "bridge.budgets.whatsapp_requests_per_minute",
+        kind: Kind::PerMinute,
+        default: Fallback::Is("60"),
+        example: None,
+        doc: &[
+            "What each login asks WhatsApp for: groups that changed, pictures, business names. One a second is what a person's",
+            "own phone may ask for while it is used; much more looks like a program that collects data. The pictures of 500",
+            "chats then take eight minutes.",
+        ],
+    },
+    Key {
+        path: "bridge.budgets.rooms_per_minute",
+        kind: Kind::PerMinute,
+        default: Fallback::Is("120"),
+        example: None,
+        doc: &[
+            "Rooms made, for all logins together. 500 chats take four minutes; a room keeps Synapse busy for about 100 ms.",
+        ],
+    },
+    Key {
+        path: "bridge.budgets.ghosts_per_minute",
+        kind: Kind::PerMinute,
+        default: Fallback::Is("600"),
+        example: None,
+        doc: &["Accounts made on the homeserver for people on WhatsApp, for all logins together; three requests each."],
+    },
+    Key {
+        path: "bridge.budgets.memberships_per_minute",
+        kind: Kind::PerMinute,
+        default: Fallback::Is("600"),
+        example: None,
+        doc: &[
+            "People brought into the rooms of groups, for all logins together; two requests each. A group of 1,024 takes a",
+            "minute and a half; what is said in it does not wait. More keeps Synapse busy with nothing else.",
+        ],
+    },
+    Key {
         path: "double_puppet.automatic",
         kind: Kind::Flag,
         default: Fallback::Is("true"),
@@ -319,6 +363,17 @@ pub(super) const KEYS: &[Key] = &[
         doc: &[
             "Whether each login gets a room with the status posts of its contacts, in which nobody can write. It is made with",
             "the first post. With false posts are not taken; rooms that are there stay.",
+        ],
+    },
+    Key {
+        path: "network.url_previews",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &[
+            "Whether messages for WhatsApp get a preview of their first link where the sender's client gave none. The homeserver",
+            "is asked for it and visits the page (its url_preview_enabled must be on); the bridge never does. A page that is not",
+            "known within seconds is left out. Off by default: whoever runs the page learns that somebody wrote of it.",
         ],
     },
     Key {
@@ -424,7 +479,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "provisioning.requests_per_minute",
-        kind: Kind::Count,
+        kind: Kind::PerMinute,
         default: Fallback::Is("120"),
         example: None,
         doc: &[

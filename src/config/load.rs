@@ -19,9 +19,8 @@ use super::{Config, DisplaynameTemplate, Level, check};
 
 /// 16 TiB: a larger number is a slip.
 const MOST_MEBIBYTES: u32 = 1 << 24;
-
-/// More of anything is a slip.
-const MOST_COUNT: u32 = 1_000_000;
+/// The most of anything in a minute.
+const MOST_PER_MINUTE: u32 = 1_000_000;
 
 /// What one key was found to hold: a value, or nothing but an acknowledged absence.
 type Found = BTreeMap<&'static str, Value>;
@@ -204,7 +203,7 @@ fn accept(key: &Key, place: &str, value: Value, faults: &mut Faults) -> Option<V
         }
         (Kind::Port, value) => accept_port(place, &value, faults),
         (Kind::Mebibytes, value) => accept_mebibytes(place, &value, faults),
-        (Kind::Count, value) => accept_count(place, &value, faults),
+        (Kind::PerMinute, value) => accept_per_minute(place, &value, faults),
         (Kind::Choice(words), Value::String(word)) if words.contains(&word.as_str()) => Some(Value::String(word)),
         (Kind::Choice(words), value) => {
             let written = scalar_text(&value);
@@ -248,16 +247,13 @@ fn accept_mebibytes(place: &str, value: &Value, faults: &mut Faults) -> Option<V
     }
 }
 
-fn accept_count(place: &str, value: &Value, faults: &mut Faults) -> Option<Value> {
+fn accept_per_minute(place: &str, value: &Value, faults: &mut Faults) -> Option<Value> {
     let written = scalar_text(value);
     match written.parse::<u32>() {
-        Ok(number) if (1..=MOST_COUNT).contains(&number) => Some(Value::from(number)),
+        Ok(number) if (1..=MOST_PER_MINUTE).contains(&number) => Some(Value::from(number)),
         _ => {
-            faults.add(
-                place,
-                format!("`{}` is no number from 1 to {MOST_COUNT}", shown(&written)),
-                "use a whole number",
-            );
+            let what = format!("`{}` is no number for a minute", shown(&written));
+            faults.add(place, what, format!("use a whole number from 1 to {MOST_PER_MINUTE}"));
             None
         }
     }
@@ -337,7 +333,7 @@ fn fall_back(key: &Key, faults: &mut Faults) -> Value {
         }
     };
     match key.kind {
-        Kind::Port | Kind::Mebibytes | Kind::Count | Kind::Levels | Kind::Flag | Kind::Addresses | Kind::Tokens => {
+        Kind::Port | Kind::Mebibytes | Kind::PerMinute | Kind::Levels | Kind::Flag | Kind::Addresses | Kind::Tokens => {
             serde_yaml::from_str(text).unwrap_or(Value::Null)
         }
         _ => Value::String(text.to_owned()),

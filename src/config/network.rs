@@ -144,6 +144,8 @@ pub struct Network {
     pub presence: Presence,
     /// Whether each login gets a room with the status posts of its contacts.
     pub enable_status_broadcast: bool,
+    /// Whether the homeserver is asked for previews of links in messages for WhatsApp.
+    pub url_previews: bool,
     /// A simulator's WebSocket in place of WhatsApp's servers; `None` = WhatsApp.
     pub websocket_url: Option<String>,
     /// A simulator's media servers in place of WhatsApp's; `None` = WhatsApp.

@@ -22,6 +22,7 @@ use serde_json::Value;
 pub use super::Refusal;
 pub use build::build;
 pub use poll::vote_hashes;
+pub use preview::read as read_preview;
 pub use relation::pins_changed;
 pub use resolved::{Quoted, Resolved, Timer, Uploaded};
 pub use timer::timer_setting;

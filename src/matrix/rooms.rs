@@ -325,6 +325,22 @@ impl Matrix {
         self.join(room, ghost).await
     }
 
+    /// Brings a ghost into a room it was never asked into: invites it as the bot and joins. Where that is refused, as
+    /// [`Matrix::ensure_joined`]. Harmless to repeat.
+    ///
+    /// # Errors
+    /// As [`Matrix::ensure_joined`].
+    pub async fn invite_and_join(&self, room: &RoomId, ghost: &UserId) -> Result<()> {
+        let brought = async {
+            self.invite(room, ghost).await?;
+            self.join(room, ghost).await
+        };
+        match brought.await {
+            Err(MatrixError::Forbidden { .. } | MatrixError::NotFound) => self.ensure_joined(room, ghost).await,
+            done => done,
+        }
+    }
+
     /// Lets the bot or a ghost leave, or turn an invitation down. Not being there is fine.
     ///
     /// # Errors

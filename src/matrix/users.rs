@@ -60,7 +60,10 @@ impl Matrix {
         };
         let owner = answer["user_id"].as_str().and_then(|user| UserId::parse(user).ok());
         let is_person = |user: &OwnedUserId| {
-            answer["is_guest"] != true && answer["device_id"].is_string() && !self.is_ours(user) && user.server_name().as_str() == self.settings().domain
+            answer["is_guest"] != true
+                && answer["device_id"].is_string()
+                && !self.is_ours(user)
+                && user.server_name().as_str() == self.settings().domain
         };
         Ok(owner.filter(is_person))
     }

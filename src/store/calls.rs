@@ -1,7 +1,7 @@
 //! Calls, and what has become of them so far.
 
 use super::{Named, Result, Store, StoreError, Tx};
-use crate::ids::{GhostId, LoginId, PortalId};
+use crate::ids::{ChatId, GhostId, LoginId, PortalId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -76,6 +76,17 @@ const RINGING: &str = "-- call.ringing
     FROM call_state JOIN message ON message.portal_id = call_state.portal_id AND message.wa_id = call_state.call_id
         AND message.part = 0
     WHERE call_state.state = 'ringing' AND call_state.since < $1 ORDER BY call_state.since LIMIT 100";
+const GROUP_OF: &str = "-- call.group_of
+    SELECT portal.portal_id, portal.chat FROM portal
+    JOIN portal_login ON portal_login.portal_id = portal.portal_id AND portal_login.login_id = $2
+    JOIN group_member ON group_member.portal_id = portal.portal_id AND group_member.ghost_id = $3
+        AND group_member.role > 0
+    WHERE portal.chat = $1 AND portal.kind = 'group'";
+const KNOWN_GROUP: &str = "-- call.known_group
+    SELECT portal.portal_id, portal.chat FROM call_state
+    JOIN portal ON portal.portal_id = call_state.portal_id AND portal.kind = 'group'
+    JOIN portal_login ON portal_login.portal_id = portal.portal_id AND portal_login.login_id = $3
+    WHERE call_state.call_id = $1 AND call_state.caller = $2";
 const SWEEP: &str = "-- call.sweep
     DELETE FROM call_state WHERE since < $1";
 
@@ -87,6 +98,36 @@ impl Store {
     pub async fn find_call(&self, portal: PortalId, call_id: &str) -> Result<Option<Call>> {
         let row = sqlx::query(FIND).bind(portal.get()).bind(call_id).fetch_optional(self.pool()).await;
         row.named("call.find")?.as_ref().map(read).transpose()
+    }
+
+    /// The group a call says it is in, when the login and the caller are both in it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_called_group_in(
+        &self,
+        tx: &mut Tx,
+        chat: &ChatId,
+        login: &LoginId,
+        caller: &GhostId,
+    ) -> Result<Option<(PortalId, ChatId)>> {
+        let query = sqlx::query(GROUP_OF).bind(chat.as_str()).bind(login.as_str()).bind(caller.as_str());
+        read_group(query.fetch_optional(tx.connection()).await.named("call.group_of")?)
+    }
+
+    /// The group of a call that is known; later news of it do not name the group.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_group_of_call_in(
+        &self,
+        tx: &mut Tx,
+        call_id: &str,
+        login: &LoginId,
+        caller: &GhostId,
+    ) -> Result<Option<(PortalId, ChatId)>> {
+        let query = sqlx::query(KNOWN_GROUP).bind(call_id).bind(caller.as_str()).bind(login.as_str());
+        read_group(query.fetch_optional(tx.connection()).await.named("call.known_group")?)
     }
 
     /// Records how far a call is, with the settlement of the row that said so.
@@ -127,6 +168,12 @@ impl Store {
     pub async fn sweep_calls(&self, before_ms: i64) -> Result<u64> {
         Ok(self.write("call.sweep", sqlx::query(SWEEP).bind(before_ms)).await?.affected)
     }
+}
+
+fn read_group(row: Option<AnyRow>) -> Result<Option<(PortalId, ChatId)>> {
+    let Some(row) = row else { return Ok(None) };
+    let portal = PortalId::new(row.try_get("portal_id").named("call.group")?);
+    Ok(Some((portal, ChatId::new(row.try_get::<String, _>("chat").named("call.group")?))))
 }
 
 fn read(row: &AnyRow) -> Result<Call> {

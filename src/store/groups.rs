@@ -31,6 +31,19 @@ pub struct Member {
     pub shown: i64,
 }
 
+/// A group and the picture its room shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupPicture {
+    /// The group's portal.
+    pub portal: PortalId,
+    /// Its id on WhatsApp.
+    pub chat: String,
+    /// WhatsApp's id of the picture the room shows; empty = none.
+    pub shown: String,
+    /// Whether it is to be looked at anyway.
+    pub is_stale: bool,
+}
+
 const MARK_STALE: &str = "-- group_chat.mark_stale
     INSERT INTO group_chat (portal_id, facts, shown, stale, unsettled) VALUES ($1, $2, $2, $3, 0)
     ON CONFLICT (portal_id) DO UPDATE SET stale = excluded.stale";
@@ -47,6 +60,17 @@ const PUT: &str = "-- group_chat.put
     ON CONFLICT (portal_id) DO UPDATE SET facts = excluded.facts, unsettled = excluded.unsettled";
 const IS_READ: &str = "-- group_chat.is_read
     UPDATE group_chat SET stale = 0 WHERE portal_id = $1 AND stale <= $2";
+// Where others of ours are in it, each may have to look for itself.
+const IS_READ_ALONE: &str = "-- group_chat.is_read_alone
+    UPDATE group_chat SET stale = 0 WHERE portal_id = $1 AND stale > 0 AND stale <= $2
+        AND (SELECT COUNT(*) FROM portal_login WHERE portal_login.portal_id = group_chat.portal_id) = 1";
+const PICTURES_OF: &str = "-- group_chat.pictures_of
+    SELECT portal.portal_id, portal.chat, picture_id, picture_stale FROM group_chat
+    JOIN portal ON portal.portal_id = group_chat.portal_id
+    JOIN portal_login ON portal_login.portal_id = group_chat.portal_id AND portal_login.login_id = $1
+    ORDER BY portal.portal_id";
+const MARK_PICTURE_AT: &str = "-- group_chat.mark_picture_at
+    UPDATE group_chat SET picture_stale = $2 WHERE portal_id = $1 AND picture_stale < $2";
 const IS_SHOWN: &str = "-- group_chat.is_shown
     UPDATE group_chat SET shown = $2 WHERE portal_id = $1 AND unsettled <= $3";
 const SHOW_AGAIN: &str = "-- group_chat.show_again
@@ -263,6 +287,45 @@ impl Store {
     /// When the database fails.
     pub async fn group_was_read(&self, portal: PortalId, mark: i64) -> Result<()> {
         self.write("group_chat.is_read", sqlx::query(IS_READ).bind(portal.get()).bind(mark)).await.map(drop)
+    }
+
+    /// Notes that an answer that was asked for at `asked_at` (an ordered id) is stored: marks from before are done with it,
+    /// where no other login is in the group.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn group_was_read_in(&self, tx: &mut Tx, portal: PortalId, asked_at: i64) -> Result<()> {
+        let read = sqlx::query(IS_READ_ALONE).bind(portal.get()).bind(asked_at).execute(tx.connection()).await;
+        read.named("group_chat.is_read_alone").map(drop)
+    }
+
+    /// The groups of a login with the pictures their rooms show.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn group_pictures_of(&self, login: &LoginId) -> Result<Vec<GroupPicture>> {
+        let rows = sqlx::query(PICTURES_OF).bind(login.as_str()).fetch_all(self.pool()).await;
+        let read = |row: &sqlx::any::AnyRow| {
+            Ok(GroupPicture {
+                portal: PortalId::new(row.try_get("portal_id")?),
+                chat: row.try_get("chat")?,
+                shown: row.try_get("picture_id")?,
+                is_stale: row.try_get::<i64, _>("picture_stale")? > 0,
+            })
+        };
+        rows.named("group_chat.pictures_of")?.iter().map(|row| read(row).named("group_chat.pictures_of")).collect()
+    }
+
+    /// Marks a group's picture to be looked at, by what was told when asked at `asked_at`, unless it is marked since; and
+    /// rings.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn mark_group_picture(&self, portal: PortalId, asked_at: i64) -> Result<()> {
+        let write = sqlx::query(MARK_PICTURE_AT).bind(portal.get()).bind(asked_at);
+        self.write("group_chat.mark_picture_at", write).await?;
+        self.ring_groups();
+        Ok(())
     }
 
     /// Notes which facts a group's room shows, unless it was marked again after `mark`: somebody may have changed the room

@@ -197,6 +197,23 @@ impl Store {
         rows.iter().map(read_login).collect()
     }
 
+    /// Notes which of their accounts somebody wants used where they name none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn prefer_login(&self, mxid: &str, login: &LoginId) -> Result<()> {
+        self.put_meta(&preferred(mxid), login.as_str().as_bytes()).await
+    }
+
+    /// The account somebody wants used where they name none; it may be gone by now.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_preferred_login(&self, mxid: &str) -> Result<Option<LoginId>> {
+        let found = self.find_meta(&preferred(mxid)).await?;
+        Ok(found.map(|name| LoginId::new(String::from_utf8_lossy(&name))))
+    }
+
     /// Notes that the owner of a login was told of this logout.
     ///
     /// # Errors
@@ -268,6 +285,11 @@ pub struct Own<'a> {
     pub lid: Option<&'a GhostId>,
     /// Phone number id.
     pub pn: &'a GhostId,
+}
+
+/// Where somebody's choice is kept.
+fn preferred(mxid: &str) -> String {
+    format!("preferred_login:{mxid}")
 }
 
 pub(super) fn read_login(row: &AnyRow) -> Result<Login> {

@@ -1,15 +1,16 @@
 //! Calls on their way into the inbox.
 //!
 //! The library acknowledges them by itself, so what happens in the moment of a kill is lost; all else is kept like a
-//! message. Calls of groups are told where the group is.
+//! message. Calls of groups are told where the group is, once for all logins in it.
 
-use super::intake::{Intake, is_bridged};
+use super::intake::{Batch, Intake, is_bridged};
 use super::line::Line;
 use crate::convert::arrival::{About, WaArrival};
-use crate::ids::{ChatId, Lane, WaMessageId};
+use crate::ids::{ChatId, GhostId, Lane, LoginId, PortalId, WaMessageId};
 use crate::store::Result;
 use crate::store::inbox::{Arrival, Source};
 use serde::{Deserialize, Serialize};
+use std::sync::PoisonError;
 use std::time::Duration;
 use whatsapp_rust::prelude::{Event, Jid, wa};
 use whatsapp_rust::wacore::types::call::CallAction;
@@ -17,6 +18,8 @@ use whatsapp_rust::wacore::types::call::CallAction;
 /// Inbox kind of news of a call: the body is a [`CallRow`].
 pub const CALL: &str = "wa.call";
 
+/// Calls of groups whose group is remembered.
+const MANY_CALLS: usize = 1_000;
 /// Pauses before the next tries to store what was heard of a call: nothing brings it again.
 const TRIES: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(2), Duration::from_secs(10)];
@@ -84,11 +87,13 @@ pub struct HeardCall {
     pub ts_ms: i64,
     /// The name who tells has given themselves.
     pub push_name: String,
+    /// The group that is called, which only the ring names.
+    pub group: Option<Jid>,
     /// What.
     pub news: CallNews,
 }
 
-/// The news in an event; none in what is no business of a person's, and in calls of groups.
+/// The news in an event; none in what is no business of a person's.
 pub fn heard(event: &Event) -> Option<HeardCall> {
     if let Event::MissedCall(missed) = event {
         return Some(HeardCall {
@@ -97,15 +102,17 @@ pub fn heard(event: &Event) -> Option<HeardCall> {
             from: missed.from.clone(),
             ts_ms: missed.timestamp.timestamp_millis(),
             push_name: String::new(),
+            group: None,
             news: CallNews::MissedWhileAway,
         });
     }
     let Event::IncomingCall(call) = event else { return None };
-    let mut other = None;
+    let (mut other, mut group) = (None, None);
     let news = match &call.action {
-        CallAction::Offer { group_jid: None, is_video, caller_pn, .. } => {
+        CallAction::Offer { group_jid, is_video, caller_pn, .. } => {
             other.clone_from(caller_pn);
-            CallNews::Offered { video: *is_video, group: false }
+            group.clone_from(group_jid);
+            CallNews::Offered { video: *is_video, group: group_jid.is_some() }
         }
         CallAction::Accept { .. } => CallNews::Answered,
         // A device that is busy is not a person who declines.
@@ -122,6 +129,7 @@ pub fn heard(event: &Event) -> Option<HeardCall> {
         from: call.from.clone(),
         ts_ms: call.timestamp.timestamp_millis(),
         push_name: call.notify.clone().unwrap_or_default(),
+        group,
         news,
     })
 }
@@ -162,12 +170,18 @@ impl Intake {
             return self.commit(batch).await;
         }
         let is_told_by_caller = from == caller;
+        let group = self.group_of_call(&mut batch, &login, heard, &caller).await?;
         let peer = if from_me { from } else { caller.clone() };
         if own.as_ref() == Some(&peer) || !peer.as_str().parse().is_ok_and(|peer: Jid| is_bridged(&peer)) {
             return self.commit(batch).await;
         }
-        let chat = ChatId::new(peer.as_str());
-        let portal = self.portal_of(&mut batch, &login, &chat, &caller).await?;
+        let (portal, chat) = match group {
+            Some(group) => group,
+            None => {
+                let chat = ChatId::new(peer.as_str());
+                (self.portal_of(&mut batch, &login, &chat, &caller).await?, chat)
+            }
+        };
         let about = About {
             sender: caller.as_str().into(),
             id: heard.call_id.clone(),
@@ -195,5 +209,29 @@ impl Intake {
             self.store.bell().ring(arrival.lane);
         }
         Ok(())
+    }
+
+    /// The group of a call. The ring names it, by the caller's word: it counts where both are in it, and is remembered
+    /// until the row is worked on. Anything else is told in the chat with who calls.
+    async fn group_of_call(
+        &self,
+        batch: &mut Batch,
+        login: &LoginId,
+        heard: &HeardCall,
+        caller: &GhostId,
+    ) -> Result<Option<(PortalId, ChatId)>> {
+        let mut ringing = self.ringing.lock().unwrap_or_else(PoisonError::into_inner).get(&heard.call_id).cloned();
+        if let Some(group) = &heard.group {
+            ringing = Some(ChatId::new(group.to_non_ad().to_string()));
+            let mut all = self.ringing.lock().unwrap_or_else(PoisonError::into_inner);
+            if all.len() >= MANY_CALLS {
+                all.clear();
+            }
+            all.extend(ringing.clone().map(|group| (heard.call_id.clone(), group)));
+        }
+        match ringing {
+            Some(group) => self.store.find_called_group_in(&mut batch.tx, &group, login, caller).await,
+            None => self.store.find_group_of_call_in(&mut batch.tx, &heard.call_id, login, caller).await,
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Who calls it: the line for signs of change, floor 3 for reading. What is stored is marked, and who listens to the marks
 //! makes it true in the room.
 
+use super::Picture;
 use super::Whatsapp;
 use super::intake::{Batch, Intake, bare};
 use super::line::Line;
@@ -10,9 +11,9 @@ use crate::convert::group::{GroupFacts, Role};
 use crate::ids::{ChatId, GhostId, LoginId, PortalId};
 use crate::store::portals::PortalKind;
 use crate::store::{Result, StoreError};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use whatsapp_rust::prelude::{Client, Event, Jid};
-use whatsapp_rust::{GroupError, GroupMetadata, GroupParticipant, IqError};
+use whatsapp_rust::{GroupError, GroupMetadata, GroupParticipant, IqError, PictureType};
 
 /// What reading a group came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,17 +73,33 @@ impl Whatsapp {
             intake.store_group(login, group, asked_at).await?;
             chats.insert(bare(&group.id).as_str().to_owned());
         }
-        let mut gone = Vec::new();
-        for (_, chat) in intake.store.groups_of(login).await? {
+        // It may have been joined since the list was asked for, so each is asked for by itself.
+        for (portal, chat) in intake.store.groups_of(login).await? {
             if !chats.contains(&chat) {
-                gone.push(ChatId::new(chat));
+                intake.store.mark_group_stale(portal).await?;
             }
         }
-        // It may have been joined since the list was asked for, so each is asked for by itself.
-        for chat in gone {
-            self.read_group(login, &chat).await?;
-        }
         Ok(())
+    }
+
+    /// The pictures of groups as a login sees them, with one request, by the groups' ids; at most 1,000. Who has none is
+    /// not in the answer.
+    ///
+    /// # Errors
+    /// [`GroupFailure`].
+    pub async fn find_group_pictures(
+        &self,
+        login: &LoginId,
+        chats: &[&str],
+    ) -> std::result::Result<HashMap<String, Picture>, GroupFailure> {
+        let (client, _) = self.reader(login)?;
+        let jids: Vec<Jid> = chats.iter().filter_map(|chat| chat.parse().ok()).collect();
+        let told = client.groups().get_profile_pictures(jids, PictureType::Preview).await;
+        let pictures = told.map_err(|error| failure_of(&error))?.into_iter().filter_map(|told| {
+            let (Some(id), Some(url)) = (told.photo_id, told.url) else { return None };
+            Some((bare(&told.group_jid).as_str().to_owned(), Picture { id, url }))
+        });
+        Ok(pictures.collect())
     }
 
     fn reader(
@@ -159,6 +176,7 @@ impl Intake {
             }
             let facts = self.facts_of(&mut batch, group).await?;
             batch.rings_groups = self.store.put_group_in(&mut batch.tx, portal, &facts.to_bytes(), &people).await?;
+            self.store.group_was_read_in(&mut batch.tx, portal, asked_at).await?;
             self.note_timer(&mut batch, portal, group).await?;
         }
         if joins {

@@ -72,6 +72,8 @@ pub struct Intake {
     portals: Mutex<HashMap<ChatId, PortalId>>,
     aliases: Mutex<HashMap<GhostId, GhostId>>,
     order: Order,
+    /// Groups of calls whose ring may not have been worked on yet, by the call's id.
+    pub(super) ringing: Mutex<HashMap<String, ChatId>>,
     pub(super) add_modes: AddModes,
     /// What was asked of the phone, by message id: it answers by number, whatever the stanza said.
     asked: Mutex<HashMap<String, Arc<MessageInfo>>>,
@@ -93,6 +95,7 @@ impl Intake {
             portals: Mutex::default(),
             aliases: Mutex::default(),
             order: Order::default(),
+            ringing: Mutex::default(),
             add_modes: AddModes::default(),
             asked: Mutex::default(),
             newest: AtomicI64::new(0),

@@ -76,6 +76,8 @@ pub enum Heard {
     People,
     /// Somebody has another id now, and their chats go by it.
     Renumbered,
+    /// The phone has answered about a file: it is there now.
+    PhoneAnswered,
 }
 
 /// What the owner read on another device, as the inbox keeps it.

@@ -6,16 +6,22 @@
 use super::LineSetup;
 use super::intake::Intake;
 use super::outgoing::Acks;
-use super::signals::{self, News};
+use super::signals::{self, Heard, News};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use whatsapp_rust::prelude::Event;
 use whatsapp_rust::wacore::types::events::EventHandler;
+use whatsapp_rust::wacore_binary::NodeRef;
 
 /// Receipts waiting to be stored.
 const RECEIPTS: usize = 1024;
 /// Other events waiting for the line's task.
 const EVENTS: usize = 8192;
+
+/// Whether a notification is a phone's answer about a file that it was asked for, in time or late.
+fn is_about_a_file(stanza: &NodeRef<'_>) -> bool {
+    stanza.attrs().optional_string("type").as_deref() == Some("mediaretry")
+}
 
 /// One client's sink.
 pub(super) struct Sink {
@@ -49,6 +55,12 @@ impl EventHandler for Sink {
                     "receipt" => {
                         if let Some(read) = signals::own_read_in(stanza.get()) {
                             self.intake.news.put(read);
+                        }
+                    }
+                    "notification" if is_about_a_file(stanza.get()) => {
+                        let login = self.intake.login.borrow().clone();
+                        if let Some(login) = login {
+                            self.setup.signal(login, Heard::PhoneAnswered);
                         }
                     }
                     _ => {}

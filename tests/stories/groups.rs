@@ -264,7 +264,7 @@ async fn a_group_changes(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-fn tiny_jpeg() -> Vec<u8> {
+pub(super) fn tiny_jpeg() -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     image::RgbImage::new(64, 64).write_to(&mut bytes, image::ImageFormat::Jpeg).expect("a picture");
     bytes.into_inner()
@@ -297,7 +297,7 @@ async fn somebody_of_ours_leaves_and_comes_back(world: &mut World) -> Result<()>
 
 async fn killed_around_a_new_group(world: &mut World) -> Result<()> {
     let Scene { alice, account, bob, carol } = scene(world).await?;
-    for point in ["groups.after_room", "groups.after_names", "groups.after_people"] {
+    for point in ["groups.after_room", "groups.after_names", "groups.after_member", "groups.after_people"] {
         world.bridge.kill9()?;
         world.bridge.start_with_kill_points(&format!("{point}=1*return")).await?;
         let group = Group::create(&world.phones, &bob, point, &[&account, &carol])?;

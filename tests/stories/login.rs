@@ -118,7 +118,7 @@ async fn logged_out_by_command(world: &mut World) -> Result<()> {
     let (alice, account, management) = world.log_in("alice").await?;
     let chat = world.chat_with(&alice, &account, "bob")?;
     chat.begin("before").await?;
-    management.ask("logout", "logged out").await?;
+    management.ask("logout yes", "logged out").await?;
     let phones = world.phones.clone();
     phones.forget(&account.number);
     wait::until("the device is gone from WhatsApp", wait::STEP, || async {

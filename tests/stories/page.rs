@@ -63,14 +63,20 @@ async fn take_pictures(browser: &mut Browser, name: &str) {
 async fn check_access(browser: &mut Browser) {
     for (fault, script) in [
         ("a field has no label", "[...document.querySelectorAll('input')].filter(f => !f.labels.length).length"),
-        ("a button has no name", "[...document.querySelectorAll('button')].filter(b => !b.innerText.trim() && b.offsetParent).length"),
+        (
+            "a button has no name",
+            "[...document.querySelectorAll('button')].filter(b => !b.innerText.trim() && b.offsetParent).length",
+        ),
         (
             "something can't be reached by keyboard",
             "[...document.querySelectorAll('a, button, input, summary')].filter(f => f.tabIndex < 0).length",
         ),
         ("there is not one main heading", "document.querySelectorAll('h1').length - 1"),
         ("no place tells news", "1 - document.querySelectorAll('[role=status][aria-live]').length"),
-        ("something is too small for a finger", "[...document.querySelectorAll('button, input')].filter(b => b.offsetParent && b.offsetHeight < 44).length"),
+        (
+            "something is too small for a finger",
+            "[...document.querySelectorAll('button, input')].filter(b => b.offsetParent && b.offsetHeight < 44).length",
+        ),
     ] {
         assert_eq!(browser.eval(script).await, json!(0), "{fault}");
     }
@@ -130,7 +136,9 @@ async fn a_page_leads_from_the_link_to_a_linked_account(world: &mut World) -> Re
         }
     }
     browser.wait("document.querySelector('.state')?.textContent === 'Connected'").await;
-    browser.wait(&format!("document.getElementById('news').textContent.includes('+{} is linked')", account.number)).await;
+    browser
+        .wait(&format!("document.getElementById('news').textContent.includes('+{} is linked')", account.number))
+        .await;
     check_access(&mut browser).await;
     take_pictures(&mut browser, "linked").await;
     let chat = world.chat_with(&alice, &account, "bob")?;
@@ -168,7 +176,11 @@ async fn a_page_links_by_number_with_the_keyboard_alone(world: &mut World) -> Re
     browser.fill("Phone number", &format!("+{}", account.number)).await;
     browser.key("Enter").await;
     browser.wait("/^[A-Z0-9]{4}-[A-Z0-9]{4}$/.test(document.getElementById('code').textContent)").await;
-    assert_eq!(browser.eval("document.activeElement.id").await, json!("link-title"), "who can't see hears what comes next");
+    assert_eq!(
+        browser.eval("document.activeElement.id").await,
+        json!("link-title"),
+        "who can't see hears what comes next"
+    );
     check_access(&mut browser).await;
     take_pictures(&mut browser, "code").await;
     // Cancelled by keyboard, and begun again.
@@ -178,7 +190,9 @@ async fn a_page_links_by_number_with_the_keyboard_alone(world: &mut World) -> Re
     browser.wait("!document.getElementById('begin').hidden && document.getElementById('link').hidden").await;
     browser.eval("document.getElementById('number').focus()").await;
     browser.key("Enter").await;
-    browser.wait("!document.getElementById('code').hidden && document.getElementById('code').offsetParent !== null").await;
+    browser
+        .wait("!document.getElementById('code').hidden && document.getElementById('code').offsetParent !== null")
+        .await;
     let code = browser.eval("document.getElementById('code').textContent").await;
     world.phones.enter_code(&account.number, code.as_str().context("no code")?).await?;
     browser.wait("document.querySelector('.state')?.textContent === 'Connected'").await;
@@ -248,7 +262,8 @@ async fn who_may_not_gets_nowhere_on_the_page(world: &mut World) -> Result<()> {
     let bobs = world.management(&bob).await?;
     let here = "192.0.2.1";
     // No link where others read it.
-    let shared = alice.create_room(&json!({"preset": "private_chat", "invite": [world.bridge.slot().bot(), bob.id()]})).await?;
+    let shared =
+        alice.create_room(&json!({"preset": "private_chat", "invite": [world.bridge.slot().bot(), bob.id()]})).await?;
     alice.wait_member(&shared, &world.bridge.slot().bot(), "join").await?;
     bob.wait_member(&shared, bob.id(), "join").await?;
     alice.send_text(&shared, "!wa login page").await?;

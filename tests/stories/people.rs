@@ -56,7 +56,7 @@ async fn a_number_changes_hands(world: &mut World) -> Result<()> {
     hers.begin("still for alice").await?;
 
     // She lets it go; bob begins with nothing of hers.
-    alices.ask("logout", "is logged out").await?;
+    alices.ask("logout yes", "is logged out").await?;
     world.phones.forget(&account.number);
     bobs.login_by_qr(&world.phones, &account).await?;
     let his = world.chat(&bob, &account, &contact);
@@ -112,7 +112,7 @@ async fn the_same_number_is_linked_again(world: &mut World) -> Result<()> {
     ensure!(logged_out.is_none(), "nobody is told of a logout: {logged_out:?}");
 
     // And after a logout; what was said meanwhile went to the phone alone, as WhatsApp has it.
-    management.ask("logout", "is logged out").await?;
+    management.ask("logout yes", "is logged out").await?;
     world.phones.forget(&account.number);
     world.phones.send(&chat.contact().number, &account.number, "to the phone alone").await?;
     management.login_by_code(&world.phones, &account).await?;
@@ -124,7 +124,7 @@ async fn the_same_number_is_linked_again(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-async fn set_level(world: &mut World, person: &Person, level: &str) -> Result<()> {
+pub(super) async fn set_level(world: &mut World, person: &Person, level: &str) -> Result<()> {
     world.bridge.stop().await.context("stopping for new permissions")?;
     world.bridge.reconfigure(&json!({"bridge": {"permissions": {person.id(): level}}}))?;
     world.bridge.start().await

@@ -115,7 +115,8 @@ async fn a_manager_links_by_picture(world: &mut World) -> Result<()> {
     ensure!(whoami["network"]["network_id"] == "whatsapp", "{whoami}");
     ensure!(manager.get("logins").await? == json!({"login_ids": []}));
     let flows = manager.get("login/flows").await?;
-    let ids: Vec<&str> = flows["flows"].as_array().context("no flows")?.iter().filter_map(|f| f["id"].as_str()).collect();
+    let ids: Vec<&str> =
+        flows["flows"].as_array().context("no flows")?.iter().filter_map(|f| f["id"].as_str()).collect();
     ensure!(ids == ["qr", "phone"], "{flows}");
     manager.refused(Method::GET, "contacts", None, (404, "FI.MAU.NOT_LOGGED_IN")).await?;
 
@@ -139,7 +140,8 @@ async fn a_manager_links_by_picture(world: &mut World) -> Result<()> {
     ensure!(done["complete"]["user_login_id"] == account.number.as_str(), "{done}");
     ensure!(done["step_id"] == "fi.mau.whatsapp.login.complete", "{done}");
     // A lost answer is had again.
-    let again = format!("login/step/{}/fi.mau.whatsapp.login.qr/display_and_wait", done["login_id"].as_str().context("id")?);
+    let again =
+        format!("login/step/{}/fi.mau.whatsapp.login.qr/display_and_wait", done["login_id"].as_str().context("id")?);
     ensure!(manager.post(&again, None).await?["type"] == "complete");
     wait_state(&manager, "CONNECTED").await?;
     let whoami = manager.get("whoami").await?;
@@ -213,14 +215,12 @@ async fn a_manager_hears_of_every_end(world: &mut World) -> Result<()> {
     let id = step["login_id"].as_str().context("no id")?.to_owned();
     let shown = next(&step)?;
     let begun = Instant::now();
-    let (ended, cancelled) = tokio::join!(
-        manager.refused(Method::POST, &shown, None, (400, "FI.MAU.BRIDGE.LOGIN_CANCELLED")),
-        async {
+    let (ended, cancelled) =
+        tokio::join!(manager.refused(Method::POST, &shown, None, (400, "FI.MAU.BRIDGE.LOGIN_CANCELLED")), async {
             // The wait has to be there first: the bridge answers one after the other.
             manager.get("logins").await?;
             manager.post(&format!("login/cancel/{id}"), None).await
-        }
-    );
+        });
     ended?;
     ensure!(cancelled? == json!({}));
     ensure!(begun.elapsed() < Duration::from_secs(30), "the wait went on for {:?}", begun.elapsed());
@@ -245,10 +245,8 @@ async fn a_manager_hears_of_every_end(world: &mut World) -> Result<()> {
     let step = manager.post("login/start/qr", None).await?;
     let shown = next(&step)?;
     let (refused, stopped) = tokio::join!(manager.ask(Method::POST, &shown, None), async {
-        wait::until("a request waits", wait::STEP, || async {
-            Ok(manager.get("logins").await.is_ok().then_some(()))
-        })
-        .await?;
+        wait::until("a request waits", wait::STEP, || async { Ok(manager.get("logins").await.is_ok().then_some(())) })
+            .await?;
         world.bridge.stop().await
     });
     ensure!(stopped?.success());
@@ -268,7 +266,10 @@ async fn a_manager_looks_people_up_and_opens_chats(world: &mut World) -> Result<
     ensure!(manager.get("contacts").await? == json!({"contacts": []}));
     ensure!(manager.get("capabilities").await?["provisioning"]["resolve_identifier"]["create_dm"] == true);
     let found = manager.get(&format!("resolve_identifier/+{}?login_id={}", bob.number, account.number)).await?;
-    ensure!(found["identifiers"] == json!([format!("tel:+{}", bob.number)]) && found["dm_room_mxid"].is_null(), "{found}");
+    ensure!(
+        found["identifiers"] == json!([format!("tel:+{}", bob.number)]) && found["dm_room_mxid"].is_null(),
+        "{found}"
+    );
     manager.refused(Method::GET, "resolve_identifier/+12025550199", None, (404, "M_NOT_FOUND")).await?;
     for odd in ["bob", "status@broadcast", "1-2@g.us", "12%00", "999999@lid", "%2B", "0170%20000000"] {
         manager.refused(Method::GET, &format!("resolve_identifier/{odd}"), None, (404, "M_NOT_FOUND")).await?;
@@ -280,7 +281,8 @@ async fn a_manager_looks_people_up_and_opens_chats(world: &mut World) -> Result<
     let again = manager.post(&format!("create_dm/{id}"), None).await?;
     ensure!(again["dm_room_mxid"] == room.as_str() && again["mxid"] == opened["mxid"], "{again}");
     ensure!(manager.get(&format!("resolve_identifier/{id}")).await?["dm_room_mxid"] == room.as_str());
-    wait::until("alice is in the room", wait::STEP, || async { Ok(alice.rooms().contains(&room).then_some(())) }).await?;
+    wait::until("alice is in the room", wait::STEP, || async { Ok(alice.rooms().contains(&room).then_some(())) })
+        .await?;
     let chat = world.chat(&alice, &account, &bob);
     chat.begin("into the same room").await?;
     ensure!(chat.room()? == room);
@@ -295,8 +297,10 @@ async fn a_manager_looks_people_up_and_opens_chats(world: &mut World) -> Result<
     let group = manager.post("create_group/group", Some(&wanted)).await?;
     ensure!(group["id"].as_str().is_some_and(|id| id.ends_with("@g.us")), "{group}");
     let room = group["mxid"].as_str().context("no room")?.to_owned();
-    wait::until("alice is in the group's room", wait::STEP, || async { Ok(alice.rooms().contains(&room).then_some(())) })
-        .await?;
+    wait::until("alice is in the group's room", wait::STEP, || async {
+        Ok(alice.rooms().contains(&room).then_some(()))
+    })
+    .await?;
     let long = json!({"query": "x".repeat(70_000)});
     manager.refused(Method::POST, "search_users", Some(&long), (413, "M_TOO_LARGE")).await?;
     ensure!(manager.post("search_users", Some(&json!({"query": "nobody"}))).await? == json!({"results": []}));
@@ -404,7 +408,14 @@ async fn nobody_reaches_anothers_login(world: &mut World) -> Result<()> {
         bobs.refused(Method::POST, &path.replace("user_input", kind), None, not_found).await?;
     }
     bobs.refused(Method::POST, &format!("login/cancel/{id}"), None, not_found).await?;
-    alices.refused(Method::POST, &path, Some(&json!({"phone_number": "1"})), (400, "FI.MAU.WHATSAPP.PHONE_NUMBER_TOO_SHORT")).await?;
+    alices
+        .refused(
+            Method::POST,
+            &path,
+            Some(&json!({"phone_number": "1"})),
+            (400, "FI.MAU.WHATSAPP.PHONE_NUMBER_TOO_SHORT"),
+        )
+        .await?;
     ensure!(bobs.post("logout/all", None).await? == json!({}));
     // Bob's own are logged out, hers are not.
     wait_state(&bobs, "BAD_CREDENTIALS").await?;
@@ -499,5 +510,8 @@ async fn schemathesis(world: &World, description: &Value, token: &str, arguments
         .stderr(Stdio::piped());
     let child = tether::spawn(command)?;
     let done = tokio::task::spawn_blocking(move || child.wait_with_output()).await??;
-    Ok((done.status.success(), format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))))
+    Ok((
+        done.status.success(),
+        format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr)),
+    ))
 }

@@ -1,6 +1,7 @@
 //! What is sealed with another message's secret: edits, reactions, comments, events and the answers to them.
 
 use anyhow::{Result, ensure};
+use matrix_bed::wait;
 use matrix_bed::world::World;
 use serde_json::json;
 use whatsapp_sim::{Kind, Options};
@@ -11,6 +12,7 @@ matrix_bed::stories! {
     shared {
         sealed_edits_reactions_and_comments_are_opened
         events_are_changed_and_answered
+        an_event_is_answered_here
         a_sealed_edit_of_somebody_else_is_dropped
     }
     own {}
@@ -80,6 +82,58 @@ async fn events_are_changed_and_answered(world: &mut World) -> Result<()> {
     let edited = edited.await?;
     ensure!(edited.content["m.relates_to"]["event_id"] == event.id.as_str(), "{}", edited.content);
     ensure!(edited.content["m.relates_to"]["rel_type"] == "m.replace", "{}", edited.content);
+    Ok(())
+}
+
+async fn an_event_is_answered_here(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let party = Kind::Event {
+        name: "Party".into(),
+        description: None,
+        start: 1_900_000_000,
+        end: None,
+        place: None,
+        join_link: None,
+        canceled: false,
+    };
+    let id = contact_sends_with(world, &chat, party, Options::default()).await?;
+    let event = wait_event(&chat, "the event", |event| event.body().contains("Party")).await?;
+    ensure!(event.body().contains("3. Not going") && event.body().contains("Answer this message"), "{}", event.body());
+    // Killed at once: the event's secret is with it.
+    world.bridge.kill9()?;
+    world.bridge.start().await?;
+    let room = chat.room()?;
+    let answer = async |words: &str| {
+        let relation = json!({ "m.in_reply_to": { "event_id": event.id } });
+        let content = json!({ "msgtype": "m.text", "body": words, "m.relates_to": relation });
+        chat.person().send(&room, "m.room.message", &content).await
+    };
+    let number = chat.contact().number.clone();
+    let mut last = String::new();
+    // By number and by words; the later one counts, so nobody's mind is made up for them.
+    for (words, response) in [("2", "MAYBE"), ("not going", "NOT_GOING"), ("1", "GOING")] {
+        last = answer(words).await?;
+        let what = format!("{response} on the phone");
+        let opened = wait::until(&what, wait::STEP, || async {
+            let inbox = world.phones.inbox(&number);
+            Ok(inbox.into_iter().find(|item| item.opened.as_ref().is_some_and(|it| it["rsvp"]["response"] == response)))
+        });
+        let item = opened.await?;
+        let key = &item.message["encEventResponseMessage"]["eventCreationMessageKey"];
+        ensure!(key["id"] == id.as_str(), "{}", item.message);
+        world.bridge.restart().await?;
+    }
+    // It can not be taken back, and other words and a number by itself are only said.
+    chat.person().redact(&room, &last).await?;
+    wait_event(&chat, "a word about it", |event| event.body().contains("can't be taken back")).await?;
+    answer("who else comes?").await?;
+    wait_item(world, &chat, "a question", |message| message.to_string().contains("who else comes?")).await?;
+    chat.person_says("3").await?;
+    chat.wait_at_contact("3").await?;
+    let inbox = world.phones.inbox(&number);
+    let answers = inbox.iter().filter(|item| item.message["encEventResponseMessage"].is_object()).count();
+    ensure!(answers == 3, "{answers} answers");
+    ensure!(!inbox.iter().any(|item| item.message.to_string().contains("REVOKE")), "something was deleted");
     Ok(())
 }
 

@@ -127,7 +127,7 @@ async fn rooms_leave_the_space_with_the_login(world: &mut World) -> Result<()> {
     chat.begin("hello, says bob").await?;
     let space = wait_spaces(&alice, &["WhatsApp"]).await?.remove(0);
     wait_child(&alice, &space, &chat.room()?, true).await?;
-    management.ask("logout", "is logged out").await?;
+    management.ask("logout yes", "is logged out").await?;
     wait_child(&alice, &space, &chat.room()?, false).await?;
     // The same account comes back to the same rooms.
     world.phones.forget(&account.number);

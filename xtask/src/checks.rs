@@ -132,6 +132,7 @@ fn run_tests(tally: &mut Tally) -> Result<()> {
         .args(SELECTION)
         .env("MATRIX_WHATSAPP_TEST_POSTGRES", cluster.url())
         .env(FUZZ_SECONDS, std::env::var_os(FUZZ_SECONDS).unwrap_or_else(|| "5".into()))
+        .envs(quick())
         .stdout(Stdio::piped())
         .spawn()
         .context("running cargo test")?;
@@ -140,6 +141,16 @@ fn run_tests(tally: &mut Tally) -> Result<()> {
         bail!("{} tests failed", tally.failed);
     }
     tally.check()
+}
+
+/// What makes tests quick without changing what they test: their files in memory, and more of them at once than there
+/// are cores, for each waits most of its time. What the caller has set stays.
+fn quick() -> Vec<(&'static str, String)> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = Some(("RUST_TEST_THREADS", (2 * cores).to_string()));
+    let memory = scratch::in_memory().map(|place| ("TMPDIR", place.to_owned()));
+    let wanted = threads.into_iter().chain(memory);
+    wanted.filter(|(name, _)| std::env::var_os(name).is_none()).collect()
 }
 
 /// Passes on what a test program writes and counts its results; returns how it ended.

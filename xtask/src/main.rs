@@ -45,6 +45,27 @@ enum Bench {
         #[arg(long)]
         only: Option<String>,
     },
+    /// A large account is linked: time until all is there, requests, memory
+    FirstLogin {
+        /// The bridge's database, and Synapse's
+        #[arg(long, value_enum, default_value_t = Database::Sqlite)]
+        db: Database,
+        /// Chats in all, the groups among them
+        #[arg(long, default_value_t = 300)]
+        chats: usize,
+        /// Groups
+        #[arg(long, default_value_t = 50)]
+        groups: usize,
+        /// Members of the smallest and of the largest group
+        #[arg(long, default_value = "100..1000")]
+        members: String,
+        /// How many times the budgets that ship are allowed
+        #[arg(long, default_value_t = 1)]
+        budgets: u32,
+        /// The homeserver: `stand-in` or `synapse`
+        #[arg(long, default_value = "stand-in")]
+        only: String,
+    },
     /// What a large file costs: a film both ways, and the memory it takes
     Media {
         /// The film's size, in millions of bytes
@@ -66,6 +87,18 @@ fn bench(what: Bench) -> anyhow::Result<()> {
         Bench::Sim => xtask::bench::sim(),
         Bench::Media { megabytes } => {
             xtask::bench::bridge(false, &["media".to_owned(), "--megabytes".to_owned(), megabytes.to_string()])
+        }
+        Bench::FirstLogin { db, chats, groups, members, budgets, only } => {
+            let name = if db == Database::Postgres { "postgres" } else { "sqlite" };
+            let (chats, groups, budgets) = (chats.to_string(), groups.to_string(), budgets.to_string());
+            let given = [
+                ["first-login", "--db", name],
+                ["--chats", &chats, "--groups"],
+                [&groups, "--members", &members],
+                ["--budgets", &budgets, "--only"],
+            ];
+            let given = given.concat().into_iter().chain([only.as_str()]).map(str::to_owned);
+            xtask::bench::bridge(db == Database::Postgres, &given.collect::<Vec<_>>())
         }
         Bench::Messages { db, count, only } => {
             let name = if db == Database::Postgres { "postgres" } else { "sqlite" };

@@ -8,6 +8,7 @@
 use std::fs::{File, OpenOptions, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Context, Result, bail};
@@ -37,11 +38,12 @@ impl Port {
 /// # Errors
 /// The folder for locks can't be written, or no port of the range is free.
 pub fn lease() -> Result<Port> {
-    let folder = std::env::temp_dir().join("matrix-whatsapp-ports");
+    // The same for every run on this machine, wherever each keeps its files.
+    let folder = Path::new("/tmp/matrix-whatsapp-ports");
     if !folder.is_dir() {
-        std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
         // Shared by all users of the machine, like the temporary folder itself.
-        std::fs::set_permissions(&folder, Permissions::from_mode(0o1777))?;
+        std::fs::set_permissions(folder, Permissions::from_mode(0o1777))?;
     }
     let start = (std::process::id() % u32::from(SPAN)) as u16;
     for _ in 0..SPAN {

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use crate::{machine, node, places};
 
 /// What the virtual environment holds; its stamp file has the same text.
-const PYTHON_PACKAGES: [&str; 2] = ["matrix-synapse==1.163.*", "psycopg2-binary==2.9.*"];
+const PYTHON_PACKAGES: [&str; 2] = ["matrix-synapse[url-preview]==1.163.*", "psycopg2-binary==2.9.*"];
 
 /// What drives the provisioning API by its description, with everything it stands on: another version finds other things, and
 /// a test that changes by itself proves nothing.
@@ -64,14 +64,15 @@ pub fn run() -> Result<()> {
     step(6, "Node.js", node::ensure)?;
     step(7, "Baileys", node::ensure_packages)?;
     step(8, "Chromium", ensure_chromium)?;
-    step(9, "Schemathesis", ensure_schemathesis)?;
+    step(9, "ffmpeg", ensure_ffmpeg)?;
+    step(10, "Schemathesis", ensure_schemathesis)?;
     Ok(())
 }
 
 fn step(number: u32, name: &str, work: fn() -> Result<String>) -> Result<()> {
     let start = Instant::now();
     let done = work().with_context(|| format!("set-up step {number}, {name}"))?;
-    println!("[{number}/9] {name}: {done} ({:.1} s)", start.elapsed().as_secs_f32());
+    println!("[{number}/10] {name}: {done} ({:.1} s)", start.elapsed().as_secs_f32());
     Ok(())
 }
 
@@ -131,7 +132,9 @@ fn ensure_schemathesis() -> Result<String> {
 /// Makes a virtual environment and installs packages into it, unless its stamp says that it holds them; whether it did.
 fn fill_venv(venv: &Path, packages: &[&str]) -> Result<bool> {
     let python = venv.join("bin/python");
-    if std::fs::read_to_string(venv.join(".complete")).is_ok_and(|found| found == packages.join("\n")) && python.exists() {
+    if std::fs::read_to_string(venv.join(".complete")).is_ok_and(|found| found == packages.join("\n"))
+        && python.exists()
+    {
         return Ok(false);
     }
     println!("      making {} and installing {}", venv.display(), packages.join(", "));
@@ -193,6 +196,16 @@ fn ensure_chromium() -> Result<String> {
     }
     machine::install_packages(&["chromium"])?;
     let path = machine::find_chromium().context("the package chromium brought no program of that name")?;
+    Ok(format!("installed {}", path.display()))
+}
+
+/// The bridge works without it; stories show both.
+fn ensure_ffmpeg() -> Result<String> {
+    if let Some(path) = machine::find_program("ffmpeg") {
+        return Ok(format!("found {}", path.display()));
+    }
+    machine::install_packages(&["ffmpeg"])?;
+    let path = machine::find_program("ffmpeg").context("the package ffmpeg brought no program of that name")?;
     Ok(format!("installed {}", path.display()))
 }
 

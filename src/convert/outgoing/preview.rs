@@ -14,17 +14,22 @@ pub(super) fn wish(content: &Value, text: &[Block]) -> PreviewWish {
     let given = given.iter().take(10).find_map(|preview| {
         // WhatsApp shows a preview for an address in the text only.
         let url = preview["matched_url"].as_str().filter(|url| !url.is_empty() && text.contains(url))?;
-        let line = |key: &str| words::line(preview[key].as_str().unwrap_or_default(), 300);
-        Some(LinkPreview {
-            url: url.to_owned(),
-            title: line("og:title"),
-            description: line("og:description"),
-            picture: source_of(preview, "og:image", "beeper:image:encryption"),
-        })
+        read(url, preview)
     });
-    given
-        .filter(|preview| !preview.title.is_empty() || !preview.description.is_empty())
-        .map_or(PreviewWish::Nothing, PreviewWish::Given)
+    given.map_or(PreviewWish::Nothing, PreviewWish::Given)
+}
+
+/// What is shown of `url`: what a homeserver or a client knows of it, under the client API's names. None when nothing is
+/// known that has words.
+pub fn read(url: &str, page: &Value) -> Option<LinkPreview> {
+    let line = |key: &str| words::line(page[key].as_str().unwrap_or_default(), 300);
+    let preview = LinkPreview {
+        url: url.to_owned(),
+        title: line("og:title"),
+        description: line("og:description"),
+        picture: source_of(page, "og:image", "beeper:image:encryption"),
+    };
+    Some(preview).filter(|preview| !preview.title.is_empty() || !preview.description.is_empty())
 }
 
 fn first_link(text: &str) -> Option<String> {

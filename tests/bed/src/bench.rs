@@ -3,6 +3,7 @@
 //! A benchmark, never a test: nothing fails here because a machine is slow. The bridge runs as a program between the
 //! simulator and, in turn, a homeserver that costs nothing ([`stand_in`]) and a real Synapse. Begin reading at [`run`].
 
+pub mod first_login;
 pub mod load;
 pub mod media;
 pub mod meter;

@@ -19,6 +19,12 @@ impl Chance {
         Self { state: seed }
     }
 
+    /// A generator that gives the same numbers each time.
+    #[must_use]
+    pub fn with_seed(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
     /// Returns a number from 0 to `limit` - 1; 0 when `limit` is 0.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);

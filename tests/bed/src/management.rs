@@ -113,8 +113,21 @@ impl Management {
     /// # Errors
     /// A step does not happen.
     pub async fn link_by_code(&self, phones: &Phones, account: &Account) -> Result<Instant> {
+        self.type_code_of(&format!("login phone {}", account.number), phones, account).await
+    }
+
+    /// Links an account again by the code that `relogin` gives.
+    ///
+    /// # Errors
+    /// A step does not happen.
+    pub async fn relogin_by_code(&self, phones: &Phones, account: &Account) -> Result<()> {
+        let asked = self.type_code_of(&format!("relogin {} phone", account.number), phones, account).await?;
+        self.wait_logged_in(asked).await
+    }
+
+    async fn type_code_of(&self, command: &str, phones: &Phones, account: &Account) -> Result<Instant> {
         let asked = Instant::now();
-        self.person.send_text(&self.room, &format!("login phone {}", account.number)).await?;
+        self.person.send_text(&self.room, command).await?;
         let notice = self
             .wait_notice("a code to type into the phone", |event| {
                 event.arrived >= asked && find_code(text_of(event)).is_some()

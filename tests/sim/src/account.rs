@@ -155,6 +155,8 @@ pub struct Account {
     /// Accounts that asked for this one's device list and must hear changes.
     pub watchers: HashSet<Number>,
     pub presence: Presence,
+    /// How many requests (IQs) its companions have made, by kind.
+    pub requests: BTreeMap<String, u64>,
 }
 
 impl Account {
@@ -188,6 +190,7 @@ impl Account {
             refusal: None,
             watchers: HashSet::new(),
             presence: Presence::default(),
+            requests: BTreeMap::new(),
         })
     }
 

@@ -37,6 +37,7 @@ pub fn router(simulator: Simulator) -> Router {
         .route("/admin/inbox/{number}", get(inbox))
         .route("/admin/receipts/{number}", get(receipts))
         .route("/admin/devices/{number}", get(devices))
+        .route("/admin/requests/{number}", get(requests))
         .route("/admin/arrivals", get(arrivals))
         .route("/admin/unknown", get(unknown))
         .merge(appstate::routes())
@@ -167,6 +168,10 @@ async fn receipts(Extract(sim): Extract<Simulator>, Path(number): Path<String>) 
 
 async fn devices(Extract(sim): Extract<Simulator>, Path(number): Path<String>) -> Answer {
     answer(known(&sim, &number).map(|()| json!({ "connected": sim.connected_devices(&number) })))
+}
+
+async fn requests(Extract(sim): Extract<Simulator>, Path(number): Path<String>) -> Answer {
+    answer(known(&sim, &number).map(|()| json!(sim.requests(&number))))
 }
 
 fn known(sim: &Simulator, number: &str) -> Result<()> {

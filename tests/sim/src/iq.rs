@@ -35,6 +35,9 @@ pub fn handle(state: &mut State, conn: ConnId, address: &Address, node: &Node) {
     let space = attr_or_empty(node, "xmlns");
     let child = children(node).first();
     let tag = child.map_or("", |c| c.tag.as_ref());
+    if let Ok(account) = state.account_mut(&address.number) {
+        *account.requests.entry(format!("{space} {kind} {tag}").trim_end().to_owned()).or_default() += 1;
+    }
     let reply = match (space.as_str(), kind.as_str(), tag) {
         ("w:p" | "urn:xmpp:ping", _, _) => iq_result(node, []),
         ("passive", _, "active" | "passive") => {

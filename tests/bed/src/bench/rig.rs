@@ -53,6 +53,14 @@ impl Rig {
     /// # Errors
     /// A part does not start.
     pub async fn at_stand_in(settings: &Settings) -> Result<Self> {
+        Self::at_stand_in_unlinked(settings).await?.log_in().await
+    }
+
+    /// The same before its login.
+    ///
+    /// # Errors
+    /// A part does not start.
+    pub async fn at_stand_in_unlinked(settings: &Settings) -> Result<Self> {
         let stand_in = StandIn::start().await?;
         let folder = Folder::create("bench")?;
         let slot = Slot::register(0, folder.path(), &stand_in.url())?;
@@ -60,7 +68,7 @@ impl Rig {
             (format!("http://127.0.0.1:{}", slot.port()), slot.text("/appservice/hs_token")?.to_owned());
         let rig = Self::start(settings.db, folder, slot, Homeserver::StandIn(stand_in.clone())).await?;
         stand_in.attach(&bridge_url, &token)?;
-        rig.log_in().await
+        Ok(rig)
     }
 
     /// Starts everything around a real Synapse on the same kind of database, with one login.
@@ -68,11 +76,19 @@ impl Rig {
     /// # Errors
     /// A part does not start.
     pub async fn at_synapse(settings: &Settings) -> Result<Self> {
+        Self::at_synapse_unlinked(settings).await?.log_in().await
+    }
+
+    /// The same before its login.
+    ///
+    /// # Errors
+    /// A part does not start.
+    pub async fn at_synapse_unlinked(settings: &Settings) -> Result<Self> {
         let synapse = Synapse::start(1, settings.db).await?;
         let slot = synapse.lease().context("a slot")?;
         let person = synapse.create_user_named(OWNER).await?;
         let folder = Folder::create("bench")?;
-        Self::start(settings.db, folder, slot, Homeserver::Synapse(synapse, Box::new(person))).await?.log_in().await
+        Self::start(settings.db, folder, slot, Homeserver::Synapse(synapse, Box::new(person))).await
     }
 
     async fn start(db: Db, folder: Folder, slot: Slot, server: Homeserver) -> Result<Self> {
@@ -87,10 +103,18 @@ impl Rig {
     }
 
     async fn log_in(self) -> Result<Self> {
+        self.log_in_now().await?;
+        Ok(self)
+    }
+
+    /// Links the account of the login.
+    ///
+    /// # Errors
+    /// A step does not happen.
+    pub async fn log_in_now(&self) -> Result<()> {
         let bot = self.bridge.slot().bot();
         let done = self.server.log_in(OWNER, &bot, &self.phones, &self.login).await;
-        done.with_context(|| self.bridge.log_tail(30))?;
-        Ok(self)
+        done.with_context(|| self.bridge.log_tail(30))
     }
 
     /// Begins chats: each contact writes once, which makes its ghost and its room.

@@ -2,7 +2,7 @@
 //!
 //! For measuring only. It never stands in for a homeserver in a test: what the bridge promises is shown on a real one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,6 +50,8 @@ struct State {
     /// Everything that is no text: room and newest content.
     notices: Vec<(String, Value)>,
     media: HashMap<String, Bytes>,
+    /// How often each kind of request came.
+    requests: BTreeMap<String, u64>,
 }
 
 impl StandIn {
@@ -82,6 +84,12 @@ impl StandIn {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Returns how often each kind of request came.
+    #[must_use]
+    pub fn requests(&self) -> BTreeMap<String, u64> {
+        self.shared.lock().requests.clone()
     }
 
     /// Begins to push transactions to the bridge at `url`; once.
@@ -215,6 +223,7 @@ async fn answer(Extract(shared): Extract<Arc<Shared>>, method: Method, uri: Uri,
     let at = Instant::now();
     let path: Vec<String> = uri.path().split('/').skip(2).map(decode).collect();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    *shared.lock().requests.entry(kind_of(&method, &path)).or_default() += 1;
     let found = match (method.as_str(), &path[..]) {
         ("GET", ["client", "versions"]) => json!({"versions": ["v1.11"]}),
         ("POST", ["client", _, "register"]) => {
@@ -258,6 +267,15 @@ async fn answer(Extract(shared): Extract<Arc<Shared>>, method: Method, uri: Uri,
         }
     };
     axum::Json(found).into_response()
+}
+
+/// The method and what is asked for, without names.
+fn kind_of(method: &Method, path: &[&str]) -> String {
+    match path {
+        ["client", _, "rooms", _, what @ ("state" | "send"), kind, ..] => format!("{method} {what} {kind}"),
+        ["client", _, "rooms", _, what, ..] | ["client" | "media", _, what, ..] => format!("{method} {what}"),
+        _ => format!("{method} {}", path.join("/")),
+    }
 }
 
 fn refuse(errcode: &str) -> Response {

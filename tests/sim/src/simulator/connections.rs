@@ -1,6 +1,6 @@
 //! Companions as the server sees them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
 
@@ -59,6 +59,16 @@ impl Simulator {
             let companion = account.and_then(|a| a.companions.get(&device));
             companion.map_or(0, |c| c.queue.len())
         })
+    }
+
+    /// How many requests (IQs) the companions of `number` have made since the account
+    /// was created, by namespace, type and first child: `w:g2 get query`. Nothing for
+    /// an unknown account.
+    pub fn requests(&self, number: &str) -> BTreeMap<String, u64> {
+        let Ok(number) = Number::parse(number) else {
+            return BTreeMap::new();
+        };
+        self.shared.look(|state| state.accounts.get(&number).map(|a| a.requests.clone()).unwrap_or_default())
     }
 
     /// Waits until a companion has settled everything.

@@ -58,6 +58,13 @@ async fn the_admin_api_does_a_whole_story() {
     assert_eq!(item["arrivals"], json!(1));
     assert!(item["ts"].is_u64() && item["message"].is_object(), "{item}");
 
+    let (_, before) = get(&sim, "requests/15550001").await;
+    client.client.contacts().get_profile_picture(&pn("15550002"), true).await.unwrap();
+    let (status, after) = get(&sim, "requests/15550001").await;
+    assert_eq!(status, 200);
+    let kind = "w:profile:picture get picture";
+    assert_eq!((&before[kind], &after[kind]), (&json!(null), &json!(1)), "{after}");
+
     // Any kind, and its file.
     let picture = json!({ "from": "15550001", "to": "15550002", "kind": "image", "caption": "look", "forwarded": 1 });
     let (status, sent) = post(&sim, "send", picture).await;

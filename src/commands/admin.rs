@@ -1,0 +1,64 @@
+//! What administrators do for others: act as somebody, act in another room, tell everybody something.
+
+use super::{Call, Words, database};
+use crate::matrix::error::Result;
+use crate::verdict::Verdict;
+use ruma::{RoomId, UserId};
+
+/// Runs a command as somebody else: with their level and their accounts. The answers come here.
+pub(super) async fn sudo(call: Call, usage: &str) -> Result<()> {
+    let mut words = call.rest.iter();
+    let (Some(user), Some(name)) = (words.next(), words.next()) else {
+        return call.answer(&format!("Say `{usage}`.")).await;
+    };
+    if UserId::parse(user).is_err() {
+        return call.answer("Name the person by their whole Matrix id, such as `@anna:example.com`.").await;
+    }
+    if call.is_for_another() {
+        return call.answer("One command for somebody else at a time.").await;
+    }
+    let words = Words { name: name.to_lowercase(), rest: words.cloned().collect() };
+    let user = user.clone();
+    super::run_words(Call { sender: user, ..call }, words).await
+}
+
+/// Runs a command as if it had been said in another room. The answers come here.
+pub(super) async fn do_in(call: Call, usage: &str) -> Result<()> {
+    let mut words = call.rest.iter();
+    let (Some(room), Some(name)) = (words.next(), words.next()) else {
+        return call.answer(&format!("Say `{usage}`.")).await;
+    };
+    let Ok(room) = RoomId::parse(room) else {
+        return call.answer("Name the room by its id, which begins with `!`.").await;
+    };
+    if call.is_for_another() {
+        return call.answer("One command for another room at a time.").await;
+    }
+    let words = Words { name: name.to_lowercase(), rest: words.cloned().collect() };
+    super::run_words(Call { room, ..call }, words).await
+}
+
+/// Says something in every management room.
+pub(super) async fn announce(call: &Call, usage: &str) -> Result<()> {
+    let text = call.rest.join(" ");
+    if text.trim().is_empty() {
+        return call.answer(&format!("Say `{usage}`.")).await;
+    }
+    let rooms = call.bridge.store().management_rooms().await.map_err(database)?;
+    let (mut told, mut untold) = (0_usize, 0_usize);
+    for (mxid, room) in &rooms {
+        let Ok(room) = RoomId::parse(room) else { continue };
+        // Each room has a name of its own for it, so that a repeated row tells nobody twice.
+        match call.bridge.say(&room, &text, &call.event_id, &format!("announce:{mxid}")).await {
+            Ok(_) => told += 1,
+            Err(error)
+                if matches!(error.verdict(), Verdict::Blocked(_) | Verdict::Later { .. } | Verdict::Away { .. }) =>
+            {
+                return Err(error);
+            }
+            Err(_) => untold += 1,
+        }
+    }
+    let failed = if untold == 0 { String::new() } else { format!(" {untold} could not be reached.") };
+    call.answer(&format!("Told {told} people.{failed}")).await
+}
