@@ -70,13 +70,14 @@ pub fn router(bridge: &Bridge) -> Router {
     let all = routes()
         .into_iter()
         .fold(Router::new(), |router, (path, handlers)| router.route(&format!("{BASE}{path}"), handlers));
-    all.route_layer(from_fn_with_state(door.clone(), auth::admit))
-        .route_layer(from_fn(auth::across_origins))
-        .method_not_allowed_fallback(|| async {
-            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "M_UNRECOGNIZED", "This endpoint has no such method.")
-        })
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .with_state(door)
+    all.method_not_allowed_fallback(|| async {
+        Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "M_UNRECOGNIZED", "This endpoint has no such method.")
+    })
+    .route_layer(from_fn_with_state(door.clone(), auth::admit))
+    // Around everything: a browser asks without a token whether it may ask.
+    .layer(from_fn(auth::across_origins))
+    .layer(DefaultBodyLimit::max(LARGEST_BODY))
+    .with_state(door)
 }
 
 /// The description of the API.

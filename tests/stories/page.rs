@@ -262,10 +262,12 @@ async fn who_may_not_gets_nowhere_on_the_page(world: &mut World) -> Result<()> {
     let bobs = world.management(&bob).await?;
     let here = "192.0.2.1";
     // No link where others read it.
-    let shared =
-        alice.create_room(&json!({"preset": "private_chat", "invite": [world.bridge.slot().bot(), bob.id()]})).await?;
-    alice.wait_member(&shared, &world.bridge.slot().bot(), "join").await?;
+    let shared = alice.create_room(&json!({"preset": "private_chat", "invite": [bob.id()]})).await?;
     bob.wait_member(&shared, bob.id(), "join").await?;
+    // Behind Bob: a room of two with the bot would be where commands need no prefix.
+    let bot = world.bridge.slot().bot();
+    alice.invite(&shared, &bot).await?;
+    alice.wait_member(&shared, &bot, "join").await?;
     alice.send_text(&shared, "!wa login page").await?;
     alice.wait_text(&shared, "Please write to me alone").await?;
     // Without a session, with a wrong one, or with a link in its place nothing is told or done.
