@@ -92,7 +92,7 @@ impl Linking {
     /// Where it stands once it is beyond step `seen` and has something to show; after `limit`, where it stands then.
     pub async fn next(&self, seen: u64, limit: Duration) -> (u64, Stand) {
         let mut watch = self.stand.subscribe();
-        let news = watch.wait_for(|(step, stand)| *step != seen && *stand != Stand::Waiting);
+        let news = watch.wait_for(|(step, stand)| stand.is_last() || *step != seen && *stand != Stand::Waiting);
         // The sender lives as long as `self`, so only the limit ends the wait otherwise.
         drop(tokio::time::timeout(limit, news).await);
         self.now()
@@ -294,5 +294,6 @@ mod tests {
         linking.step(Stand::TimedOut);
         linking.step(Stand::Cancelled);
         assert_eq!(linking.next(1, long).await, (2, Stand::TimedOut));
+        assert_eq!(linking.next(2, long).await, (2, Stand::TimedOut), "nothing more is waited for");
     }
 }

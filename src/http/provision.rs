@@ -3,7 +3,7 @@
 //! Paths, keys, step types and error codes are those of mautrix's bridges (`bridgev2`), so that their managers work here, too; see
 //! `docs/provisioning.md`. The engine behind a login is the one of `login qr` ([`crate::bridge::linkings`]).
 //!
-//! Promise: nothing is answered without a good token ([`auth`]); every handler is given who asks and looks up nothing that is
+//! Promise: nothing is answered without a good token (`auth.rs`); every handler is given who asks and looks up nothing that is
 //! not theirs, so what is somebody else's is not found. What an answer shows of codes is for that person alone, and is not kept
 //! anywhere. A request that dies in the middle leaves at most a login half begun, which ends by itself.
 //!
