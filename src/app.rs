@@ -138,6 +138,8 @@ async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Resul
     bridge.spawn(async move { keeping.run_upkeep().await });
     let grouping = bridge.clone();
     bridge.spawn(async move { grouping.run_groups().await });
+    let channels = bridge.clone();
+    bridge.spawn(async move { channels.run_channels().await });
     let working = bridge.clone();
     bridge.spawn(async move {
         if let Err(error) = working.run_lanes().await {

@@ -12,6 +12,8 @@ mod albums;
 mod ballots;
 mod budget;
 mod calls;
+mod channel_counts;
+mod channels;
 mod chat_marks;
 mod communities;
 mod contacts;

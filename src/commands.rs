@@ -5,6 +5,7 @@
 
 mod account;
 mod admin;
+mod channels;
 mod chat;
 mod chat_marks;
 mod groups;
@@ -65,6 +66,9 @@ enum Run {
     InviteLink,
     LeaveGroup,
     Accept,
+    Follow,
+    Unfollow,
+    Channel,
     AllLogins,
     Sudo,
     DoIn,
@@ -288,7 +292,7 @@ const COMMANDS: &[Entry] = &[
     Entry {
         name: "resolve-link",
         usage: "resolve-link <invite link>",
-        help: "Show which group a link leads to, without joining.",
+        help: "Show which group or channel a link leads to, without joining.",
         level: Level::User,
         run: Run::ResolveLink,
     },
@@ -312,6 +316,27 @@ const COMMANDS: &[Entry] = &[
         help: "Accept the invitation in the message you answer.",
         level: Level::User,
         run: Run::Accept,
+    },
+    Entry {
+        name: "follow",
+        usage: "follow <channel link>",
+        help: "Follow a channel.",
+        level: Level::User,
+        run: Run::Follow,
+    },
+    Entry {
+        name: "unfollow",
+        usage: "unfollow <channel link or name>",
+        help: "Follow a channel no more.",
+        level: Level::User,
+        run: Run::Unfollow,
+    },
+    Entry {
+        name: "channel",
+        usage: "channel <channel link or name>",
+        help: "Show a channel's link and the views and reactions of its newest posts.",
+        level: Level::User,
+        run: Run::Channel,
     },
     Entry {
         name: "all-logins",
@@ -486,6 +511,9 @@ async fn run_words(mut call: Call, words: Words) -> Result<()> {
         Run::InviteLink => groups::invite_link(&call).await,
         Run::LeaveGroup => groups::leave(&call).await,
         Run::Accept => groups::accept(&call).await,
+        Run::Follow => channels::follow(&call, entry.usage).await,
+        Run::Unfollow => channels::unfollow(&call).await,
+        Run::Channel => channels::show(&call).await,
         Run::DeletePortal => chat::delete(&call).await,
         Run::DisappearingTimer => chat::set_timer(&call, entry.usage).await,
         Run::AllLogins => info::all_logins(&call).await,

@@ -13,6 +13,7 @@
 
 pub mod absent;
 pub mod arrival;
+pub mod channel;
 pub mod choices;
 pub mod edit;
 pub mod emoji;

@@ -106,7 +106,7 @@ impl Derive {
         hex(&self.hash("puppet-mark", &[txn.as_bytes()])[..16])
     }
 
-    /// What makes two arrivals from WhatsApp the same one. A group has one room, so what several logins hear of it is one
+    /// What makes two arrivals from WhatsApp the same one. A group or a channel has one room, so what several logins hear of it is one
     /// arrival.
     pub fn wa_dedup(
         &self,
@@ -116,7 +116,7 @@ impl Derive {
         message: &WaMessageId,
         kind: &str,
     ) -> String {
-        let hearer = if chat.is_group() { "" } else { login.as_str() };
+        let hearer = if chat.is_group() || chat.is_channel() { "" } else { login.as_str() };
         let hash = self.hash(
             "wa-dedup",
             &[

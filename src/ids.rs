@@ -75,6 +75,11 @@ impl ChatId {
         self.0.ends_with("@g.us")
     }
 
+    /// Whether it is a channel's, whose room several logins may share.
+    pub fn is_channel(&self) -> bool {
+        self.0.ends_with("@newsletter")
+    }
+
     /// Whether it is where status posts go, a chat of its own for each login.
     pub fn is_status(&self) -> bool {
         self.0 == "status@broadcast"

@@ -11,6 +11,7 @@
 
 pub mod bell;
 pub mod calls;
+pub mod channels;
 pub mod chat_marks;
 pub mod communities;
 pub mod contacts;
@@ -134,6 +135,8 @@ struct Shared {
     group_answers: std::sync::Mutex<std::collections::HashMap<crate::ids::PortalId, i64>>,
     /// Rung when a mark of a chat was kept.
     marks_bell: tokio::sync::Notify,
+    /// Rung when a channel, or the counts of a post, were marked.
+    channels_bell: tokio::sync::watch::Sender<u64>,
     parking: parking::Parking,
     places: places::Places,
 }
@@ -213,6 +216,7 @@ impl Store {
                 groups_bell: tokio::sync::watch::Sender::new(0),
                 group_answers: std::sync::Mutex::default(),
                 marks_bell: tokio::sync::Notify::new(),
+                channels_bell: tokio::sync::watch::Sender::new(0),
                 parking: parking::Parking::default(),
                 places: places::Places::default(),
             }),
@@ -405,6 +409,7 @@ fn migrations() -> Vec<Migration> {
         step(9, "disappearing and spaces", include_str!("../migrations/0009_disappearing_and_spaces.sql")),
         step(10, "chat_marks", include_str!("../migrations/0010_chat_marks.sql")),
         step(11, "kinds", include_str!("../migrations/0011_kinds.sql")),
+        step(12, "channels", include_str!("../migrations/0012_channels.sql")),
         step(13, "budgets", include_str!("../migrations/0013_budgets.sql")),
     ]
 }

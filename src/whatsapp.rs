@@ -8,6 +8,9 @@ mod add_modes;
 mod barrier;
 mod binding;
 pub mod calls;
+mod channel_posts;
+mod channel_sends;
+pub mod channels;
 mod chat_marks;
 mod dial;
 pub mod finding;
@@ -21,6 +24,7 @@ mod lost;
 pub mod media;
 mod order;
 pub mod outgoing;
+mod placing;
 pub mod signals;
 mod sink;
 pub mod version;
@@ -42,6 +46,9 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use version::WebVersion;
 use whatsapp_rust::prelude::wa;
+
+/// Where pictures of people, groups and channels lie.
+const PICTURE_HOST: &str = "pps.whatsapp.net";
 
 /// What the operator says about the WhatsApp side.
 #[derive(Debug, Clone)]
@@ -78,6 +85,7 @@ struct Shared {
     linking: Mutex<HashMap<String, Arc<Line>>>,
     tasks: TaskTracker,
     signals: Mutex<Option<mpsc::Receiver<signals::Signal>>>,
+    watched: channels::Watched,
 }
 
 /// What every line needs.
@@ -153,6 +161,7 @@ impl Whatsapp {
             linking: Mutex::default(),
             tasks: TaskTracker::new(),
             signals: Mutex::new(Some(heard)),
+            watched: channels::Watched::default(),
         });
         Ok((Self { shared }, listen))
     }
@@ -265,6 +274,23 @@ impl Whatsapp {
         outgoing::send(&client, &line.acks, &barrier, chat, id, message).await
     }
 
+    /// As [`Whatsapp::send`], to a channel: a post, its edit or deletion, or a reaction to one.
+    ///
+    /// # Errors
+    /// [`SendFailure`].
+    pub async fn send_to_channel(
+        &self,
+        login: &LoginId,
+        portal: &crate::store::portals::Portal,
+        id: &WaMessageId,
+        message: wa::Message,
+    ) -> std::result::Result<(), SendFailure> {
+        let line = self.line(login).ok_or(SendFailure::Offline)?;
+        let (client, barrier) = line.client_behind_barrier().ok_or(SendFailure::Offline)?;
+        let place = (&self.shared.setup.store, portal.id);
+        channel_sends::send_to_channel(&client, &line.acks, &barrier, place, &portal.chat, id, message).await
+    }
+
     /// Sets after how many seconds a group's messages disappear (0 = never). Setting what holds changes nothing.
     ///
     /// # Errors
@@ -375,6 +401,15 @@ impl Whatsapp {
     /// When it can not be fetched or is larger.
     pub async fn fetch_picture(&self, picture: &Picture) -> anyhow::Result<Vec<u8>> {
         self.shared.setup.http.fetch(&picture.url, 5 << 20).await
+    }
+
+    /// The bytes of a channel's picture, at most `limit`.
+    ///
+    /// # Errors
+    /// When it can not be fetched or is larger.
+    pub async fn fetch_channel_picture(&self, path: &str, limit: u64) -> anyhow::Result<Vec<u8>> {
+        anyhow::ensure!(media::is_path(path), "the picture's place is no path");
+        self.shared.setup.http.fetch(&format!("https://{PICTURE_HOST}{path}"), limit).await
     }
 
     /// Unlinks a login's device as its owner wishes: recorded first, then told to WhatsApp (best effort), then the

@@ -172,6 +172,11 @@ impl Bridge {
         {
             return error.into();
         }
+        if known.portal.kind == PortalKind::Channel
+            && let Err(error) = self.store().forget_channel_shown(known.portal.id).await
+        {
+            return error.into();
+        }
         match self.store().forget_portal_room(known.portal.id, known.room.as_str(), &alias).await {
             Ok(()) => Halt::Verdict(Verdict::Later { why: "the room is gone; the next try makes another".into() }),
             Err(error) => error.into(),

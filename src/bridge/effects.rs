@@ -169,7 +169,10 @@ impl Bridge {
         let last = parts.len() - 1;
         for (at, part) in parts.into_iter().enumerate() {
             let part = self.with_files(scene, at, &user, part).await?;
-            let part = self.with_relations(scene, part).await?;
+            let mut part = self.with_relations(scene, part).await?;
+            if let Some(list) = &scene.arrival.list {
+                part.content["fi.mau.whatsapp.source_broadcast_list"] = list.as_str().into();
+            }
             let delivery = Delivery {
                 key: scene.key(at),
                 kind: if part.content["msgtype"] == "m.notice" { "notice" } else { "new" },
@@ -325,6 +328,9 @@ impl Bridge {
     /// Whether the writer may delete what others said: a group's admins may. Who was made one a moment ago is looked up.
     async fn may_moderate(&self, scene: &Scene<'_>) -> Result<bool, Halt> {
         let portal = self.store().load_portal(scene.portal).await?;
+        if portal.kind == PortalKind::Channel {
+            return Ok(true);
+        }
         if portal.kind != PortalKind::Group || self.is_admin(&portal, scene.sender).await? {
             return Ok(portal.kind == PortalKind::Group);
         }

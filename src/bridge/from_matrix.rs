@@ -273,6 +273,9 @@ impl Bridge {
         if let Some(words) = self.command_words(event, false) {
             return self.command(row, event, words).await;
         }
+        if super::channels::has_no_timer(portal, event) {
+            return Ok(self.store().settle_row(row.seq).await?);
+        }
         if event.kind == super::timers::STATE {
             return self.timer_event(row, event, portal, login).await;
         }
@@ -307,6 +310,9 @@ impl Bridge {
         if more && self.is_taken_back(&saying).await? {
             return self.forget_unsent(&saying, wa_id).await;
         }
+        if portal.kind == PortalKind::Channel {
+            return self.said_in_channel(&saying, wa_id).await;
+        }
         if is_shaping {
             return self.shape_group(&saying).await;
         }
@@ -333,12 +339,12 @@ impl Bridge {
         }
     }
 
-    /// The login of a direct chat; in a group the one somebody has there, a linked one before others.
+    /// The login of a direct chat; in a group or a channel the one somebody has there, a linked one before others.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn login_of(&self, portal: &Portal, login: Option<Login>, sender: &str) -> Result<Option<Login>, Halt> {
-        if portal.kind != PortalKind::Group {
+        if !matches!(portal.kind, PortalKind::Group | PortalKind::Channel) {
             return Ok(login);
         }
         let mut logins = self.store().logins_in(portal.id).await?;
@@ -362,6 +368,10 @@ impl Bridge {
             _ if portal.kind == PortalKind::Group => Err(never(
                 "No WhatsApp account of yours is in this group, so you can't write here.",
                 "the sender has no login in the group",
+            )),
+            _ if portal.kind == PortalKind::Channel => Err(never(
+                "No WhatsApp account of yours follows this channel, so nothing you do here reaches it.",
+                "the sender has no login that follows the channel",
             )),
             _ => Err(never(
                 "Only the owner of this WhatsApp account can write here.",
@@ -397,7 +407,7 @@ impl Bridge {
         Ok(self.store().settle_row(saying.row.seq).await?)
     }
 
-    async fn send_to_whatsapp(
+    pub(super) async fn send_to_whatsapp(
         &self,
         saying: &Saying<'_>,
         wa_id: WaMessageId,
@@ -463,7 +473,13 @@ impl Bridge {
                 message = message_decode(&body).map_err(|_| never("", "a stored message of ours can not be read"))?;
             }
         }
-        if let Err(failure) = self.whatsapp().send(&login.id, &portal.chat, &key.wa_id, message.clone()).await {
+        let sent = match portal.kind {
+            PortalKind::Channel => {
+                self.whatsapp().send_to_channel(&login.id, portal, &key.wa_id, message.clone()).await
+            }
+            _ => self.whatsapp().send(&login.id, &portal.chat, &key.wa_id, message.clone()).await,
+        };
+        if let Err(failure) = sent {
             let mut halt = read_failure(failure, &login.id);
             // The connection went away under the send: that says nothing against the row.
             if matches!(halt, Halt::Verdict(Verdict::Later { .. }))
@@ -489,6 +505,9 @@ impl Bridge {
         if let Ok(login) = self.speaker(&portal, login, &mark.user_id)
             && login.state == LoginState::Linked
         {
+            if portal.kind == PortalKind::Channel {
+                self.look_later(&login.id, &portal);
+            }
             return self.read_mark_into_whatsapp(row, &portal, &login.id, &mark.event_id).await;
         }
         Ok(self.store().settle_row(row.seq).await?)

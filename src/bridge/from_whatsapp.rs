@@ -82,17 +82,22 @@ impl Bridge {
         let message = arrival.message().map_err(|_| unreadable("the stored message can not be read"))?;
         let sender = self.canonical(&arrival.sender).await?;
         let key = PartKey { portal, sender: sender.clone(), wa_id: WaMessageId::new(arrival.id.as_str()), part: 0 };
-        let is_group = self.chat_of(portal).await?.is_group();
-        let voice = if is_group { self.voice_of(portal, login).await? } else { login.clone() };
+        let chat = self.chat_of(portal).await?;
+        let (is_group, is_channel) = (chat.is_group(), chat.is_channel());
+        let voice = if is_group || is_channel { self.voice_of(portal, login).await? } else { login.clone() };
         let login = &voice;
         if is_group {
             // Several logins hear of it, and the row is of whichever heard it first.
             arrival.from_me = self.store().find_login(login).await?.is_some_and(|login| login.own == sender);
         }
         // A copy of what we sent ourselves proves that it arrived.
-        if (arrival.from_me || is_group)
-            && let Some(ours) = self.store().find_message(&key).await?.filter(|ours| ours.from_matrix)
-        {
+        let ours = match is_channel {
+            // A channel speaks for whoever wrote in it.
+            true => self.store().find_message_by_wa_id(portal, &key.wa_id).await?,
+            false if arrival.from_me || is_group => self.store().find_message(&key).await?,
+            false => None,
+        };
+        if let Some(ours) = ours.filter(|ours| ours.from_matrix) {
             let mut tx = self.store().begin("from_whatsapp.own_copy").await?;
             self.store().message_was_sent_in(&mut tx, &ours.key, None).await?;
             self.store().settle_row_in(&mut tx, row.seq).await?;

@@ -29,6 +29,8 @@ use std::sync::Arc;
 const PEOPLE: usize = 4;
 /// How long somebody who is in the group no more may wait for what was said before, milliseconds.
 const YOUNG: i64 = 10 * 60 * 1000;
+/// What is said to who is taken out because their account is not in the group.
+const LEFT: &str = "Your WhatsApp account is not in this group any more.";
 /// What we note of somebody whom the bridge has taken out of a room: they may be invited again.
 const OUT: &str = "out";
 
@@ -143,7 +145,7 @@ impl Bridge {
     ) -> Result<bool, Halt> {
         let id = known.portal.id;
         let before = GroupFacts::from_bytes(shown);
-        let mut all = self.settle_owners(known, logins).await?;
+        let mut all = self.settle_owners(known, logins, LEFT).await?;
         self.settle_names(known, before.as_ref(), facts).await?;
         fail::fail_point!("groups.after_names", |_| super::states::die_here());
         let members = self.store().members_of(id).await?;
@@ -174,7 +176,7 @@ impl Bridge {
 
     /// Takes those out whose logins are in the group no more, and invites the owners of those that are; whether all of it
     /// worked. One who can not be invited holds up nobody else.
-    async fn settle_owners(&self, known: &Known, logins: &[Login]) -> Result<bool, Halt> {
+    pub(super) async fn settle_owners(&self, known: &Known, logins: &[Login], reason: &str) -> Result<bool, Halt> {
         let id = known.portal.id;
         let owners: BTreeSet<&str> = logins.iter().map(|login| login.mxid.as_str()).collect();
         let mut all = true;
@@ -197,7 +199,6 @@ impl Bridge {
                 all = false;
                 continue;
             }
-            let reason = "Your WhatsApp account is not in this group any more.";
             match self.matrix().kick(&known.room, &user, reason).await {
                 Ok(()) => self.store().set_membership(id, &person, OUT).await?,
                 Err(error) => all &= self.note_trouble(known, error.into())?,
@@ -277,7 +278,7 @@ impl Bridge {
 
     /// Sets a piece of state unless it is so already: as who did it on WhatsApp when they are in the room and may, else as
     /// the bot.
-    async fn set_as(&self, known: &Known, by: &str, kind: &str, content: &Value) -> Result<(), Halt> {
+    pub(super) async fn set_as(&self, known: &Known, by: &str, kind: &str, content: &Value) -> Result<(), Halt> {
         let now = self.matrix().get_state(&known.room, kind, "").await?;
         if now.as_ref().is_some_and(|now| says(now, content)) {
             return Ok(());

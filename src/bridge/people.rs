@@ -13,7 +13,7 @@ use crate::store::ghosts::{Ghost, NameRank};
 use crate::verdict::Verdict;
 use ruma::{OwnedUserId, UserId};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Ghosts remembered as ready; found again in the database when dropped.
 const MEMORY: usize = 20_000;
@@ -24,6 +24,8 @@ const PICTURE_AGE: i64 = 24 * 3600 * 1000;
 #[derive(Default)]
 pub struct People {
     ready: Mutex<HashMap<GhostId, Ready>>,
+    /// Ghosts in the making: two makers of one would each do it all, and the later name might be the older one.
+    making: Mutex<HashMap<GhostId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 #[derive(Clone)]
@@ -115,10 +117,15 @@ impl Bridge {
             self.remember(id, ready.clone());
             return Ok(ready.user);
         }
-        let ghost = self.store().find_or_make_ghost(id, &localpart_tail(id)).await?;
-        let user = self.matrix().ghost_id(&ghost.localpart);
+        let mut ghost = self.store().find_or_make_ghost(id, &localpart_tail(id)).await?;
         if !ghost.registered {
             self.spend(Cost::Ghost).await;
+        }
+        let making = self.making_of_ghost(id);
+        let _turn = making.lock().await;
+        ghost = self.store().find_ghost(id).await?.unwrap_or(ghost);
+        let user = self.matrix().ghost_id(&ghost.localpart);
+        if !ghost.registered {
             self.matrix().ensure_user(&user).await?;
             self.store().set_registered(id, true).await?;
         }
@@ -152,7 +159,7 @@ impl Bridge {
             None if ghost.name.is_empty() => (self.render_name(id, &Facts::default()).await?, NameRank::Number),
             None => (ghost.name.clone(), NameRank::Number),
         };
-        if self.store().want_name(id, &name, rank).await? {
+        if self.store().want_name(id, &name, rank).await? || ghost.name.is_empty() {
             ghost.name = name;
             ghost.name_set = false;
         }
@@ -202,13 +209,28 @@ impl Bridge {
             None => self.store().find_pn(id).await?.and_then(|pn| pn.as_str().split('@').next().map(str::to_owned)),
         };
         let phone = number.map(|number| format!("+{number}"));
+        // WhatsApp's own assistant gives itself no name.
+        let push_name = match facts.push_name {
+            "" if facts.business_name.is_none() && is_bot(id) => "Meta AI",
+            name => name,
+        };
         let facts = NameFacts {
             business_name: facts.business_name,
-            push_name: (!facts.push_name.is_empty()).then_some(facts.push_name),
+            push_name: (!push_name.is_empty()).then_some(push_name),
             full_name: None,
             phone: phone.as_deref(),
         };
         Ok(self.config().network.displayname_template.render(&facts))
+    }
+
+    /// Whose turn it is to make a ghost. Nobody who holds it waits for a budget.
+    fn making_of_ghost(&self, id: &GhostId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut making = self.shared.people.making.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those nobody holds any more.
+        if making.len() >= MEMORY {
+            making.retain(|_, turn| Arc::strong_count(turn) > 1);
+        }
+        making.entry(id.clone()).or_default().clone()
     }
 
     fn remembered(&self, id: &GhostId) -> Option<Ready> {
@@ -239,6 +261,10 @@ impl Bridge {
 
     /// Fetches the person's picture on the side, at most once a day. Droppable: tried again with a later message.
     pub fn refresh_picture(&self, login: &LoginId, id: &GhostId) {
+        // A channel's comes with what the channel is.
+        if id.as_str().ends_with("@newsletter") {
+            return;
+        }
         let now = self.store().clock().now_ms();
         match self.shared.people.ready.lock().unwrap_or_else(PoisonError::into_inner).get_mut(id) {
             Some(ready) if now - ready.picture_at >= PICTURE_AGE => ready.picture_at = now,
@@ -260,6 +286,15 @@ impl Bridge {
             return Ok(());
         }
         self.show_picture(login, &ghost).await.map(drop)
+    }
+}
+
+/// Whether this is a bot of WhatsApp's own, by the ids its clients know them by.
+fn is_bot(id: &GhostId) -> bool {
+    match id.as_str().split_once('@') {
+        Some((_, "bot")) => true,
+        Some((number, "s.whatsapp.net")) => number.starts_with("1313555") || number.starts_with("131655500"),
+        _ => false,
     }
 }
 

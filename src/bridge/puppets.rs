@@ -290,7 +290,7 @@ impl Bridge {
         // A row may be older than the account's leaving the group.
         let is_in =
             async || Ok::<_, Halt>(self.store().logins_in(portal.id).await?.iter().any(|login| login.id == owner.id));
-        if portal.kind == PortalKind::Group && !is_in().await? {
+        if matches!(portal.kind, PortalKind::Group | PortalKind::Channel) && !is_in().await? {
             return Ok(());
         }
         let Some(user) = self.ready_puppet(&owner.mxid).await? else { return Ok(()) };
@@ -331,6 +331,7 @@ impl Bridge {
         let Some(user) = self.ready_puppet(mxid).await? else { return Ok(false) };
         // In a group each login has a mark of its own, which stands there already.
         if !portal.chat.is_group()
+            && !portal.chat.is_channel()
             && let Some(read) = self.store().find_message_by_event(event.as_str()).await?
             && read.key.portal == portal.id
         {

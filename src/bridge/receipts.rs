@@ -146,7 +146,9 @@ impl Bridge {
             authors.dedup();
             for author in authors.into_iter().filter(|author| Some(*author) != own.as_ref()) {
                 let theirs: Vec<&Unread> = unread.iter().filter(|message| message.sender == *author).collect();
-                self.report_read(login, portal, Some(author), &theirs).await?;
+                // In a channel nobody wrote them but the channel.
+                let author = Some(author).filter(|_| !portal.chat.is_channel());
+                self.report_read(login, portal, author, &theirs).await?;
             }
             for message in &unread {
                 self.store().message_was_read(portal.id, message).await?;

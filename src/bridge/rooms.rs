@@ -166,6 +166,7 @@ impl Bridge {
         match portal.kind {
             PortalKind::Group => self.make_group_room(portal, owner).await,
             PortalKind::Status => self.make_status_room(portal, owner).await,
+            PortalKind::Channel => self.make_channel_room(portal, owner).await,
             PortalKind::Direct | PortalKind::Own => self.make_direct_room(portal, owner).await,
         }
     }

@@ -182,7 +182,7 @@ impl Bridge {
     /// The logins that speak for people in a room of a chat.
     async fn speakers_in(&self, room: &str) -> crate::store::Result<Option<(PortalId, ChatId, Vec<Login>)>> {
         let Some(portal) = self.store().find_portal_by_room(room).await? else { return Ok(None) };
-        if portal.chat.is_status() {
+        if portal.chat.is_status() || portal.chat.is_channel() {
             return Ok(None);
         }
         let mut logins = self.store().logins_in(portal.id).await?;

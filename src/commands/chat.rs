@@ -13,6 +13,9 @@ pub(super) async fn set_timer(call: &Call, usage: &str) -> Result<()> {
         return call.answer(&format!("Say `{usage}`.")).await;
     };
     let Some((portal, login)) = &call.chat else { return Ok(()) };
+    if portal.kind == PortalKind::Channel {
+        return call.answer("Posts of a channel stay; it has no such timer.").await;
+    }
     // The event's own time is not told to commands; a repeat may say another one and changes nothing else.
     let ts = call.bridge.store().clock().now_ms();
     let wish = Wish { event_id: &call.event_id, ts, seconds: *seconds };
@@ -35,6 +38,10 @@ pub(super) async fn set_timer(call: &Call, usage: &str) -> Result<()> {
 
 pub(super) async fn delete(call: &Call) -> Result<()> {
     let Some((portal, _)) = &call.chat else { return Ok(()) };
+    if portal.kind == PortalKind::Channel {
+        let text = "Only rooms of direct chats can be deleted. To get rid of a channel's room, unfollow it.";
+        return call.answer(text).await;
+    }
     if portal.kind == PortalKind::Group {
         return call
             .answer("Only rooms of direct chats can be deleted. To get rid of a group's room, leave the group.")

@@ -36,7 +36,7 @@ fn halted(halt: Halt) -> crate::matrix::error::MatrixError {
 }
 
 /// Answers where a chat is.
-async fn answer_room(call: &Call, opened: std::result::Result<ruma::OwnedRoomId, Halt>) -> Result<()> {
+pub(super) async fn answer_room(call: &Call, opened: std::result::Result<ruma::OwnedRoomId, Halt>) -> Result<()> {
     match opened {
         Ok(room) => call.answer(&format!("The chat is here: https://matrix.to/#/{room}")).await,
         Err(Halt::Verdict(Verdict::Never { tell, .. })) if !tell.is_empty() => call.answer(&tell).await,
@@ -126,6 +126,9 @@ async fn make_group(
 
 pub(super) async fn join(call: &Call, usage: &str) -> Result<()> {
     let Some(link) = call.rest.first() else { return call.answer(&format!("Say `{usage}`.")).await };
+    if crate::convert::channel::named_in(link).is_some() {
+        return super::channels::follow_instead(call).await;
+    }
     let Some(login) = login_of(call).await? else { return Ok(()) };
     match call.bridge.whatsapp().follow_invite(&login.id, link).await {
         Ok(joined) => answer_joined(call, &login, joined).await,
@@ -148,6 +151,9 @@ async fn answer_joined(call: &Call, login: &Login, joined: Joined) -> Result<()>
 pub(super) async fn resolve(call: &Call, usage: &str) -> Result<()> {
     let Some(link) = call.rest.first() else { return call.answer(&format!("Say `{usage}`.")).await };
     let Some(login) = login_of(call).await? else { return Ok(()) };
+    if let Some(channel) = crate::convert::channel::named_in(link) {
+        return super::channels::resolve(call, &login, &channel).await;
+    }
     match call.bridge.whatsapp().look_at_invite(&login.id, link).await {
         Ok(group) => {
             let people = if group.size == 1 { "1 member".to_owned() } else { format!("{} members", group.size) };

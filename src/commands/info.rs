@@ -100,7 +100,7 @@ pub(super) async fn chats(call: &Call) -> Result<()> {
 
 fn name_of(line: &ChatLine) -> String {
     let facts: serde_json::Value = serde_json::from_slice(&line.facts).unwrap_or_default();
-    let name = facts["subject"].as_str().filter(|name| !name.trim().is_empty());
+    let name = facts["subject"].as_str().or_else(|| facts["name"].as_str()).filter(|name| !name.trim().is_empty());
     let name = name.unwrap_or(if line.person.trim().is_empty() { &line.chat } else { &line.person });
     name.chars().filter(|character| !character.is_control()).take(60).collect()
 }
@@ -143,6 +143,10 @@ pub(super) async fn sync_portal(call: &Call) -> Result<()> {
         store.mark_group_picture_in(&mut tx, portal.id).await.map_err(database)?;
         tx.commit().await.map_err(database)?;
         store.ring_groups();
+    } else if portal.chat.is_channel() {
+        if let Err(failure) = call.bridge.whatsapp().read_channel_again(&login.id, &portal.chat).await {
+            return super::channels::answer_failure(call, failure).await;
+        }
     } else {
         call.bridge.look_at_person_again(login, &portal.chat).await.map_err(database)?;
     }
@@ -193,6 +197,7 @@ mod tests {
         assert_eq!(name_of(&line("Bob", "")), "Bob");
         assert_eq!(name_of(&line(" ", "")), "9@lid");
         assert_eq!(name_of(&line("", r#"{"subject":"Choir\n"}"#)), "Choir");
+        assert_eq!(name_of(&line("News (WA)", r#"{"name":"News"}"#)), "News");
         assert!(chat_line("Bob", &line("Bob", "")).contains("no room yet"));
     }
 

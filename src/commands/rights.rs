@@ -50,8 +50,10 @@ impl Refusal {
         match self {
             Self::Level => "You may not use this command. Ask the bridge's administrator for the permission.",
             Self::NoChat => "This room is no WhatsApp chat. Say it in the room of the chat.",
-            Self::Foreign => "Only the owner of this chat's WhatsApp account may do that, and in a group who is in it.",
-            Self::NoGroup => "This is a chat with one person; say this in the room of a group.",
+            Self::Foreign => {
+                "Only the owner of this chat's WhatsApp account may do that, and in a group or channel who is in it."
+            }
+            Self::NoGroup => "This is no group; say this in the room of one.",
         }
     }
 }
@@ -85,6 +87,9 @@ pub(super) fn needs(run: &Run) -> Needs {
         | Run::CreateGroup
         | Run::Join
         | Run::ResolveLink
+        | Run::Follow
+        | Run::Unfollow
+        | Run::Channel
         | Run::Sudo
         | Run::DoIn
         | Run::Announce
@@ -160,7 +165,8 @@ mod tests {
             Level::User,
             "anywhere",
             "login relogin logout list-logins set-preferred-login status chats login-matrix logout-matrix ping-matrix retry \
-             space start-chat resolve-identifier create-group join resolve-link",
+             space start-chat resolve-identifier create-group join resolve-link \
+             follow unfollow channel",
         ),
         (
             Level::User,

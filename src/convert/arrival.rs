@@ -30,6 +30,9 @@ pub struct WaArrival {
     /// Why the message is not there, where this only keeps its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absent: Option<Absent>,
+    /// The broadcast list it was sent to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<String>,
     /// The message itself, encoded.
     proto: String,
 }
@@ -51,6 +54,7 @@ impl WaArrival {
             push_name: about.push_name,
             business_name: about.business_name,
             absent: None,
+            list: None,
             proto: STANDARD.encode(message_to_vec(message)),
         }
     }

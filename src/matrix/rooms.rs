@@ -88,6 +88,8 @@ pub struct RoomRecipe {
     pub rules: Option<RoomRules>,
     /// How the room is joined; by invitation when not said.
     pub join_rule: Option<&'static str>,
+    /// Who sees what was said before they came; with rules nobody, when not said.
+    pub history: Option<&'static str>,
 }
 
 /// The chat a room mirrors, as its bridge state tells it.
@@ -403,7 +405,7 @@ impl Matrix {
 /// State that both the creation and the completion of a room set.
 fn recipe_state(recipe: &RoomRecipe) -> Vec<StateEvent> {
     // Nobody sees what was said in a group before they came.
-    let history = if recipe.rules.is_some() { "invited" } else { "shared" };
+    let history = recipe.history.unwrap_or(if recipe.rules.is_some() { "invited" } else { "shared" });
     let mut state = vec![
         StateEvent::new("m.room.guest_access", "", json!({ "guest_access": "forbidden" })),
         StateEvent::new("m.room.join_rules", "", json!({ "join_rule": recipe.join_rule.unwrap_or("invite") })),

@@ -62,6 +62,8 @@ const PUT: &str = "-- chat_mark.put
     INSERT INTO chat_mark (login_id, chat, kind, value, ts, reached) VALUES ($1, $2, $3, $4, $5, 0)
     ON CONFLICT (login_id, chat, kind) DO UPDATE SET value = excluded.value, ts = excluded.ts, reached = 0
     WHERE chat_mark.ts <= excluded.ts";
+const FIND_MUTE: &str = "-- chat_mark.find_mute
+    SELECT value FROM chat_mark WHERE login_id = $1 AND chat = $2 AND kind = 'mute'";
 const UNREACHED: &str = "-- chat_mark.unreached
     SELECT chat_mark.login_id AS login_id, chat_mark.chat AS chat, chat_mark.kind AS kind, value, ts, portal_id, room_id
     FROM chat_mark JOIN portal ON (portal.chat = chat_mark.chat
@@ -92,6 +94,15 @@ impl Store {
         self.write("chat_mark.put", write).await?;
         self.ring_marks();
         Ok(())
+    }
+
+    /// Whether and how a chat is muted for a login, see [`ChatMark::value`]; none when it was never told.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_mute(&self, login: &LoginId, chat: &ChatId) -> Result<Option<i64>> {
+        let row = sqlx::query(FIND_MUTE).bind(login.as_str()).bind(chat.as_str()).fetch_optional(self.pool()).await;
+        row.named("chat_mark.find_mute")?.map(|row| row.try_get("value")).transpose().named("chat_mark.find_mute")
     }
 
     /// Waits until a mark was kept, or somebody who can show marks came.

@@ -168,6 +168,7 @@ impl Store {
             sqlx::query(text).bind(from).bind(to).execute(tx.connection()).await.named("login.release")?;
         }
         self.leave_all_groups_in(tx, id).await?;
+        self.leave_all_channels_in(tx, id).await?;
         self.forget_contacts_in(tx, id).await?;
         sqlx::query(DELETE).bind(id.as_str()).execute(tx.connection()).await.named("login.delete")?;
         Ok(true)

@@ -18,7 +18,7 @@ pub struct ChatLine {
     pub room: Option<String>,
     /// What the account's address book calls the person, else what they call themselves; empty for groups.
     pub person: String,
-    /// What is known of a group, as JSON; empty for others.
+    /// What is known of a group or a channel, as JSON; empty for others.
     pub facts: Vec<u8>,
 }
 
@@ -38,12 +38,13 @@ pub struct Failure {
 const CHATS: &str = "-- overview.chats
     SELECT portal.portal_id AS portal_id, portal.chat AS chat, portal.kind AS kind, portal.room_id AS room_id,
            COALESCE(NULLIF(contact.full_name, ''), NULLIF(contact.first_name, ''), ghost.name, '') AS person,
-           group_chat.facts AS facts
+           COALESCE(group_chat.facts, channel.facts) AS facts
     FROM portal_login
     JOIN portal ON portal.portal_id = portal_login.portal_id
     LEFT JOIN contact ON contact.login_id = portal_login.login_id AND contact.ghost_id = portal.chat
     LEFT JOIN ghost ON ghost.ghost_id = portal.chat
     LEFT JOIN group_chat ON group_chat.portal_id = portal.portal_id
+    LEFT JOIN channel ON channel.portal_id = portal.portal_id
     WHERE portal_login.login_id = $1 AND (portal.receiver = $1 OR portal.receiver = '') AND portal.merged_into = 0
     ORDER BY portal.portal_id";
 const WAITING: &str = "-- overview.waiting

@@ -34,6 +34,8 @@ pub enum PortalKind {
     Group,
     /// Status posts of a login's contacts, and its own.
     Status,
+    /// A channel, where few write and many read; several logins may share it.
+    Channel,
 }
 
 impl PortalKind {
@@ -43,6 +45,7 @@ impl PortalKind {
             Self::Own => "self",
             Self::Group => "group",
             Self::Status => "status",
+            Self::Channel => "channel",
         }
     }
 }
@@ -59,6 +62,8 @@ const FIND_WITH_LOGIN: &str = "-- portal.find_with_login
     WHERE portal_id = (SELECT CASE WHEN merged_into = 0 THEN portal_id ELSE merged_into END FROM portal WHERE room_id = $1)";
 const LOAD: &str = "-- portal.load
     SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal WHERE portal_id = $1";
+const HAS_ROOM: &str = "-- portal.has_room
+    SELECT portal_id FROM portal WHERE chat = $1 AND receiver = $2 AND room_id IS NOT NULL";
 const PUT: &str = "-- portal.put
     INSERT INTO portal (portal_id, chat, receiver, kind, room_id, alias, created_at, merged_into)
     VALUES ($1, $2, $3, $4, NULL, $5, $6, 0) ON CONFLICT (chat, receiver) DO NOTHING";
@@ -109,6 +114,15 @@ impl Store {
             .await
             .named("portal.put")?;
         find(tx).await?.ok_or(StoreError::Corrupt { table: "portal", why: "a row just put is not there".into() })
+    }
+
+    /// Whether a direct chat of a login has a room.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_room_in(&self, tx: &mut Tx, chat: &ChatId, login: &LoginId) -> Result<bool> {
+        let row = sqlx::query(HAS_ROOM).bind(chat.as_str()).bind(login.as_str()).fetch_optional(tx.connection()).await;
+        Ok(row.named("portal.has_room")?.is_some())
     }
 
     /// The portal with this number.
@@ -213,6 +227,7 @@ fn read_portal(row: &AnyRow) -> Result<Portal> {
         "self" => PortalKind::Own,
         "group" => PortalKind::Group,
         "status" => PortalKind::Status,
+        "channel" => PortalKind::Channel,
         _ => return Err(StoreError::Corrupt { table: "portal", why: "unknown kind".into() }),
     };
     Ok(Portal {

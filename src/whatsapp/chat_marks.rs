@@ -91,6 +91,14 @@ impl Intake {
 pub(super) async fn set(client: &Client, chat: &ChatId, kind: MarkKind, value: i64) -> Result<(), SendFailure> {
     let jid: Jid = chat.as_str().parse().map_err(|_| SendFailure::Impossible)?;
     let actions = client.chat_actions();
+    if kind == MarkKind::Mute && chat.is_channel() {
+        // Channels keep it on the server and not in the app state.
+        let set = client.newsletter();
+        return match tokio::time::timeout(ANSWER_TIME, set.set_follower_mute(&jid, value != 0)).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(SendFailure::Unknown("the channel was not muted")),
+        };
+    }
     let set = async {
         match (kind, value) {
             (MarkKind::Mute, 0) => actions.unmute_chat(&jid).await,

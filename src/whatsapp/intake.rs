@@ -9,6 +9,7 @@
 
 use super::add_modes::AddModes;
 use super::order::Order;
+use super::placing::{bot_edit, from_list};
 use super::signals::{Newsstand, is_own_reading, tells_reading};
 use crate::convert::absent::Absent;
 use crate::convert::arrival::{About, WaArrival};
@@ -179,9 +180,11 @@ impl Intake {
             asked.insert(info.id.clone(), info.clone());
         }
         let Some(login) = self.login.borrow().clone() else { return Ok(()) };
-        if self.takes(&info.source.chat) {
+        let placed = from_list(info);
+        let place = placed.as_ref().unwrap_or(info);
+        if self.takes(&place.source.chat) {
             let mut batch = self.begin("intake.keep_place").await?;
-            let mut arrival = self.arrival_of(&mut batch, &login, info, &wa::Message::default()).await?;
+            let mut arrival = self.arrival_of(&mut batch, &login, place, &wa::Message::default()).await?;
             if let Ok(mut place) = WaArrival::from_bytes(&arrival.body) {
                 place.absent = Some(absent);
                 arrival.body = place.to_bytes();
@@ -250,11 +253,15 @@ impl Intake {
         let mut shuffled = false;
         for inbound in messages {
             let passed = is_silent(&inbound.message) && !self.is_waited_for(&inbound.info.id);
+            if !passed && inbound.info.source.chat.is_broadcast_list() {
+                lanes.extend(self.store_from_list(&mut batch, login, inbound).await?);
+                continue;
+            }
             if passed || !self.takes(&inbound.info.source.chat) {
                 continue;
             }
-            let arrival = match comment_of(inbound) {
-                Some(comment) => self.arrival_of(&mut batch, login, &inbound.info, &comment).await?,
+            let arrival = match comment_of(inbound).or_else(|| bot_edit(inbound)) {
+                Some(whole) => self.arrival_of(&mut batch, login, &inbound.info, &whole).await?,
                 None => self.arrival_of(&mut batch, login, &inbound.info, &inbound.message).await?,
             };
             if let Some(number) = arrival.seq {
@@ -281,7 +288,7 @@ impl Intake {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).contains_key(id) || self.store.waits_for(id)
     }
 
-    async fn arrival_of(
+    pub(super) async fn arrival_of(
         &self,
         batch: &mut Batch,
         login: &LoginId,
@@ -517,9 +524,9 @@ fn comment_of(inbound: &InboundMessage) -> Option<wa::Message> {
     Some(wa::Message { comment_message: MessageField::some(comment), ..Default::default() })
 }
 
-/// Whether this is a chat people talk in: direct chats, own notes, groups. Status posts are no chat.
+/// Whether this is a chat people talk in: direct chats, also with a bot, own notes, groups. Status posts are no chat.
 pub(super) fn is_bridged(chat: &Jid) -> bool {
-    matches!(chat.server, Server::Pn | Server::Lid | Server::Group) && chat.user != "0"
+    matches!(chat.server, Server::Pn | Server::Lid | Server::Group | Server::Bot) && chat.user != "0"
 }
 
 /// The verified business name a message came with.

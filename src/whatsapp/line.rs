@@ -230,10 +230,11 @@ impl Line {
             }
         });
         let _raw = client.acquire_raw_node_forwarding();
-        let (sink, mut received, mut receipts) = Sink::new(self.acks.clone(), intake.clone(), setup);
+        let (sink, mut received, mut receipts, channels) = Sink::new(self.acks.clone(), intake.clone(), setup);
         client.subscribe(EventInterest::ALL, Arc::new(sink)).detach();
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some((client.clone(), barrier));
         *self.intake.lock().unwrap_or_else(PoisonError::into_inner) = Some(intake.clone());
+        let channels = tokio::spawn(super::channels::run(intake.clone(), client.clone(), channels));
         let running = client.clone();
         let mut run = tokio::spawn(async move { running.run().await });
         let mut no_code_until = None;
@@ -275,6 +276,7 @@ impl Line {
             }
         };
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        channels.abort();
         client.disconnect().await;
         if !run.is_finished() && tokio::time::timeout(Duration::from_secs(15), &mut run).await.is_err() {
             run.abort();

@@ -220,7 +220,7 @@ pub async fn ask_again(client: &Arc<Client>, holder: Holder<'_>, media_key: &[u8
 }
 
 /// Whether this is a path and nothing but one: put behind a host's name it can not become another host.
-fn is_path(path: &str) -> bool {
+pub(super) fn is_path(path: &str) -> bool {
     let plain = |b: u8| b.is_ascii_graphic() && !b"\\#@\"<>".contains(&b);
     (2..=2048).contains(&path.len()) && path.starts_with('/') && !path.starts_with("//") && path.bytes().all(plain)
 }

@@ -39,7 +39,7 @@ pub enum SendFailure {
 }
 
 /// The server's word about one message: accepted, or a code.
-type Word = Result<(), String>;
+pub(super) type Word = Result<(), String>;
 
 /// Who waits for which acknowledgement. One per connection's client.
 #[derive(Default)]
@@ -74,13 +74,13 @@ impl Acks {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn wait_for(&self, id: &WaMessageId) -> oneshot::Receiver<Word> {
+    pub(super) fn wait_for(&self, id: &WaMessageId) -> oneshot::Receiver<Word> {
         let (waiter, word) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id.as_str().to_owned(), waiter);
         word
     }
 
-    fn give_up(&self, id: &WaMessageId) {
+    pub(super) fn give_up(&self, id: &WaMessageId) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(id.as_str());
     }
 
@@ -121,14 +121,28 @@ pub async fn send(
     let outcome = match sent {
         Ok(Ok(_)) => {
             fail::fail_point!("from_mx.after_write", |_| std::process::abort());
-            match tokio::time::timeout(ACK_WAIT, word).await {
-                Ok(Ok(word)) => word.map_err(SendFailure::Refused),
-                Ok(Err(_)) => Err(SendFailure::Unknown("the connection ended before the acknowledgement")),
-                Err(_) => Err(SendFailure::Unknown("no acknowledgement within 30 seconds")),
-            }
+            await_word(acks, id, word).await
         }
         Ok(Err(error)) => Err(read_send_error(client, &error)),
         Err(_) => Err(SendFailure::Unknown("the message was not written within 45 seconds")),
+    };
+    acks.give_up(id);
+    outcome
+}
+
+/// Waits for the server's word about what was written to the socket.
+///
+/// # Errors
+/// [`SendFailure`].
+pub(super) async fn await_word(
+    acks: &Acks,
+    id: &WaMessageId,
+    word: oneshot::Receiver<Word>,
+) -> Result<(), SendFailure> {
+    let outcome = match tokio::time::timeout(ACK_WAIT, word).await {
+        Ok(Ok(word)) => word.map_err(SendFailure::Refused),
+        Ok(Err(_)) => Err(SendFailure::Unknown("the connection ended before the acknowledgement")),
+        Err(_) => Err(SendFailure::Unknown("no acknowledgement within 30 seconds")),
     };
     acks.give_up(id);
     outcome

@@ -4,6 +4,8 @@
 //! the later message. Everything else is rare; its channel is far larger than what a connection's life brings.
 
 use super::LineSetup;
+use super::channel_posts;
+use super::channels::{ChannelDesk, DeskEnd};
 use super::intake::Intake;
 use super::outgoing::Acks;
 use super::signals::{self, Heard, News};
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use whatsapp_rust::prelude::Event;
 use whatsapp_rust::wacore::types::events::EventHandler;
-use whatsapp_rust::wacore_binary::NodeRef;
+use whatsapp_rust::wacore_binary::{JidExt as _, NodeRef};
 
 /// Receipts waiting to be stored.
 const RECEIPTS: usize = 1024;
@@ -29,19 +31,21 @@ pub(super) struct Sink {
     receipts: mpsc::Sender<Arc<Event>>,
     acks: Arc<Acks>,
     intake: Arc<Intake>,
+    channels: ChannelDesk,
     setup: LineSetup,
 }
 
 impl Sink {
-    /// A sink, where its events come out, and where its receipts do.
+    /// A sink, where its events come out, where its receipts do, and what it hears about channels.
     pub(super) fn new(
         acks: Arc<Acks>,
         intake: Arc<Intake>,
         setup: &LineSetup,
-    ) -> (Self, mpsc::Receiver<Arc<Event>>, mpsc::Receiver<Arc<Event>>) {
+    ) -> (Self, mpsc::Receiver<Arc<Event>>, mpsc::Receiver<Arc<Event>>, DeskEnd) {
         let (events, received) = mpsc::channel(EVENTS);
         let (receipts, read) = mpsc::channel(RECEIPTS);
-        (Self { events, receipts, acks, intake, setup: setup.clone() }, received, read)
+        let (channels, end) = ChannelDesk::new();
+        (Self { events, receipts, acks, intake, channels, setup: setup.clone() }, received, read, end)
     }
 }
 
@@ -49,7 +53,11 @@ impl EventHandler for Sink {
     fn handle_event(&self, event: Arc<Event>) {
         match &*event {
             Event::RawNode(stanza) => {
+                let number = || self.setup.store.clock().next_id();
                 match stanza.tag() {
+                    "message" if channel_posts::is_post(stanza.get()) => {
+                        self.channels.take_stanza(stanza.get(), number);
+                    }
                     "message" => self.intake.arrived(stanza.get()),
                     "iq" => self.intake.add_modes.note(stanza.get()),
                     "receipt" => {
@@ -63,6 +71,7 @@ impl EventHandler for Sink {
                             self.setup.signal(login, Heard::PhoneAnswered);
                         }
                     }
+                    "notification" => self.channels.take_stanza(stanza.get(), number),
                     _ => {}
                 }
                 return;
@@ -71,6 +80,7 @@ impl EventHandler for Sink {
             Event::UndecryptableMessage(lost) => self.intake.unreadable(&lost.info.source.sender, &lost.info.id),
             _ => {}
         }
+        self.channels.take_event(&event);
         match &*event {
             Event::ServerAck(ack) => self.acks.take(ack),
             Event::Receipt(receipt) if signals::tells_reading(&receipt.r#type) => {
@@ -93,6 +103,8 @@ impl EventHandler for Sink {
             }
             // Committed by the hook already, and the bell was rung.
             Event::Messages(batch) if batch.hook_committed => {}
+            // Posts of channels were taken from their stanzas.
+            Event::Messages(batch) if batch.messages.iter().all(|one| one.info.source.chat.is_newsletter()) => {}
             Event::Connected(_)
             | Event::Disconnected(_)
             | Event::PairSuccess(_)

@@ -132,7 +132,7 @@ async fn every_file_crosses_in_a_shared_group(world: &mut World) -> Result<()> {
     let voice = include_bytes!("../../src/media/testdata/voice.ogg").to_vec();
     let drawing = png();
     let card = b"BEGIN:VCARD\nVERSION:3.0\nFN:Erika Muster\nTEL:+49 30 1234\nEND:VCARD\n".to_vec();
-    let files: [(&Person, &Account, &str, &str, Vec<u8>, &str); 5] = [
+    let files = [
         (&scene.alice, &scene.alices, "m.video", "video/mp4", film.clone(), "videoMessage"),
         (&scene.dora, &scene.doras, "m.audio", "audio/ogg", voice.clone(), "audioMessage"),
         (&scene.alice, &scene.alices, "m.sticker", "image/png", drawing.clone(), "stickerMessage"),

@@ -120,7 +120,7 @@ fn what_is_gone_is_noticed() {
         ("`text`: plain, lines", "`text`: plain, plain, lines", "is named twice"),
         ("`text::text_crosses_both_ways`", "`text::text_crosses`", "there is no story text::text_crosses"),
         ("`text::text_crosses_both_ways`", "`nowhere::text`", "there is no story nowhere::text"),
-        ("not yet |\n", "|\n", "not three columns"),
+        ("`login::login_by_qr` |\n", "|\n", "not three columns"),
     ] {
         assert!(text.contains(old), "{old}");
         let faults = check(&text.replacen(old, new, 1));

@@ -34,7 +34,12 @@ pub(super) fn source(
     key_time: Option<i64>,
 ) -> Option<WaSource> {
     let direct_path = path.filter(|path| is_path(path))?.clone();
-    let media_key = key.filter(|key| !key.is_empty())?.clone();
+    // What channels show lies open on the servers: it has no key, and nothing is known of an encrypted form.
+    let is_open = key.is_none() && enc_sha256.is_none_or(Vec::is_empty) && sha256.is_some_and(|hash| hash.len() == 32);
+    let media_key = match is_open {
+        true => Vec::new(),
+        false => key.filter(|key| !key.is_empty())?.clone(),
+    };
     Some(WaSource::Server(WaReference {
         direct_path,
         media_key,

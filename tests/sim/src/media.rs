@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 pub use blob::{Blob, BlobWriter};
 pub use retry::{answer_retry, located};
-pub use seal::{Content, Located, Sealed, find, open, seal, url};
+pub use seal::{Content, Located, Sealed, find, leave_open, open, seal, url};
 
 use crate::{ids::Number, simulator::Shared};
 

@@ -14,9 +14,10 @@ use wacore_binary::{Jid, Server};
 
 pub use history::answer;
 pub use posts::{Draft, edit, publish, react, take_message, take_receipt, view};
-pub use queries::{create, delete, follow, query, unfollow, update};
+pub use queries::{create, delete, follow, mute_as_follower as mute, query, set_picture, unfollow, update};
 
 use crate::{
+    account::Picture,
     groups::Refusal,
     ids::{Address, Number},
     stanza::unix_now,
@@ -79,6 +80,7 @@ pub struct Newsletter {
     pub description_t: u64,
     pub creation: u64,
     pub invite: String,
+    pub picture: Option<Picture>,
     /// Owner and followers.
     pub people: BTreeMap<Number, Role>,
     pub posts: Vec<Post>,
@@ -124,6 +126,7 @@ impl Newsletters {
             description_t: now,
             creation: now,
             invite: crate::groups::new_code(),
+            picture: None,
             people: BTreeMap::from([(owner, Role::Owner)]),
             posts: Vec::new(),
             muted: BTreeSet::new(),

@@ -20,12 +20,12 @@ use wacore_libsignal::protocol::IdentityKeyPair;
 
 pub use envelope::Envelope;
 pub use group::{SenderKeys, mark as mark_in, send as send_to_group};
-pub use kinds::{Card, Choice, Draft, Kind, ListSection, Media, Options, Uploaded, build, uploads};
+pub use kinds::{Card, Choice, Draft, Kind, ListSection, Media, Options, Upload, Uploaded, build, uploads};
 pub use marks::{mark, mark_read};
 pub use peer::{send_peer, share_app_state_key};
 pub use receive::{InboxItem, receive, show_post};
 pub use secrets::open_plain;
-pub use send::{Outbound, resend, seal, send};
+pub use send::{Outbound, resend, seal, send, send_with};
 pub use status::{contacts, new_list, post, send_to_list};
 
 use crate::{
@@ -55,6 +55,8 @@ pub struct Phone {
     pub sender_keys: SenderKeys,
     /// Broadcast lists by JID.
     lists: HashMap<String, Vec<Number>>,
+    /// Those of them whose messages name the list.
+    told_lists: HashSet<String>,
     inbox: Vec<InboxItem>,
     /// Where in the inbox a (chat, sender, id) is.
     shown: HashMap<(String, String, String), usize>,
@@ -78,6 +80,7 @@ impl Phone {
             endpoint: Endpoint::new()?,
             sender_keys: SenderKeys::default(),
             lists: HashMap::new(),
+            told_lists: HashSet::new(),
             inbox: Vec::new(),
             shown: HashMap::new(),
             known: Archive::default(),

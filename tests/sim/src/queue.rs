@@ -73,6 +73,11 @@ impl Queue {
         self.items.len()
     }
 
+    /// Forgets all that waits, as the server does after a month.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     /// Forgets what was sent: the connection is gone.
     pub fn unsend(&mut self) {
         self.first_unsent = 0;

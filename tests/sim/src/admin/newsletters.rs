@@ -6,6 +6,7 @@ use axum::{
     extract::{Path, State as Extract},
     routing::{get, post},
 };
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -20,6 +21,8 @@ pub fn routes() -> Router<Simulator> {
         .route("/admin/newsletters/follow", post(follow))
         .route("/admin/newsletters/update", post(update))
         .route("/admin/newsletters/delete", post(delete))
+        .route("/admin/newsletters/picture", post(picture))
+        .route("/admin/newsletters/mute", post(mute))
         .route("/admin/newsletters/edit", post(edit))
         .route("/admin/newsletters/react", post(react))
         .route("/admin/newsletters/view", post(view))
@@ -68,6 +71,11 @@ struct Act {
     code: String,
     #[serde(default)]
     ids: Vec<String>,
+    /// A picture as base64; none removes it.
+    image: Option<String>,
+    /// False to hear of posts again.
+    #[serde(default = "yes")]
+    mute: bool,
 }
 
 fn yes() -> bool {
@@ -91,6 +99,17 @@ async fn update(Extract(sim): Extract<Simulator>, body: String) -> Answer {
 async fn delete(Extract(sim): Extract<Simulator>, body: String) -> Answer {
     let act: Act = parse(&body)?;
     done(sim.delete_newsletter(&act.number, &act.newsletter))
+}
+
+async fn picture(Extract(sim): Extract<Simulator>, body: String) -> Answer {
+    let act: Act = parse(&body)?;
+    let image = act.image.map(|image| BASE64_STANDARD.decode(image)).transpose().context("image");
+    done(image.and_then(|image| sim.set_newsletter_picture(&act.number, &act.newsletter, image)))
+}
+
+async fn mute(Extract(sim): Extract<Simulator>, body: String) -> Answer {
+    let act: Act = parse(&body)?;
+    done(sim.mute_newsletter(&act.number, &act.newsletter, act.mute))
 }
 
 async fn edit(Extract(sim): Extract<Simulator>, body: String) -> Answer {

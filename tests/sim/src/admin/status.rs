@@ -30,10 +30,17 @@ async fn post_status(Extract(sim): Extract<Simulator>, body: String) -> Answer {
 struct List {
     number: String,
     people: Vec<String>,
+    /// Whether who gets a message is told the list.
+    #[serde(default)]
+    told: bool,
 }
 
 async fn create_list(Extract(sim): Extract<Simulator>, body: String) -> Answer {
     let new: List = parse(&body)?;
     let people: Vec<&str> = new.people.iter().map(String::as_str).collect();
-    answer(sim.create_broadcast_list(&new.number, &people).map(|jid| json!({ "jid": jid })))
+    let made = match new.told {
+        true => sim.create_told_list(&new.number, &people),
+        false => sim.create_broadcast_list(&new.number, &people),
+    };
+    answer(made.map(|jid| json!({ "jid": jid })))
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Newsletter, Role, notify};
 use crate::{
+    account::Picture,
     groups::Refusal,
     ids::{Address, Number},
     stanza::unix_now,
@@ -119,6 +120,10 @@ pub fn describe(newsletter: &Newsletter, viewer: &Number) -> Value {
 
 /// What is the same for all who look.
 pub fn thread(newsletter: &Newsletter) -> Value {
+    let picture = |kind: &str| match &newsletter.picture {
+        Some(picture) => json!({ "id": picture.id, "direct_path": picture.path, "type": kind }),
+        None => json!({ "id": "", "direct_path": null, "type": kind }),
+    };
     json!({
         "id": newsletter.jid().to_string(),
         "state": { "type": "active" },
@@ -136,8 +141,8 @@ pub fn thread(newsletter: &Newsletter) -> Value {
             },
             "invite": newsletter.invite,
             "handle": null,
-            "picture": { "id": "", "direct_path": null, "type": "IMAGE" },
-            "preview": { "id": "", "direct_path": null, "type": "PREVIEW" },
+            "picture": picture("IMAGE"),
+            "preview": picture("PREVIEW"),
             "settings": { "reaction_codes": { "value": "ALL" } },
             "subscribers_count": newsletter.people.len().to_string(),
             "verification": "UNVERIFIED",
@@ -203,12 +208,35 @@ pub fn update(
     Ok(())
 }
 
+/// Sets or removes the picture, by the owner, and tells the followers. Returns its id.
+pub fn set_picture(
+    state: &mut State,
+    actor: &Address,
+    id: &str,
+    image: Option<Vec<u8>>,
+) -> Result<Option<String>, Refusal> {
+    owned(state, actor, id)?;
+    let picture = image.map(|image| Picture {
+        path: state.media.store(image.into()),
+        id: format!("{}", 1_000_000 + state.media.len()),
+    });
+    let picture_id = picture.as_ref().map(|picture| picture.id.clone());
+    owned(state, actor, id)?.picture = picture;
+    notify::followers(state, id, actor, "NotificationNewsletterUpdate", "xwa2_notify_newsletter_on_metadata_update");
+    Ok(picture_id)
+}
+
 /// Ends a newsletter, by its owner, and tells the followers.
 pub fn delete(state: &mut State, actor: &Address, id: &str) -> Result<(), Refusal> {
     owned(state, actor, id)?;
     notify::followers(state, id, actor, "NotificationNewsletterStateChange", "xwa2_notify_newsletter_on_state_change");
     state.newsletters.remove(id);
     Ok(())
+}
+
+/// Silences a newsletter for one who follows it, or no longer.
+pub fn mute_as_follower(state: &mut State, actor: &Address, id: &str, on: bool) -> Result<(), Refusal> {
+    mute(state, actor, id, FOLLOWER, on)
 }
 
 fn mute(state: &mut State, actor: &Address, id: &str, kind: &str, on: bool) -> Result<(), Refusal> {

@@ -24,7 +24,7 @@ use waproto::whatsapp::Message;
 
 pub use business::{Choice, ListSection};
 pub use context::Options;
-pub use media::{Media, uploads};
+pub use media::{Media, Upload, uploads};
 pub use people::Card;
 pub use polls::read_vote;
 

@@ -34,6 +34,18 @@ impl Outbound {
 /// Sends a message from the phone of `from` to every device of `to` and to the
 /// own companions.
 pub fn send(state: &mut State, from: &Number, to: &Number, message: Message, id: Option<String>) -> Result<String> {
+    send_with(state, from, to, message, id, None)
+}
+
+/// As [`send`], with something more in the stanza.
+pub fn send_with(
+    state: &mut State,
+    from: &Number,
+    to: &Number,
+    message: Message,
+    id: Option<String>,
+    more: Option<Node>,
+) -> Result<String> {
     let id = id.unwrap_or_else(Outbound::new_id);
     let peer = state.account(to)?;
     let chat = peer.jid(peer.family(), 0);
@@ -57,8 +69,10 @@ pub fn send(state: &mut State, from: &Number, to: &Number, message: Message, id:
         copies.push(NodeBuilder::new("to").attr("jid", jid).children([enc]).build());
     }
     let participants = NodeBuilder::new("participants").children(copies).build();
-    let node =
-        stanza(&id, &envelope).attr("to", &chat).children(std::iter::once(participants).chain(envelope.meta())).build();
+    let node = stanza(&id, &envelope)
+        .attr("to", &chat)
+        .children(std::iter::once(participants).chain(envelope.meta()).chain(more))
+        .build();
     keep(
         state,
         from,

@@ -89,7 +89,17 @@ pub fn send_to_list(
         stanza(&id, &envelope).attr("to", to).children(content.into_iter().chain(envelope.meta())).build()
     };
     let mut named = Vec::new();
-    for number in &people {
+    let is_told = state.account(from)?.phone.told_lists.contains(&list.to_string());
+    for number in people.iter().filter(|_| is_told) {
+        named.push(state.account(number)?.jid(state.account(number)?.family(), 0));
+        for device in state.account(number)?.devices() {
+            let target = Address::new(number, device);
+            let enc = seal(state, from, &target, &plain, Some(&envelope))?;
+            let node = stanza(list, vec![enc]);
+            status::deliver_list_copy(state, &own, list, &node, &target, &[]);
+        }
+    }
+    for number in people.iter().filter(|_| !is_told) {
         let account = state.account(number)?;
         let family = account.family();
         let chat = account.jid(family, 0);
@@ -127,10 +137,13 @@ pub fn send_to_list(
     Ok(id)
 }
 
-/// Makes a broadcast list on the phone and returns its JID.
-pub fn new_list(state: &mut State, number: &Number, people: Vec<Number>) -> Result<Jid> {
+/// Makes a broadcast list on the phone and returns its JID; its messages name it to those who get them, if it is told.
+pub fn new_list(state: &mut State, number: &Number, people: Vec<Number>, is_told: bool) -> Result<Jid> {
     let phone = &mut state.account_mut(number)?.phone;
     let jid = Jid::new(format!("{}{:04}", unix_now(), phone.lists.len() + 1), Server::Broadcast);
     phone.lists.insert(jid.to_string(), people);
+    if is_told {
+        phone.told_lists.insert(jid.to_string());
+    }
     Ok(jid)
 }

@@ -44,6 +44,8 @@ pub struct NewsletterInfo {
     pub owner: String,
     /// The numbers of those who follow it.
     pub followers: Vec<String>,
+    /// The numbers of those who do not want to hear of its posts.
+    pub muted: Vec<String>,
     /// What it says, oldest first.
     pub posts: Vec<NewsletterPost>,
 }
@@ -83,6 +85,33 @@ impl Simulator {
     ) -> Result<()> {
         let (actor, id) = (phone_of(number)?, id_of(newsletter)?);
         self.shared.with(|state| Ok(newsletters::update(state, &actor, &id, name, description)?))
+    }
+
+    /// The phone of the owner sets a newsletter's picture (JPEG bytes) or removes it.
+    pub fn set_newsletter_picture(&self, number: &str, newsletter: &str, image: Option<Vec<u8>>) -> Result<()> {
+        let (actor, id) = (phone_of(number)?, id_of(newsletter)?);
+        self.shared.with(|state| {
+            newsletters::set_picture(state, &actor, &id, image)?;
+            Ok(())
+        })
+    }
+
+    /// The phone of `number` mutes a newsletter, or no longer.
+    pub fn mute_newsletter(&self, number: &str, newsletter: &str, on: bool) -> Result<()> {
+        let (actor, id) = (phone_of(number)?, id_of(newsletter)?);
+        self.shared.with(|state| Ok(newsletters::mute(state, &actor, &id, on)?))
+    }
+
+    /// What waits for the offline companions of `number` is lost, as after a month: only what is kept elsewhere can be
+    /// fetched again.
+    pub fn drop_offline(&self, number: &str) -> Result<()> {
+        let number = Number::parse(number)?;
+        self.shared.with(|state| {
+            for companion in state.account_mut(&number)?.companions.values_mut() {
+                companion.queue.clear();
+            }
+            Ok(())
+        })
     }
 
     /// The phone of the owner ends a newsletter.
@@ -190,6 +219,7 @@ fn info_of(newsletter: &Newsletter) -> NewsletterInfo {
         invite: newsletter.invite.clone(),
         owner: of(Role::Owner).next().unwrap_or_default(),
         followers: of(Role::Subscriber).collect(),
+        muted: newsletter.muted.iter().map(|(number, _)| number.to_string()).collect(),
         posts: newsletter.posts.iter().map(post_of).collect(),
     }
 }

@@ -26,6 +26,28 @@ impl Simulator {
         self.send_message(from, to, message).await
     }
 
+    /// The bot with the number `from` says a piece of an answer, which is all of the answer so far: `piece` is `first`,
+    /// `inner` or `last`, and `target` the id of the first.
+    pub async fn send_bot_piece(
+        &self,
+        from: &str,
+        to: &str,
+        text: &str,
+        piece: &str,
+        target: Option<&str>,
+    ) -> Result<String> {
+        let message = Message { conversation: Some(text.to_owned()), ..Default::default() };
+        let mut bot = NodeBuilder::new("bot").attr("edit", piece);
+        if let Some(target) = target {
+            bot = bot.attr("edit_target_id", target);
+        }
+        let from = Number::parse(from)?;
+        self.shared.with(|state| {
+            let to = state.resolve_text(to)?;
+            phone::send_with(state, &from, &to, message, None, Some(bot.build()))
+        })
+    }
+
     /// Sends any message from the phone of `from`.
     pub async fn send_message(&self, from: &str, to: &str, message: Message) -> Result<String> {
         self.send(from, to, message, None)

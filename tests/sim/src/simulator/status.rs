@@ -39,10 +39,19 @@ impl Simulator {
 
     /// Makes a broadcast list on the phone of `number`; its JID can be sent to.
     pub fn create_broadcast_list(&self, number: &str, people: &[&str]) -> Result<String> {
+        self.create_list(number, people, false)
+    }
+
+    /// As [`Simulator::create_broadcast_list`]; who gets a message is told the list, as older clients do it.
+    pub fn create_told_list(&self, number: &str, people: &[&str]) -> Result<String> {
+        self.create_list(number, people, true)
+    }
+
+    fn create_list(&self, number: &str, people: &[&str], is_told: bool) -> Result<String> {
         let number = Number::parse(number)?;
         self.shared.with(|state| {
             let people = people.iter().map(|one| state.resolve_text(one)).collect::<Result<Vec<_>>>()?;
-            Ok(new_list(state, &number, people)?.to_string())
+            Ok(new_list(state, &number, people, is_told)?.to_string())
         })
     }
 }

@@ -21,6 +21,7 @@ mod media;
 mod media_faults;
 mod media_retry;
 mod messages;
+mod newsletter_looks;
 mod newsletters;
 mod offline;
 mod pairing;

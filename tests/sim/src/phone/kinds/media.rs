@@ -150,11 +150,17 @@ pub fn content(kind: &Kind, files: &[Uploaded]) -> Result<Value> {
 /// Where a file is and what opens it.
 fn reference(file: &Uploaded) -> Value {
     let sealed = &file.sealed;
-    json!({
-        "url": file.url, "directPath": file.path, "mediaKey": base64(&sealed.media_key),
-        "fileSha256": base64(&sealed.file_sha256), "fileEncSha256": base64(&sealed.file_enc_sha256),
-        "fileLength": sealed.file_length, "mediaKeyTimestamp": unix_now(),
-    })
+    let mut reference = json!({
+        "url": file.url, "directPath": file.path, "fileSha256": base64(&sealed.file_sha256),
+        "fileLength": sealed.file_length,
+    });
+    // What newsletters show is not encrypted.
+    if !sealed.media_key.is_empty() {
+        reference["mediaKey"] = json!(base64(&sealed.media_key));
+        reference["fileEncSha256"] = json!(base64(&sealed.file_enc_sha256));
+        reference["mediaKeyTimestamp"] = json!(unix_now());
+    }
+    reference
 }
 
 fn merge(fields: &mut Value, more: Value) {
