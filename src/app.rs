@@ -16,10 +16,12 @@ use crate::store::logins::LoginState;
 use crate::store::seal::Sealer;
 use crate::whatsapp::{LineNews, Whatsapp, WhatsappSettings};
 use anyhow::Context as _;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How long connections to WhatsApp may take to end: their clients write what they hold.
@@ -76,9 +78,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         format!("could not listen on {}:{}: check appservice.hostname and appservice.port", address.0, address.1)
     })?;
     let answering = stop.clone();
-    let server =
-        axum::serve(listener, http::router(&bridge)).with_graceful_shutdown(async move { answering.cancelled().await });
+    let service = http::router(&bridge).into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(async move { answering.cancelled().await });
     let server = tokio::spawn(server.into_future());
+    let numbers = tell_numbers(&bridge).await?;
 
     let started = tokio::select! {
         () = stop.cancelled() => Ok(()),
@@ -97,6 +100,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let closing = async {
         bridge.intake().finish().await;
         server.abort();
+        if let Some(numbers) = numbers {
+            numbers.abort();
+        }
         let ended = match keeper.await? {
             Ok(lock) => {
                 lock.give_back().await;
@@ -162,6 +168,19 @@ async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Resul
     });
     bridge.set_started();
     Ok(())
+}
+
+/// Answers `/metrics` where the operator wants it.
+async fn tell_numbers(bridge: &Bridge) -> anyhow::Result<Option<JoinHandle<std::io::Result<()>>>> {
+    let metrics = &bridge.config().metrics;
+    if !metrics.enabled {
+        return Ok(None);
+    }
+    let listener = TcpListener::bind(&metrics.listen)
+        .await
+        .with_context(|| format!("could not listen on {}: check metrics.listen", metrics.listen))?;
+    let server = axum::serve(listener, http::metrics::router(bridge));
+    Ok(Some(tokio::spawn(server.into_future())))
 }
 
 fn stop_on_signal(stop: &CancellationToken) -> anyhow::Result<()> {

@@ -30,6 +30,7 @@ mod group_rooms;
 pub mod groups;
 pub mod guest_rooms;
 pub mod lanes;
+pub mod linkings;
 mod live;
 pub mod making_groups;
 mod merge;
@@ -37,6 +38,7 @@ mod opening;
 pub mod outgoing;
 mod own_data;
 pub mod people;
+pub mod page_links;
 mod pins;
 mod polls;
 mod pressing;
@@ -102,6 +104,8 @@ struct Shared {
     whatsapp: Whatsapp,
     media: Media,
     lanes: lanes::Lanes,
+    linkings: linkings::Linkings,
+    page_links: page_links::PageLinks,
     silent_phones: files::SilentPhones,
     people: people::People,
     budgets: budget::Budgets,
@@ -128,6 +132,7 @@ impl Bridge {
         stop: CancellationToken,
     ) -> Self {
         let matrix = intake.matrix().clone();
+        let clock = store.clock().clone();
         let budgets = budget::Budgets::new(&config.bridge.budgets);
         Self {
             shared: Arc::new(Shared {
@@ -138,6 +143,8 @@ impl Bridge {
                 whatsapp,
                 media,
                 lanes: lanes::Lanes::default(),
+                linkings: linkings::Linkings::default(),
+                page_links: page_links::PageLinks::new(clock),
                 silent_phones: files::SilentPhones::default(),
                 people: people::People::default(),
                 budgets,

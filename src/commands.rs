@@ -91,8 +91,8 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "help", usage: "help", help: "Show this list.", level: Level::Commands, run: Run::Help },
     Entry {
         name: "login",
-        usage: "login qr | login phone <number>",
-        help: "Link your WhatsApp account by scanning a picture, or by a code typed on your phone.",
+        usage: "login [page] | login qr | login phone <number>",
+        help: "Link your WhatsApp account on a page, by scanning a picture, or by a code typed on your phone.",
         level: Level::User,
         run: Run::Login,
     },

@@ -10,6 +10,7 @@ mod bridge;
 mod check;
 mod database;
 mod displayname;
+mod doors;
 mod double_puppet;
 mod environment;
 mod example;
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+pub use doors::{Metrics, Provisioning};
 pub use bridge::{Bridge, Budgets, Encryption, Level, LogLevel, Logging, Permissions};
 pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, TemplateFault, plain_name, render_displayname};
 pub use double_puppet::DoublePuppet;
@@ -64,6 +66,10 @@ pub struct Config {
     pub encryption: Encryption,
     /// What is logged.
     pub logging: Logging,
+    /// Numbers for Prometheus.
+    pub metrics: Metrics,
+    /// The API for programs that manage logins.
+    pub provisioning: Provisioning,
 }
 
 impl Config {

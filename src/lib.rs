@@ -4,7 +4,7 @@
 //! instruction may delay a message, it may not lose or double one.
 //!
 //! The house has floors, and imports only go down:
-//! - floor 0, words: [`ids`], [`mod@derive`], [`masked`], [`clock`], [`verdict`], [`config`], [`telemetry`]
+//! - floor 0, words: [`ids`], [`mod@derive`], [`masked`], [`clock`], [`verdict`], [`config`], [`telemetry`], [`numbers`]
 //! - floor 1, workshop: `convert` (pure), `media` (files), `store` (the only SQL)
 //! - floor 2, edges: `matrix` and `whatsapp`, who do not know each other
 //! - floor 3, `bridge`: lanes, conversion, delivery, settlement
@@ -25,6 +25,7 @@ pub mod ids;
 pub mod masked;
 pub mod matrix;
 pub mod media;
+pub mod numbers;
 pub mod store;
 pub mod telemetry;
 pub mod verdict;

@@ -15,6 +15,7 @@ pub mod channels;
 pub mod chat_marks;
 pub mod communities;
 pub mod contacts;
+pub mod directory;
 pub mod disappearing;
 pub mod files;
 pub mod ghosts;
@@ -57,6 +58,7 @@ mod writer;
 
 use crate::clock::Clock;
 use crate::derive::Derive;
+use crate::numbers;
 use sqlx::any::{AnyPoolOptions, install_default_drivers};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Any, AnyConnection, AnyPool, Row, SqlSafeStr, Transaction};
@@ -171,10 +173,12 @@ impl Tx {
     /// When the database fails; then nothing of it happened, or (a lost connection to a server) it is unknown.
     pub async fn commit(self) -> Result<()> {
         let what = self.what;
-        match self.inner {
-            Inner::Whole(inner) => inner.commit().await.named(what)?,
-            Inner::Shared(loan) => loan.commit(what).await?,
-        }
+        let done = match self.inner {
+            Inner::Whole(inner) => inner.commit().await.named(what),
+            Inner::Shared(loan) => loan.commit(what).await,
+        };
+        numbers::count_write(numbers::Write::Transaction, done.is_ok());
+        done?;
         // Read by the benchmark.
         tracing::trace!(what, "a transaction was committed");
         Ok(())
@@ -305,13 +309,15 @@ impl Store {
     }
 
     async fn write_on(&self, pool: &AnyPool, what: &'static str, write: Write) -> Result<Done> {
-        match &self.shared.writer {
+        let done = match &self.shared.writer {
             Some(writer) => writer.run(what, write).await,
-            None => {
-                let mut connection = pool.acquire().await.named(what)?;
-                writer::execute(&mut connection, write).await.named(what)
-            }
-        }
+            None => match pool.acquire().await.named(what) {
+                Ok(mut connection) => writer::execute(&mut connection, write).await.named(what),
+                Err(error) => Err(error),
+            },
+        };
+        numbers::count_write(numbers::Write::Statement, done.is_ok());
+        done
     }
 
     /// How many groups the writer has committed.

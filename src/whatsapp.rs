@@ -34,6 +34,7 @@ pub mod version;
 use crate::convert::WaReference;
 use crate::ids::{ChatId, DeviceKey, GhostId, LoginId, WaMessageId};
 use crate::media::spool::{Spool, SpoolFile};
+use crate::numbers::{self, Direction};
 use crate::store::logins::{Login, LoginState, Owner};
 use crate::store::seal::Sealer;
 use crate::store::status::Audience;
@@ -366,7 +367,9 @@ impl Whatsapp {
         reference: &WaReference,
     ) -> std::result::Result<SpoolFile, media::MediaFailure> {
         let client = self.line(login).and_then(|line| line.client()).ok_or(media::MediaFailure::Offline)?;
-        media::download(&client, spool, media_type, reference).await
+        let file = media::download(&client, spool, media_type, reference).await;
+        numbers::count_transfer(Direction::IntoMatrix, file.as_ref().ok().map(SpoolFile::size));
+        file
     }
 
     /// Puts a file on WhatsApp's servers through a login; the same key makes it the same file.
@@ -381,7 +384,9 @@ impl Whatsapp {
         key: [u8; 32],
     ) -> std::result::Result<media::Stored, media::MediaFailure> {
         let client = self.line(login).and_then(|line| line.client()).ok_or(media::MediaFailure::Offline)?;
-        media::upload(&client, file, media_type, key).await
+        let stored = media::upload(&client, file, media_type, key).await;
+        numbers::count_transfer(Direction::IntoWhatsapp, stored.is_ok().then(|| file.size()));
+        stored
     }
 
     /// Asks a login's phone to put a file on the servers again; gives its new path.

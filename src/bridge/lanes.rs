@@ -10,6 +10,7 @@
 
 use super::Bridge;
 use crate::ids::Lane;
+use crate::numbers::{self, Direction, Outcome};
 use crate::store::inbox::{InboxRow, Source};
 use crate::verdict::{AWAY_LIMIT, Gate, MAX_ATTEMPTS, Verdict, backoff};
 use crate::whatsapp::LineNews;
@@ -333,8 +334,16 @@ impl Bridge {
             }
             other => other,
         };
+        let direction = match row.source {
+            Source::Whatsapp => Direction::IntoMatrix,
+            Source::Matrix => Direction::IntoWhatsapp,
+        };
+        numbers::count_verdict(direction, outcome_of(&verdict), row.attempts);
         match verdict {
-            Verdict::Done => Next::Row,
+            Verdict::Done => {
+                numbers::note_delivery(direction, self.store().clock().now_ms() - row.received_at);
+                Next::Row
+            }
             Verdict::Blocked(gate) => {
                 self.forgive(row).await;
                 if blocks > BLOCKS_BEFORE_PAUSE {
@@ -481,6 +490,18 @@ impl Bridge {
         });
     }
 
+    /// How many lanes with work stand where.
+    pub fn lane_counts(&self) -> [(numbers::Lane, usize); 4] {
+        let lanes = &self.shared.lanes;
+        let parked = lanes.parked.lock().unwrap_or_else(PoisonError::into_inner).values().map(HashSet::len).sum();
+        [
+            (numbers::Lane::Running, lanes.running.lock().unwrap_or_else(PoisonError::into_inner).len()),
+            (numbers::Lane::Parked, parked),
+            (numbers::Lane::Held, lanes.held.lock().unwrap_or_else(PoisonError::into_inner).len()),
+            (numbers::Lane::Pausing, lanes.pausing.lock().unwrap_or_else(PoisonError::into_inner).len()),
+        ]
+    }
+
     /// Wakes every lane parked behind a gate.
     pub fn open(&self, gate: &Gate) {
         let lanes = self.shared.lanes.parked.lock().unwrap_or_else(PoisonError::into_inner).remove(gate);
@@ -515,6 +536,16 @@ impl Bridge {
                 self.release_held();
             }
         }
+    }
+}
+
+fn outcome_of(verdict: &Verdict) -> Outcome {
+    match verdict {
+        Verdict::Done => Outcome::Done,
+        Verdict::Blocked(_) => Outcome::Blocked,
+        Verdict::Away { .. } => Outcome::Away,
+        Verdict::Later { .. } => Outcome::Later,
+        Verdict::Never { .. } => Outcome::Never,
     }
 }
 

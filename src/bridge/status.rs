@@ -315,7 +315,7 @@ impl Bridge {
             named.insert(self.canonical(person.as_str()).await?);
         }
         let mut people = BTreeSet::new();
-        for person in self.store().address_book(&login.id).await? {
+        for person in self.store().people_in_book(&login.id).await? {
             people.insert(self.canonical(person.as_str()).await?);
         }
         let people = match chosen.rule {

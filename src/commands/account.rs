@@ -4,10 +4,11 @@ use super::rights::{self, NoLogin};
 use super::show_link::Show;
 use super::{Call, database};
 use crate::bridge::Bridge;
+use crate::bridge::linkings::read_number;
+use crate::bridge::page_links::LINK_LIFE;
 use crate::bridge::people::Halt;
 use crate::matrix::error::Result;
 use crate::store::logins::{Login, LoginState};
-use crate::verdict::Gate;
 use crate::whatsapp::line::LineState;
 use crate::whatsapp::linking::LinkMethod;
 
@@ -57,10 +58,7 @@ pub(super) async fn logout(call: &Call, usage: &str) -> Result<()> {
     }
     let reason =
         if login.mxid == call.speaker { "You logged out here." } else { "The bridge's administrator logged it out." };
-    call.bridge.whatsapp().log_out(&login, reason).await.map_err(database)?;
-    // What still waits for this login is told now.
-    call.bridge.open(&Gate::Login(login.id.clone()));
-    call.bridge.wake_spaces();
+    call.bridge.log_out(&login, reason).await.map_err(database)?;
     if login.mxid != call.speaker {
         let room = call.bridge.management_room(&login.mxid).await?;
         let text = format!(
@@ -133,22 +131,18 @@ pub(super) async fn space(call: &Call) -> Result<()> {
 
 pub(super) async fn login(call: Call, usage: &str) -> Result<()> {
     let words: Vec<&str> = call.rest.iter().map(String::as_str).collect();
+    let has_page = call.bridge.config().appservice.public_address.is_some();
     let method = match words.as_slice() {
+        [] if has_page => return give_page(&call).await,
+        ["page"] => return give_page(&call).await,
         [] | ["qr"] => LinkMethod::Qr,
-        ["phone" | "code", number @ ..] if !number.is_empty() => {
-            let number: String = number.concat().chars().filter(char::is_ascii_digit).collect();
-            // E.164: at most 15 digits; shorter than 7 is no international number.
-            if !(7..=15).contains(&number.len()) {
-                return call
-                    .answer("That is no complete phone number. Give it with its country code, such as +49 170 0000001.")
-                    .await;
-            }
-            LinkMethod::Code { number }
-        }
+        ["phone" | "code", number @ ..] if !number.is_empty() => match read_number(&number.concat()) {
+            Ok(number) => LinkMethod::Code { number },
+            Err(fault) => return call.answer(&fault.to_string()).await,
+        },
         _ => return call.answer(&format!("Say `{usage}`.")).await,
     };
-    let people = call.bridge.matrix().joined_members(&call.room).await?;
-    if people.iter().any(|person| *person != *call.bridge.matrix().bot() && person.as_str() != call.sender) {
+    if !is_alone(&call).await? {
         return call
             .answer("Others can read this room, and whoever sees the code could use it. Please write to me alone.")
             .await;
@@ -156,5 +150,45 @@ pub(super) async fn login(call: Call, usage: &str) -> Result<()> {
     let steps = call.bridge.whatsapp().link(&call.sender, method);
     let show = Show::new(call.bridge.clone(), call.room, call.event_id);
     call.bridge.spawn(show.run(steps));
+    Ok(())
+}
+
+/// Whether nobody but the caller and the bot reads the room.
+async fn is_alone(call: &Call) -> Result<bool> {
+    let people = call.bridge.matrix().joined_members(&call.room).await?;
+    Ok(people.iter().all(|person| *person == *call.bridge.matrix().bot() || person.as_str() == call.sender))
+}
+
+/// Answers with a one-time link to the login page, which is taken away when it is used or too old.
+async fn give_page(call: &Call) -> Result<()> {
+    if !is_alone(call).await? {
+        return call
+            .answer("Others can read this room, and whoever has the link could use it. Please write to me alone.")
+            .await;
+    }
+    let (secret, ended) = call.bridge.page_links().make(&call.sender);
+    let Some(address) = call.bridge.page_address(&secret) else {
+        return call.answer("This bridge has no login page. Say `login qr` or `login phone <number>`.").await;
+    };
+    let minutes = LINK_LIFE.as_secs() / 60;
+    let text = format!(
+        "Link your account on this page: {address}\nThe link is for you alone; it works once, within {minutes} minutes. \
+         You can also stay here: `login qr` or `login phone <number>`."
+    );
+    let event = call.bridge.say(&call.room, &text, &call.event_id, "page").await?;
+    let (bridge, room) = (call.bridge.clone(), call.room.clone());
+    call.bridge.spawn(async move {
+        // A process that ends takes the link with it.
+        let gone = tokio::time::timeout(LINK_LIFE, ended.cancelled());
+        if bridge.stop().run_until_cancelled(gone).await.is_none() {
+            return;
+        }
+        let matrix = bridge.matrix();
+        let txn = bridge.store().derive().notice_txn(event.as_str(), "gone");
+        let removed = matrix.redact(&room, matrix.bot(), &event, &txn, Some("The link is no longer needed.")).await;
+        if let Err(error) = removed {
+            tracing::warn!(%error, "the link to the login page could not be removed");
+        }
+    });
     Ok(())
 }

@@ -36,27 +36,13 @@ pub(super) fn halted(halt: Halt) -> crate::matrix::error::MatrixError {
     }
 }
 
-/// What a refusal means, in words.
-pub(super) fn words_for(failure: &ActFailure) -> &'static str {
-    match failure {
-        ActFailure::Offline | ActFailure::Unknown(_) => {
-            "WhatsApp can't be reached right now. Please say it again later."
-        }
-        ActFailure::Refused(401 | 403 | 405) => "WhatsApp does not let you do that.",
-        ActFailure::Refused(404 | 406 | 410) => "WhatsApp knows no such group, or the link is not valid any more.",
-        ActFailure::Refused(304 | 409) => "You are in this group already.",
-        ActFailure::Refused(_) => "WhatsApp refused. Please say it again later.",
-        ActFailure::TooLong => "WhatsApp takes at most 100 characters for a group's name.",
-    }
-}
-
 /// Answers where a chat is.
 pub(super) async fn answer_room(call: &Call, opened: std::result::Result<ruma::OwnedRoomId, Halt>) -> Result<()> {
     match opened {
         Ok(room) => call.answer(&format!("The chat is here: https://matrix.to/#/{room}")).await,
         Err(Halt::Verdict(Verdict::Never { tell, .. })) if !tell.is_empty() => call.answer(&tell).await,
         Err(Halt::Verdict(Verdict::Blocked(crate::verdict::Gate::Login(_)) | Verdict::Away { .. })) => {
-            call.answer(words_for(&ActFailure::Offline)).await
+            call.answer(ActFailure::Offline.words()).await
         }
         Err(halt) => Err(halted(halt)),
     }
@@ -65,7 +51,7 @@ pub(super) async fn answer_room(call: &Call, opened: std::result::Result<ruma::O
 async fn answer_group(call: &Call, login: &Login, chat: &ChatId) -> Result<()> {
     match call.bridge.open_group(login, chat).await {
         Ok(Some(room)) => answer_room(call, Ok(room)).await,
-        Ok(None) => call.answer(words_for(&ActFailure::Refused(404))).await,
+        Ok(None) => call.answer(ActFailure::Refused(404).words()).await,
         Err(halt) => answer_room(call, Err(halt)).await,
     }
 }
@@ -87,7 +73,7 @@ pub(super) async fn start_chat(call: &Call, usage: &str) -> Result<()> {
     match call.bridge.whatsapp().find_person(&login.id, &digits).await {
         Ok(Some(person)) => answer_room(call, call.bridge.open_direct(&login, &person).await).await,
         Ok(None) => call.answer(&format!("+{digits} is not on WhatsApp.")).await,
-        Err(failure) => call.answer(words_for(&failure)).await,
+        Err(failure) => call.answer(failure.words()).await,
     }
 }
 
@@ -107,7 +93,7 @@ pub(super) async fn create(call: &Call, usage: &str) -> Result<()> {
         Made::Elsewhere(room) => format!("The chat is here: https://matrix.to/#/{room}"),
         Made::Unfit(why) => why,
         Made::Alone => "Nobody from WhatsApp is in this room. Invite the people first, then say it again.".to_owned(),
-        Made::Refused(failure) => words_for(&failure).to_owned(),
+        Made::Refused(failure) => failure.words().to_owned(),
         Made::Unknown => {
             "I can't tell whether the group was made, because WhatsApp did not answer. Say it again in a while: I \
                           look for it before I make another."
@@ -128,9 +114,9 @@ pub(super) async fn join(call: &Call, usage: &str) -> Result<()> {
         // Perhaps by this very row, before the process died.
         Err(ActFailure::Refused(304 | 409)) => match call.bridge.whatsapp().look_at_invite(&login.id, link).await {
             Ok(invited) => answer_group(call, &login, &invited.chat).await,
-            Err(failure) => call.answer(words_for(&failure)).await,
+            Err(failure) => call.answer(failure.words()).await,
         },
-        Err(failure) => call.answer(words_for(&failure)).await,
+        Err(failure) => call.answer(failure.words()).await,
     }
 }
 
@@ -153,7 +139,7 @@ pub(super) async fn resolve(call: &Call, usage: &str) -> Result<()> {
             let about = if group.description.is_empty() { String::new() } else { format!("\n\n{}", group.description) };
             call.answer(&format!("{} ({people}){about}", group.subject)).await
         }
-        Err(failure) => call.answer(words_for(&failure)).await,
+        Err(failure) => call.answer(failure.words()).await,
     }
 }
 
@@ -163,7 +149,7 @@ pub(super) async fn invite_link(call: &Call) -> Result<()> {
     match call.bridge.whatsapp().invite_link(&login.id, &portal.chat, reset).await {
         Ok(link) if link.starts_with("http") => call.answer(&link).await,
         Ok(code) => call.answer(&format!("https://chat.whatsapp.com/{code}")).await,
-        Err(failure) => call.answer(words_for(&failure)).await,
+        Err(failure) => call.answer(failure.words()).await,
     }
 }
 
@@ -181,7 +167,7 @@ pub(super) async fn leave(call: &Call) -> Result<()> {
             call.bridge.store().mark_group_stale(portal.id).await.map_err(database)?;
             call.bridge.say(&room, "You have left the group.", &call.event_id, "left").await.map(drop)
         }
-        Err(failure) => call.answer(words_for(&failure)).await,
+        Err(failure) => call.answer(failure.words()).await,
     }
 }
 
@@ -194,7 +180,7 @@ pub(super) async fn accept(call: &Call) -> Result<()> {
         Ok(joined) => answer_joined(call, login, joined).await,
         Err(ActFailure::Refused(304 | 409)) => answer_group(call, login, &invitation.chat).await,
         Err(ActFailure::Unknown(_)) => call.answer("This invitation is not valid any more.").await,
-        Err(failure) => call.answer(words_for(&failure)).await,
+        Err(failure) => call.answer(failure.words()).await,
     }
 }
 

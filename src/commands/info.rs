@@ -172,7 +172,7 @@ pub(super) async fn resolve_identifier(call: &Call, usage: &str) -> Result<()> {
             };
             call.answer(&text).await
         }
-        Err(failure) => call.answer(super::groups::words_for(&failure)).await,
+        Err(failure) => call.answer(failure.words()).await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is known of the person of a chat.
 
-use super::groups::{halted, words_for};
+use super::groups::halted;
 use super::{Call, database};
 use crate::ids::GhostId;
 use crate::matrix::error::Result;
@@ -21,7 +21,7 @@ pub(super) async fn about(call: &Call) -> Result<()> {
     };
     let about = match call.bridge.whatsapp().find_about(&login.id, &person).await {
         Ok(about) => about,
-        Err(failure) => return call.answer(words_for(&failure)).await,
+        Err(failure) => return call.answer(failure.words()).await,
     };
     let mut lines = Vec::new();
     if let Some(name) = call.bridge.name_of_chat(&login.id, &person).await.map_err(halted)? {

@@ -5,6 +5,7 @@
 //! link. A process that dies meanwhile leaves codes behind that are worthless without its connection.
 
 use crate::bridge::Bridge;
+use crate::bridge::linkings::halves;
 use crate::ids::LoginId;
 use crate::matrix::error::Result;
 use crate::whatsapp::linking::LinkStep;
@@ -75,10 +76,7 @@ impl Show {
     }
 
     async fn show_code(&mut self, code: &str, valid: Duration) -> Result<()> {
-        let spaced = match code.split_at_checked(4) {
-            Some((left, right)) if !right.is_empty() && !code.contains('-') => format!("{left}-{right}"),
-            _ => code.to_owned(),
-        };
+        let spaced = halves(code);
         let text = format!(
             "{spaced}\nOn your phone open WhatsApp, Linked devices, Link a device, Link with phone number instead, and type \
              this code. It is valid for {} minutes.",

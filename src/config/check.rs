@@ -1,6 +1,6 @@
 //! What a value means, checked once its form is right: URLs, ids, templates, and keys against each other.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use reqwest::Url;
 use ruma::{ServerName, UserId};
@@ -17,6 +17,9 @@ const MXID_LIMIT: usize = 255;
 /// What a ghost's id or a portal's hash may take of it.
 const KEY_ROOM: usize = 64;
 
+/// A secret that can not be guessed has at least so many characters.
+const SHORTEST_SECRET: usize = 16;
+
 /// Adds every fault of a config whose form is right; keys that have a fault already are left out.
 pub(super) fn check(config: &Config, faults: &mut Faults) {
     let mut out = Checker { before: faults.clone(), faults };
@@ -28,6 +31,7 @@ pub(super) fn check(config: &Config, faults: &mut Faults) {
     check_puppets(config, &mut out);
     check_network(config, &mut out);
     check_media(config, &mut out);
+    check_doors(config, &mut out);
 }
 
 /// Hints that are no faults: what is allowed and probably not meant.
@@ -42,6 +46,12 @@ pub(super) fn advise(config: &Config) -> Vec<String> {
     let someone_here = |key: &str| key == "*" || key == domain || key.ends_with(&format!(":{domain}"));
     if !config.bridge.permissions.iter().any(|(key, level)| level >= Level::User && someone_here(key)) {
         advice.push(format!("bridge.permissions: nobody on {domain} has level user, so nobody there can log in"));
+    }
+    let public = config.appservice.public_address.as_deref().unwrap_or_default();
+    if public.starts_with("http://")
+        && !["http://localhost", "http://127.0.0.1"].iter().any(|home| public.starts_with(home))
+    {
+        advice.push("appservice.public_address is http: whoever is on the way can read the codes of logins".to_owned());
     }
     if domain == "example.com" {
         advice.push("homeserver.domain is the example's, example.com".to_owned());
@@ -265,6 +275,30 @@ fn check_media(config: &Config, out: &mut Checker<'_>) {
             format!("is more than media.folder_mib, {}", media.folder_mib),
             "make it smaller, or media.folder_mib larger",
         );
+    }
+}
+
+fn check_doors(config: &Config, out: &mut Checker<'_>) {
+    if let Some(url) = &config.appservice.public_address {
+        out.url("appservice.public_address", url, &["https", "http"]);
+    }
+    let listen = &config.metrics.listen;
+    if listen.parse::<SocketAddr>().is_err() {
+        let what = format!("`{}` is no address and port to listen on", shown(listen));
+        out.add("metrics.listen", what, "write an IP address and a port, as in `127.0.0.1:8001`");
+    }
+    if let Some(secret) = config.provisioning.secret() {
+        const PATH: &str = "provisioning.shared_secret";
+        // It opens every login of the bridge, and travels in an HTTP header.
+        if secret.len() < SHORTEST_SECRET || !secret.chars().all(|c| c.is_ascii_graphic()) {
+            let what =
+                format!("is shorter than {SHORTEST_SECRET} characters, or holds spaces or characters beyond ASCII");
+            out.add(PATH, what, "write a long random one, such as `openssl rand -hex 32` gives");
+        }
+        let theirs = [&config.appservice.as_token, &config.appservice.hs_token];
+        if theirs.iter().any(|token| token.reveal() == secret) {
+            out.add(PATH, "is one of the registration's tokens", "write another one");
+        }
     }
 }
 

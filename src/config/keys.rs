@@ -108,6 +108,17 @@ pub(super) const SECTIONS: &[Section] = &[
         path: "logging",
         doc: &["What is written to standard output. Message text, names and numbers never are."],
     },
+    Section {
+        path: "metrics",
+        doc: &["Numbers about the bridge for Prometheus; see docs/monitoring.md. No person or room is ever in them."],
+    },
+    Section {
+        path: "provisioning",
+        doc: &[
+            "The API for programs that manage logins, below /_matrix/provision/v3 of the address above; see",
+            "docs/provisioning.md.",
+        ],
+    },
 ];
 
 /// Every key, in the order of the file.
@@ -132,6 +143,16 @@ pub(super) const KEYS: &[Key] = &[
         default: Fallback::Required,
         example: Some("http://localhost:29318"),
         doc: &["Where the homeserver reaches the bridge: an http or https URL. It goes into the registration."],
+    },
+    Key {
+        path: "appservice.public_address",
+        kind: Kind::Text,
+        default: Fallback::Unset,
+        example: None,
+        doc: &[
+            "Where people's browsers reach the bridge: an https URL of a reverse proxy that passes /login on to it. With it",
+            "`login` answers with a link to a page. null = there is no page.",
+        ],
     },
     Key {
         path: "appservice.hostname",
@@ -481,6 +502,50 @@ pub(super) const KEYS: &[Key] = &[
         default: Fallback::Is("info"),
         example: None,
         doc: &["The least severe lines that are written: error, warn, info, debug or trace."],
+    },
+    Key {
+        path: "metrics.enabled",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &[
+            "Whether /metrics is answered. Off by default: whoever can reach it needs no token, and sees how much is",
+            "written here and when.",
+        ],
+    },
+    Key {
+        path: "metrics.listen",
+        kind: Kind::Text,
+        default: Fallback::Is("127.0.0.1:8001"),
+        example: None,
+        doc: &["The address and port it is answered on, apart from the homeserver's. In a container: 0.0.0.0:8001."],
+    },
+    Key {
+        path: "provisioning.shared_secret",
+        kind: Kind::Private,
+        default: Fallback::Unset,
+        example: None,
+        doc: &[
+            "A token that may act for every user of the bridge, 16 characters or more: for a manager on the server's side.",
+            "null or disable = there is none.",
+        ],
+    },
+    Key {
+        path: "provisioning.allow_matrix_auth",
+        kind: Kind::Flag,
+        default: Fallback::Is("true"),
+        example: None,
+        doc: &["Whether people may use it for themselves, with their own access token of the homeserver."],
+    },
+    Key {
+        path: "provisioning.requests_per_minute",
+        kind: Kind::PerMinute,
+        default: Fallback::Is("120"),
+        example: None,
+        doc: &[
+            "Requests a user may make in a minute. A quarter of it may look people up, a tenth may begin a login or make a",
+            "chat; and as many as that tenth may come with a wrong token from one address.",
+        ],
     },
 ];
 

@@ -27,6 +27,8 @@ pub struct Homeserver {
 pub struct Appservice {
     /// The URL under which the homeserver reaches us; it goes into the registration.
     pub address: String,
+    /// The URL under which people's browsers reach us; `None` = they do not, and there is no login page.
+    pub public_address: Option<String>,
     /// The address to listen on.
     pub hostname: String,
     /// The TCP port to listen on; 0 lets the system choose.

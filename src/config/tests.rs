@@ -416,3 +416,33 @@ fn limits_of_files_are_numbers_that_fit_each_other() {
         assert!(told.contains(fault), "{told}");
     }
 }
+
+#[test]
+fn the_doors_are_closed_unless_told_otherwise_and_take_no_weak_secret() {
+    let config = parse(GOOD).unwrap();
+    assert!(!config.metrics.enabled);
+    assert_eq!(config.metrics.listen, "127.0.0.1:8001");
+    assert_eq!((config.provisioning.secret(), config.appservice.public_address), (None, None));
+    let secret = |text: &str| parse(&format!("{GOOD}provisioning: {{shared_secret: '{text}'}}\n"));
+    assert_eq!(secret("disable").unwrap().provisioning.secret(), None);
+    assert_eq!(secret("0123456789abcdef").unwrap().provisioning.secret(), Some("0123456789abcdef"));
+    for weak in ["generate", "0123456789abcde", "0123 456789abcdef"] {
+        let told = secret(weak).unwrap_err().to_string();
+        assert!(told.contains("provisioning.shared_secret: is shorter than 16") && !told.contains(weak), "{told}");
+    }
+    for (lines, fault) in [
+        ("metrics: {listen: 'localhost'}", "metrics.listen: `localhost` is no address and port"),
+        ("metrics: {enabled: maybe}", "metrics.enabled: `maybe` is neither true nor false"),
+        ("provisioning: {requests_per_minute: 0}", "requests_per_minute: `0` is no number for a minute"),
+    ] {
+        let told = parse(&format!("{GOOD}{lines}\n")).unwrap_err().to_string();
+        assert!(told.contains(fault), "{told}");
+    }
+    let public = |url: &str| {
+        let text = GOOD.replace("as_token: ours", &format!("public_address: '{url}', as_token: ours"));
+        parse(&text.replace("example.com", "chat.example.com")).map(|config| config.advice())
+    };
+    assert_eq!(public("https://bridge.example.com/wa").unwrap(), Vec::<String>::new());
+    assert_eq!(public("http://bridge.example.com").unwrap().len(), 1);
+    assert!(public("ftp://bridge.example.com").is_err());
+}

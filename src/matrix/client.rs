@@ -5,6 +5,7 @@
 //! one core and more of them only add delay (measured: no gain above 16).
 
 use super::error::{MatrixError, Result};
+use crate::numbers::{self, Request as Kind, Status};
 use bytes::Bytes;
 use ruma::api::auth_scheme::{AuthScheme, SendAccessToken};
 use ruma::api::path_builder::PathBuilder;
@@ -123,7 +124,7 @@ impl Client {
     {
         let mut request = self.build(who, request)?;
         *request.timeout_mut() = Some(limit);
-        let answer = self.http.execute(request).await.map_err(unreachable)?;
+        let answer = self.execute(request, Pace::Slow(limit)).await?;
         if answer.status().is_success() { Ok(answer) } else { Err(read_error(answer).await) }
     }
 
@@ -158,6 +159,14 @@ impl Client {
         })
     }
 
+    /// What the homeserver says of a token of somebody's (`whoami`).
+    pub(crate) async fn ask_about(&self, token: &str) -> Result<serde_json::Value> {
+        let url = format!("{}/_matrix/client/v3/account/whoami", self.address);
+        let request = self.http.get(url).bearer_auth(token).build().map_err(unbuildable)?;
+        let answer = self.exchange(request, Pace::Ordinary).await?;
+        Ok(serde_json::from_slice(answer.body()).unwrap_or_default())
+    }
+
     fn build<R>(&self, who: Who<'_>, request: R) -> Result<reqwest::Request>
     where
         R: OutgoingRequest,
@@ -185,6 +194,17 @@ impl Client {
         reqwest::Request::try_from(request).map_err(unbuildable)
     }
 
+    /// Makes the request and counts it.
+    async fn execute(&self, request: reqwest::Request, pace: Pace) -> Result<reqwest::Response> {
+        let kind = numbers::kind_of_request(request.url().path());
+        let begun = tokio::time::Instant::now();
+        let answer = self.http.execute(request).await;
+        let status = answer.as_ref().map_or(Status::Silent, |answer| Status::of(answer.status().as_u16()));
+        let waits = matches!(pace, Pace::Slow(_)) && kind == Kind::Sync;
+        numbers::count_request(kind, status, (!waits).then(|| begun.elapsed()));
+        answer.map_err(unreachable)
+    }
+
     async fn exchange(&self, mut request: reqwest::Request, pace: Pace) -> Result<http::Response<Bytes>> {
         // The semaphore is never closed, so an error here means no permit is needed.
         let (limit, _permit) = match pace {
@@ -192,7 +212,7 @@ impl Client {
             Pace::Slow(limit) => (limit, None),
         };
         *request.timeout_mut() = Some(limit);
-        let answer = self.http.execute(request).await.map_err(unreachable)?;
+        let answer = self.execute(request, pace).await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = answer.bytes().await.map_err(unreachable)?;
         if status.is_client_error() || status.is_server_error() {

@@ -7,7 +7,7 @@ use ruma::api::client::account::register;
 use ruma::api::client::device::update_device;
 use ruma::api::client::profile::set_profile_field;
 use ruma::profile::ProfileFieldValue;
-use ruma::{OwnedMxcUri, UserId};
+use ruma::{OwnedMxcUri, OwnedUserId, UserId};
 
 /// Synapse refuses longer display names.
 const LONGEST_NAME: usize = 256;
@@ -42,6 +42,30 @@ impl Matrix {
         let mut request = update_device::v3::Request::new(DEVICE.into());
         request.display_name = Some("WhatsApp bridge".into());
         self.ask(Who::User(user), request).await.map(drop)
+    }
+
+    /// Whose access token this is; none when the homeserver does not know it, or it is no person's: a guest's, one of ours, or an
+    /// application service's, which has no device (its owner may have any name).
+    /// Nothing is remembered: a token that is logged out is of no use at once.
+    ///
+    /// # Errors
+    /// When the homeserver is not there.
+    pub async fn owner_of_token(&self, token: &str) -> Result<Option<OwnedUserId>> {
+        let answer = match self.shared.client.ask_about(token).await {
+            Ok(answer) => answer,
+            Err(MatrixError::TokenRefused | MatrixError::Forbidden { .. } | MatrixError::Refused { .. }) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let owner = answer["user_id"].as_str().and_then(|user| UserId::parse(user).ok());
+        let is_person = |user: &OwnedUserId| {
+            answer["is_guest"] != true
+                && answer["device_id"].is_string()
+                && !self.is_ours(user)
+                && user.server_name().as_str() == self.settings().domain
+        };
+        Ok(owner.filter(is_person))
     }
 
     /// Sets the account's display name, cut to what homeservers take (256 characters).

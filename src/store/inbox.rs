@@ -128,6 +128,11 @@ const COUNTS: &str = "-- inbox.counts
            CAST(COALESCE(SUM(CASE WHEN state = 'failed' THEN 1 ELSE 0 END), 0) AS BIGINT) AS failed,
            CAST(COALESCE(MIN(CASE WHEN state = 'waiting' THEN received_at END), 0) AS BIGINT) AS oldest_at
     FROM inbox";
+const COUNTS_BY_SOURCE: &str = "-- inbox.counts_by_source
+    SELECT source, CAST(SUM(CASE WHEN state = 'waiting' THEN 1 ELSE 0 END) AS BIGINT) AS waiting,
+           CAST(SUM(CASE WHEN state = 'failed' THEN 1 ELSE 0 END) AS BIGINT) AS failed,
+           CAST(COALESCE(MIN(CASE WHEN state = 'waiting' THEN received_at END), 0) AS BIGINT) AS oldest_at
+    FROM inbox GROUP BY source";
 const SEEN: &str = "-- inbox.seen
     SELECT dedup FROM seen WHERE dedup = $1";
 const SWEEP_FAILED: &str = "-- inbox.sweep_failed
@@ -297,6 +302,26 @@ impl Store {
             })
         };
         read().named("inbox.counts")
+    }
+
+    /// The same for what came from each network.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn inbox_counts_by_source(&self) -> Result<[(Source, InboxCounts); 2]> {
+        let rows = sqlx::query(COUNTS_BY_SOURCE).fetch_all(self.pool()).await.named("inbox.counts_by_source")?;
+        let mut counts = [(Source::Whatsapp, InboxCounts::default()), (Source::Matrix, InboxCounts::default())];
+        for row in &rows {
+            let read = || -> std::result::Result<(String, InboxCounts), sqlx::Error> {
+                let (waiting, failed) = (row.try_get("waiting")?, row.try_get("failed")?);
+                Ok((row.try_get("source")?, InboxCounts { waiting, failed, oldest_at: row.try_get("oldest_at")? }))
+            };
+            let (source, found) = read().named("inbox.counts_by_source")?;
+            if let Some((_, count)) = counts.iter_mut().find(|(known, _)| known.text() == source) {
+                *count = found;
+            }
+        }
+        Ok(counts)
     }
 
     /// Whether an arrival with this `dedup` was ever put.

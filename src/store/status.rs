@@ -94,7 +94,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn address_book(&self, login: &LoginId) -> Result<Vec<GhostId>> {
+    pub async fn people_in_book(&self, login: &LoginId) -> Result<Vec<GhostId>> {
         let rows = sqlx::query(CONTACTS).bind(login.as_str()).fetch_all(self.pool()).await.named("status.contacts")?;
         rows.iter().map(|row| row.try_get::<String, _>("ghost_id").map(GhostId::new).named("status.contacts")).collect()
     }
@@ -140,7 +140,7 @@ mod tests {
         store.put_audience(&login, &id, &audience(AudienceRule::Contacts, &["3@lid"])).await.unwrap();
         assert_eq!(store.find_audience(&login, &id).await.unwrap(), Some(first));
         assert_eq!(store.find_audience(&LoginId::new("2"), &id).await.unwrap(), None);
-        assert!(store.address_book(&login).await.unwrap().is_empty());
+        assert!(store.people_in_book(&login).await.unwrap().is_empty());
         let none = store.oldest_status(PortalId::new(1), &GhostId::new("1@lid"), 0, &id).await.unwrap();
         assert_eq!(none, None);
         assert_eq!(store.sweep_audiences(i64::MAX).await.unwrap(), 1);

@@ -77,6 +77,21 @@ pub enum ActFailure {
     Unknown(String),
 }
 
+impl ActFailure {
+    /// What it means, for the person.
+    #[must_use]
+    pub fn words(&self) -> &'static str {
+        match self {
+            Self::Offline | Self::Unknown(_) => "WhatsApp can't be reached right now. Please say it again later.",
+            Self::Refused(401 | 403 | 405) => "WhatsApp does not let you do that.",
+            Self::Refused(404 | 406 | 410) => "WhatsApp knows no such group, or the link is not valid any more.",
+            Self::Refused(304 | 409) => "You are in this group already.",
+            Self::Refused(_) => "WhatsApp refused. Please say it again later.",
+            Self::TooLong => "WhatsApp takes at most 100 characters for a group's name.",
+        }
+    }
+}
+
 impl Whatsapp {
     /// Changes a group through a login.
     ///

@@ -17,6 +17,7 @@ use super::sink::Sink;
 use super::{LineNews, LineSetup, lost};
 use crate::ids::{DeviceKey, LoginId};
 use crate::masked::Masked;
+use crate::numbers::{self, Linking};
 use crate::store::logins::Owner;
 use crate::store::wa_backend::LineBackend;
 use std::sync::atomic::AtomicBool;
@@ -99,6 +100,16 @@ impl LineState {
             Self::Connected => "connected",
             Self::Offline { .. } => "offline",
             Self::LoggedOut { .. } => "logged out",
+        }
+    }
+
+    /// The same, as it is counted.
+    pub fn number(&self) -> numbers::Login {
+        match self {
+            Self::Connecting => numbers::Login::Connecting,
+            Self::Connected => numbers::Login::Connected,
+            Self::Offline { .. } => numbers::Login::Offline,
+            Self::LoggedOut { .. } => numbers::Login::LoggedOut,
         }
     }
 }
@@ -474,6 +485,12 @@ impl Line {
     }
 
     pub(super) async fn step(&self, link: &Link, step: LinkStep) {
+        match &step {
+            LinkStep::Qr { .. } | LinkStep::Code { .. } => {}
+            LinkStep::Linked { .. } => numbers::count_linking(Linking::Linked),
+            LinkStep::TimedOut => numbers::count_linking(Linking::TimedOut),
+            LinkStep::Failed { .. } => numbers::count_linking(Linking::Failed),
+        }
         if link.steps.send(step).await.is_err() {
             tracing::debug!("nobody watches a linking any more");
         }
@@ -487,6 +504,7 @@ impl Line {
         });
         if let (true, Some(login)) = (changed, self.login_id()) {
             tracing::info!(login = %self.masked(), state = state.word(), "connection to WhatsApp");
+            numbers::count_login_change(state.number());
             setup.tell(LineNews { login, state }).await;
         }
     }

@@ -9,6 +9,9 @@
 mod acts;
 mod baileys;
 mod bed;
+#[path = "../sim/tests/page/browser.rs"]
+#[allow(dead_code)] // the simulator's tests use more of it
+mod browser;
 mod calls;
 mod channels;
 mod chat_marks;
@@ -30,15 +33,18 @@ mod limits;
 mod links;
 mod live;
 mod login;
+mod metrics;
 mod opening;
 mod outage;
 mod own_data;
+mod page;
 mod people;
 mod pins;
 mod placing;
 mod poison;
 mod polls;
 mod pressing;
+mod provisioning;
 mod puppet;
 mod relations;
 mod release;

@@ -32,6 +32,18 @@ pub fn python() -> PathBuf {
     venv().join("bin/python")
 }
 
+/// Returns the folder of the Python virtual environment that holds Schemathesis.
+#[must_use]
+pub fn schemathesis_venv() -> PathBuf {
+    target().join("venv-schemathesis")
+}
+
+/// Returns Schemathesis, which tries an HTTP API out by its description; whether it exists is [`crate::setup`]'s business.
+#[must_use]
+pub fn schemathesis() -> PathBuf {
+    schemathesis_venv().join("bin/schemathesis")
+}
+
 /// Returns the Node.js that runs the scripts against the simulator: the first in `PATH` that is new enough, else the
 /// one that [`crate::setup`] put into [`venv`].
 ///

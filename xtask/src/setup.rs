@@ -15,6 +15,38 @@ use crate::{machine, node, places};
 /// What the virtual environment holds; its stamp file has the same text.
 const PYTHON_PACKAGES: [&str; 2] = ["matrix-synapse[url-preview]==1.163.*", "psycopg2-binary==2.9.*"];
 
+/// What drives the provisioning API by its description, with everything it stands on: another version finds other things, and
+/// a test that changes by itself proves nothing.
+const SCHEMATHESIS: [&str; 27] = [
+    "schemathesis==4.32.5",
+    "anyio==4.16.0",
+    "certifi==2026.10.18",
+    "charset-normalizer==3.5.2",
+    "click==8.5.1",
+    "graphql-core==3.3.2",
+    "harfile==0.6.0",
+    "hypothesis==6.170.15",
+    "hypothesis-graphql==0.13.5",
+    "idna==3.20",
+    "iniconfig==2.3.1",
+    "jsonschema_rs==0.60.3",
+    "markdown-it-py==4.3.0",
+    "MarkupSafe==3.0.4",
+    "mdurl==0.1.2",
+    "packaging==26.3",
+    "pluggy==1.7.0",
+    "Pygments==2.21.0",
+    "pyrate-limiter==4.5.1",
+    "pytest==9.2.0",
+    "PyYAML==6.0.3",
+    "requests==2.34.2",
+    "rich==15.0.0",
+    "sortedcontainers==2.4.0",
+    "typing_extensions==4.16.0",
+    "urllib3==2.8.0",
+    "Werkzeug==3.1.9",
+];
+
 /// Makes the machine ready, printing a line per step with what was found or done and the seconds it took.
 ///
 /// # Errors
@@ -33,13 +65,14 @@ pub fn run() -> Result<()> {
     step(7, "Baileys", node::ensure_packages)?;
     step(8, "Chromium", ensure_chromium)?;
     step(9, "ffmpeg", ensure_ffmpeg)?;
+    step(10, "Schemathesis", ensure_schemathesis)?;
     Ok(())
 }
 
 fn step(number: u32, name: &str, work: fn() -> Result<String>) -> Result<()> {
     let start = Instant::now();
     let done = work().with_context(|| format!("set-up step {number}, {name}"))?;
-    println!("[{number}/9] {name}: {done} ({:.1} s)", start.elapsed().as_secs_f32());
+    println!("[{number}/10] {name}: {done} ({:.1} s)", start.elapsed().as_secs_f32());
     Ok(())
 }
 
@@ -73,33 +106,57 @@ fn ensure_python() -> Result<String> {
 }
 
 fn ensure_synapse() -> Result<String> {
-    let venv = places::venv();
-    let stamp = venv.join(".complete");
-    let wanted = PYTHON_PACKAGES.join("\n");
-    if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) && places::python().exists() {
-        return Ok(format!("found {} in {}", PYTHON_PACKAGES[0], venv.display()));
-    }
-    println!("      making {} and installing {}", venv.display(), PYTHON_PACKAGES.join(", "));
-    // Debian's python3 without python3-venv begins the folder and then fails: `--clear` starts it anew.
-    if make_venv(&venv).is_err() {
-        machine::install_packages(&["python3-venv"])?;
-        make_venv(&venv)?;
-    }
-    let installed = Command::new(places::python())
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"])
-        .args(PYTHON_PACKAGES)
-        .status()
-        .context("running pip")?;
-    if !installed.success() {
-        bail!("pip could not install {} (it needs PyPI or a mirror)", PYTHON_PACKAGES.join(", "));
+    if !fill_venv(&places::venv(), &PYTHON_PACKAGES)? {
+        return Ok(format!("found {} in {}", PYTHON_PACKAGES[0], places::venv().display()));
     }
     let version = output(Command::new(places::python()).args([
         "-c",
         "import psycopg2, synapse.app.homeserver; from synapse.util import SYNAPSE_VERSION; print(SYNAPSE_VERSION)",
     ]))
     .context("the freshly installed Synapse can't be imported")?;
-    std::fs::write(&stamp, wanted)?;
+    finish_venv(&places::venv(), &PYTHON_PACKAGES)?;
     Ok(format!("installed {}", version.trim()))
+}
+
+/// In an environment of its own: its packages would bend Synapse's.
+fn ensure_schemathesis() -> Result<String> {
+    let venv = places::schemathesis_venv();
+    if !fill_venv(&venv, &SCHEMATHESIS)? {
+        return Ok(format!("found {} in {}", SCHEMATHESIS[0], venv.display()));
+    }
+    let version = output(Command::new(places::schemathesis()).arg("--version"))?;
+    finish_venv(&venv, &SCHEMATHESIS)?;
+    Ok(format!("installed {}", version.trim()))
+}
+
+/// Makes a virtual environment and installs packages into it, unless its stamp says that it holds them; whether it did.
+fn fill_venv(venv: &Path, packages: &[&str]) -> Result<bool> {
+    let python = venv.join("bin/python");
+    if std::fs::read_to_string(venv.join(".complete")).is_ok_and(|found| found == packages.join("\n"))
+        && python.exists()
+    {
+        return Ok(false);
+    }
+    println!("      making {} and installing {}", venv.display(), packages.join(", "));
+    // Debian's python3 without python3-venv begins the folder and then fails: `--clear` starts it anew.
+    if make_venv(venv).is_err() {
+        machine::install_packages(&["python3-venv"])?;
+        make_venv(venv)?;
+    }
+    let installed = Command::new(&python)
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"])
+        .args(packages)
+        .status()
+        .context("running pip")?;
+    if !installed.success() {
+        bail!("pip could not install {} (it needs PyPI or a mirror)", packages.join(", "));
+    }
+    Ok(true)
+}
+
+/// Writes the stamp of an environment that was seen to work.
+fn finish_venv(venv: &Path, packages: &[&str]) -> Result<()> {
+    Ok(std::fs::write(venv.join(".complete"), packages.join("\n"))?)
 }
 
 fn make_venv(venv: &Path) -> Result<()> {
@@ -110,7 +167,7 @@ fn make_venv(venv: &Path) -> Result<()> {
         .stderr(Stdio::null())
         .status()
         .context("running python3 -m venv")?;
-    if !made.success() || !places::python().exists() {
+    if !made.success() || !venv.join("bin/python").exists() {
         bail!("`python3 -m venv {}` failed", venv.display());
     }
     Ok(())

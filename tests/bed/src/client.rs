@@ -62,6 +62,12 @@ impl Client {
         Ok(Self { http, base: Url::parse(base)?, token: token.to_owned() })
     }
 
+    /// Returns the access token; for showing it to others than the homeserver.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Calls an endpoint and returns its JSON answer. `path` holds the parts between slashes, not yet encoded.
     ///
     /// # Errors

@@ -90,6 +90,42 @@ impl Browser {
         self.wait(&format!("location.href === {} && document.readyState === 'complete'", json!(url))).await;
     }
 
+    /// Opens an address that the page itself may change at once.
+    pub async fn go(&mut self, url: &str) {
+        self.call("Page.navigate", json!({ "url": url })).await;
+        self.wait("location.protocol.startsWith('http') && document.readyState === 'complete'").await;
+    }
+
+    /// Makes the tab as large as a screen of so many pixels.
+    pub async fn resize(&mut self, width: u32, height: u32) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.call("Emulation.setDeviceMetricsOverride", size).await;
+    }
+
+    /// Whether the tab shows itself in dark colours.
+    pub async fn darken(&mut self, dark: bool) {
+        let value = if dark { "dark" } else { "light" };
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] });
+        self.call("Emulation.setEmulatedMedia", features).await;
+    }
+
+    /// Presses a key, as somebody without a mouse would.
+    pub async fn key(&mut self, key: &str) {
+        let code = match key {
+            "Tab" => 9,
+            "Enter" => 13,
+            other => panic!("no code is known for {other}"),
+        };
+        let text = if key == "Enter" { "\r" } else { "" };
+        for kind in ["keyDown", "keyUp"] {
+            let mut event = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code });
+            if kind == "keyDown" {
+                event["text"] = json!(text);
+            }
+            self.call("Input.dispatchKeyEvent", event).await;
+        }
+    }
+
     /// What a script gives.
     pub async fn eval(&mut self, script: &str) -> Value {
         let params = json!({ "expression": script, "awaitPromise": true, "returnByValue": true });

@@ -2,6 +2,7 @@
 #![recursion_limit = "512"]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
+#[allow(dead_code)] // the stories of the login page use more of it
 mod browser;
 #[path = "../real_client/client.rs"]
 #[allow(dead_code)] // the other tests use more of it
