@@ -126,7 +126,14 @@ impl Bridge {
                     break;
                 }
                 if is_due(&portal) && busy.insert(portal) {
-                    running.push(async move { (portal, self.work_on_group(work, portal, mark).await) });
+                    // A task of its own: work that is not polled while this loop waits for the database would keep the
+                    // connections it was given, and with enough of it nobody would ever get one.
+                    let bridge = self.clone();
+                    let task = tokio::spawn(async move {
+                        let work = in_background(bridge.work_on_group(work, portal, mark));
+                        bridge.stop().run_until_cancelled(work).await.unwrap_or(Did::Waits)
+                    });
+                    running.push(async move { (portal, task.await.unwrap_or(Did::Failed)) });
                 }
             }
             let times =
