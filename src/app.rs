@@ -143,6 +143,8 @@ async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Resul
     });
     let marking = bridge.clone();
     bridge.spawn(async move { marking.run_chat_marks().await });
+    let following_people = bridge.clone();
+    bridge.spawn(async move { following_people.run_own_data().await });
     let puppets = bridge.clone();
     bridge.spawn(async move { puppets.run_puppets().await });
     let telling = bridge.clone();

@@ -9,12 +9,14 @@
 //! are told), [`upkeep`] (sweeps).
 
 mod albums;
+mod announcements;
 mod ballots;
 mod budget;
 mod calls;
 mod channel_counts;
 mod channels;
 mod chat_marks;
+mod closed;
 mod communities;
 mod contacts;
 pub mod deliver;
@@ -26,11 +28,14 @@ pub mod from_whatsapp;
 mod group_changes;
 mod group_rooms;
 pub mod groups;
+pub mod guest_rooms;
 pub mod lanes;
 mod live;
+pub mod making_groups;
 mod merge;
 mod opening;
 pub mod outgoing;
+mod own_data;
 pub mod people;
 mod pins;
 mod polls;
@@ -40,6 +45,7 @@ mod progress;
 pub mod puppets;
 pub mod receipts;
 mod removal;
+mod removals;
 pub mod report;
 pub mod rooms;
 mod sealed;

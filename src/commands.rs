@@ -10,10 +10,14 @@ mod chat;
 mod chat_marks;
 mod groups;
 mod info;
+mod people;
 mod puppet;
 mod rights;
 mod show_link;
+mod spaces;
+mod status;
 
+use crate::bridge::guest_rooms::Place as Placing;
 use crate::bridge::people::Halt;
 use crate::bridge::{Bridge, CommandCall};
 use crate::config::Level;
@@ -22,6 +26,8 @@ use crate::store::chat_marks::MarkKind;
 use crate::store::logins::Login;
 use crate::store::portals::{Portal, PortalKind};
 use crate::verdict::Verdict;
+use crate::whatsapp::removals::Removal;
+use futures_util::future::BoxFuture;
 use rights::Place;
 use ruma::{OwnedRoomId, RoomId};
 
@@ -66,6 +72,11 @@ enum Run {
     InviteLink,
     LeaveGroup,
     Accept,
+    PostStatus,
+    DeleteChat,
+    ClearChat,
+    InSpace(Placing),
+    About,
     Follow,
     Unfollow,
     Channel,
@@ -277,8 +288,8 @@ const COMMANDS: &[Entry] = &[
     },
     Entry {
         name: "create-group",
-        usage: "create-group <name>",
-        help: "Make a WhatsApp group of the people in this room.",
+        usage: "create-group [name]",
+        help: "Make this room a WhatsApp group with the people in it.",
         level: Level::User,
         run: Run::CreateGroup,
     },
@@ -316,6 +327,48 @@ const COMMANDS: &[Entry] = &[
         help: "Accept the invitation in the message you answer.",
         level: Level::User,
         run: Run::Accept,
+    },
+    Entry {
+        name: "post-status",
+        usage: "post-status <text>",
+        help: "Post a status for your WhatsApp contacts: the text, or the picture or video you answer with it.",
+        level: Level::User,
+        run: Run::PostStatus,
+    },
+    Entry {
+        name: "delete-chat",
+        usage: "delete-chat",
+        help: "In a direct chat's room: delete the chat on WhatsApp and this room with it.",
+        level: Level::User,
+        run: Run::DeleteChat,
+    },
+    Entry {
+        name: "clear-chat",
+        usage: "clear-chat",
+        help: "In a direct chat's room: delete the chat's messages on WhatsApp, for you alone.",
+        level: Level::User,
+        run: Run::ClearChat,
+    },
+    Entry {
+        name: "add-to-space",
+        usage: "add-to-space <space>",
+        help: "In a group's room: put it into a space of yours that I am in.",
+        level: Level::User,
+        run: Run::InSpace(Placing::In),
+    },
+    Entry {
+        name: "remove-from-space",
+        usage: "remove-from-space <space>",
+        help: "Take it out again.",
+        level: Level::User,
+        run: Run::InSpace(Placing::Out),
+    },
+    Entry {
+        name: "about",
+        usage: "about",
+        help: "In a direct chat's room: show the person's number, name and about text.",
+        level: Level::User,
+        run: Run::About,
     },
     Entry {
         name: "follow",
@@ -504,8 +557,10 @@ async fn run_words(mut call: Call, words: Words) -> Result<()> {
         Run::SetManagementRoom => set_management_room(&call).await,
         Run::Space => account::space(&call).await,
         Run::StartChat => groups::start_chat(&call, entry.usage).await,
+        Run::CreateGroup | Run::PostStatus | Run::DeleteChat | Run::ClearChat | Run::InSpace(_) | Run::About => {
+            run_apart(&call, entry).await
+        }
         Run::ResolveIdentifier => info::resolve_identifier(&call, entry.usage).await,
-        Run::CreateGroup => groups::create(&call, entry.usage).await,
         Run::Join => groups::join(&call, entry.usage).await,
         Run::ResolveLink => groups::resolve(&call, entry.usage).await,
         Run::InviteLink => groups::invite_link(&call).await,
@@ -520,6 +575,18 @@ async fn run_words(mut call: Call, words: Words) -> Result<()> {
         Run::Sudo => Box::pin(admin::sudo(call, entry.usage)).await,
         Run::DoIn => Box::pin(admin::do_in(call, entry.usage)).await,
         Run::Announce => admin::announce(&call, entry.usage).await,
+    }
+}
+
+/// The commands that have much to do, in a future of their own on the heap: the table's stays small.
+fn run_apart<'a>(call: &'a Call, entry: &'a Entry) -> BoxFuture<'a, Result<()>> {
+    match entry.run {
+        Run::CreateGroup => Box::pin(groups::create(call, entry.usage)),
+        Run::PostStatus => Box::pin(status::post(call, entry.usage)),
+        Run::DeleteChat => Box::pin(chat::remove(call, Removal::Chat)),
+        Run::ClearChat => Box::pin(chat::remove(call, Removal::Messages)),
+        Run::InSpace(place) => Box::pin(spaces::place(call, place, entry.usage)),
+        _ => Box::pin(people::about(call)),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod contacts;
 pub mod disappearing;
 pub mod files;
 pub mod ghosts;
+pub mod group_wishes;
 pub mod groups;
 pub mod identity;
 pub mod inbox;
@@ -27,6 +28,7 @@ pub mod logins;
 pub mod messages;
 pub mod mx_intake;
 pub mod overview;
+pub mod own_data;
 pub mod parking;
 pub mod pins;
 pub mod places;
@@ -39,7 +41,7 @@ pub mod reactions;
 pub mod seal;
 pub mod spaces;
 mod states;
-pub mod wishes;
+pub mod status;
 mod wa_appstate;
 pub mod wa_backend;
 pub mod wa_device;
@@ -50,6 +52,7 @@ mod wa_rows;
 mod wa_secret;
 mod wa_settled;
 mod wa_signal;
+pub mod wishes;
 mod writer;
 
 use crate::clock::Clock;
@@ -405,6 +408,7 @@ fn migrations() -> Vec<Migration> {
         step(11, "kinds", include_str!("../migrations/0011_kinds.sql")),
         step(12, "channels", include_str!("../migrations/0012_channels.sql")),
         step(13, "budgets", include_str!("../migrations/0013_budgets.sql")),
+        step(14, "chat_state", include_str!("../migrations/0014_chat_state.sql")),
     ]
 }
 

@@ -25,8 +25,10 @@ pub mod media;
 mod order;
 pub mod outgoing;
 mod placing;
+pub mod removals;
 pub mod signals;
 mod sink;
+mod status;
 pub mod version;
 
 use crate::convert::WaReference;
@@ -34,6 +36,7 @@ use crate::ids::{ChatId, DeviceKey, GhostId, LoginId, WaMessageId};
 use crate::media::spool::{Spool, SpoolFile};
 use crate::store::logins::{Login, LoginState, Owner};
 use crate::store::seal::Sealer;
+use crate::store::status::Audience;
 use crate::store::{Result, Store};
 use line::{Line, LineState, Link};
 use linking::{LinkMethod, LinkStep};
@@ -270,7 +273,24 @@ impl Whatsapp {
     ) -> std::result::Result<(), SendFailure> {
         let line = self.line(login).ok_or(SendFailure::Offline)?;
         let (client, barrier) = line.client_behind_barrier().ok_or(SendFailure::Offline)?;
-        outgoing::send(&client, &line.acks, &barrier, chat, id, message).await
+        outgoing::send(&client, &line.acks, &barrier, chat, id, message, None).await
+    }
+
+    /// Posts a status, or deletes one, for an audience; as [`Whatsapp::send`].
+    ///
+    /// # Errors
+    /// [`SendFailure`].
+    pub async fn send_status(
+        &self,
+        login: &LoginId,
+        id: &WaMessageId,
+        message: wa::Message,
+        audience: &Audience,
+    ) -> std::result::Result<(), SendFailure> {
+        let line = self.line(login).ok_or(SendFailure::Offline)?;
+        let (client, barrier) = line.client_behind_barrier().ok_or(SendFailure::Offline)?;
+        let chat = ChatId::new("status@broadcast");
+        outgoing::send(&client, &line.acks, &barrier, &chat, id, message, Some(audience)).await
     }
 
     /// As [`Whatsapp::send`], to a channel: a post, its edit or deletion, or a reaction to one.

@@ -50,6 +50,13 @@ impl Bridge {
                 Err(Halt::Store(error)) => return Err(error),
             };
             for unreached in left {
+                let _turn = self.shared.puppets.marks.lock().await;
+                let Unreached { mark, .. } = &unreached;
+                // It may have been replaced, or done by the person, since it was read.
+                let now = self.store().find_chat_mark(&login.id, &mark.chat, mark.kind).await?;
+                if now.is_some_and(|(value, is_shown)| is_shown || value != mark.value) {
+                    continue;
+                }
                 match self.show_mark(&user, &unreached).await {
                     Ok(()) => self.store().mark_was_reached(&unreached.mark).await?,
                     Err(Halt::Store(error)) => return Err(error),
@@ -73,7 +80,7 @@ impl Bridge {
         match unreached.mark.kind {
             MarkKind::Mute => matrix.set_muted(user, &room, is_set).await?,
             MarkKind::Pin => matrix.set_tag(user, &room, "m.favourite", is_set).await?,
-            MarkKind::Archive => matrix.set_tag(user, &room, "m.lowpriority", is_set).await?,
+            MarkKind::Archive => matrix.set_tag(user, &room, &self.config().network.archive_tag, is_set).await?,
             MarkKind::Unread => {
                 // MSC2867, stable since v1.12 of the specification.
                 matrix.set_account_data(user, Some(&room), "m.marked_unread", &json!({ "unread": is_set })).await?;

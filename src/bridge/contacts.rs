@@ -27,7 +27,7 @@ impl Bridge {
     ///
     /// # Errors
     /// When the database fails.
-    pub(super) async fn name_of_chat(&self, login: &LoginId, person: &GhostId) -> Result<Option<String>, Halt> {
+    pub(crate) async fn name_of_chat(&self, login: &LoginId, person: &GhostId) -> Result<Option<String>, Halt> {
         let contact = self.store().find_contact(login, person).await?;
         let ghost = self.store().find_ghost(person).await?;
         Ok(chat_name(contact.as_ref(), ghost.as_ref().map(|ghost| ghost.name.as_str())))

@@ -200,6 +200,7 @@ impl Bridge {
         {
             part.content["m.relates_to"] = json!({ "m.in_reply_to": { "event_id": event } });
         }
+        let part = self.among_posts(scene, part).await?;
         self.with_groups(scene, part).await
     }
 

@@ -15,7 +15,7 @@ use crate::convert::incoming::expires_s;
 use crate::convert::outgoing::{Plan, plan};
 use crate::ids::{LoginId, WaMessageId};
 use crate::store::StoreError;
-use crate::store::inbox::InboxRow;
+use crate::store::inbox::{InboxRow, ring_all};
 use crate::store::logins::{Login, LoginState};
 use crate::store::messages::{MessageState, PartKey, Reservation};
 use crate::store::portals::{Portal, PortalKind};
@@ -25,6 +25,8 @@ use crate::whatsapp::outgoing::SendFailure;
 use ruma::RoomId;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 use whatsapp_rust::prelude::wa;
 use whatsapp_rust::waproto::codec::{message_decode, message_to_vec};
 
@@ -65,6 +67,21 @@ struct Unsigned {
 }
 
 impl Event {
+    /// A message somebody wants said in a room in which it does not stand (yet).
+    pub(super) fn said(room: &str, sender: &str, event_id: &str, content: Value, ts: i64) -> Self {
+        Self {
+            kind: "m.room.message".into(),
+            room_id: room.into(),
+            sender: sender.into(),
+            event_id: event_id.into(),
+            content,
+            state_key: None,
+            origin_server_ts: ts,
+            redacts: None,
+            unsigned: Unsigned::default(),
+        }
+    }
+
     /// For state: the content it took the place of, as the homeserver tells it.
     pub fn previous(&self) -> Option<&Value> {
         self.unsigned.prev_content.as_ref()
@@ -151,6 +168,7 @@ impl Bridge {
         let membership = event.content.get("membership").and_then(Value::as_str);
         let invites = membership == Some("invite");
         if membership == Some("leave") && event.state_key.as_deref() == Some(event.sender.as_str()) {
+            self.leave_group_too(event).await?;
             self.left(event).await?;
         }
         let bot = self.matrix().bot();
@@ -168,7 +186,16 @@ impl Bridge {
                 return Ok(self.store().settle_row(row.seq).await?);
             }
             self.matrix().join(&room, bot).await?;
-            if self.matrix().get_state(&room, "m.room.encryption", "").await?.is_some() {
+            let create = self.matrix().get_state(&room, "m.room.create", "").await?.unwrap_or_default();
+            if create["type"] == "m.space" {
+                let prefix = &self.config().bridge.command_prefix;
+                let hello = format!(
+                    "I am in your space. To put a WhatsApp group into it, say `{prefix} add-to-space {room}` in the group's \
+                     room. I need the power to change what is in the space."
+                );
+                let told = self.management_room(&event.sender).await?;
+                self.say(&told, &hello, &event.event_id, "space").await?;
+            } else if self.matrix().get_state(&room, "m.room.encryption", "").await?.is_some() {
                 self.move_to_unencrypted(event).await?;
             } else if self.matrix().joined_members(&room).await?.len() > 2 {
                 // Words there are not for the bot alone, and its words about an account are not for everybody.
@@ -256,7 +283,14 @@ impl Bridge {
                 .and_then(Value::as_str)
                 .map(str::to_owned),
         };
-        match runner(call).await {
+        // A task of its own, with a stack of its own: what commands do goes deep. It ends with the row's work.
+        let running = AbortOnDropHandle::new(tokio::spawn(runner(call).in_current_span()));
+        let verdict = match running.await {
+            Ok(verdict) => verdict,
+            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            Err(_) => return Err(Halt::Verdict(Verdict::Later { why: "a command was stopped".into() })),
+        };
+        match verdict {
             Verdict::Done => Ok(self.store().settle_row(row.seq).await?),
             other => Err(Halt::Verdict(other)),
         }
@@ -317,12 +351,21 @@ impl Bridge {
             return self.shape_group(&saying).await;
         }
         if let Some(plan) = states_of(event)? {
+            if portal.kind == PortalKind::Status {
+                return Err(never(
+                    "Status posts can't be pinned, and a live location can't be one.",
+                    "a state in a status room",
+                ));
+            }
             return match &plan {
                 Plan::Pins { pinned } => self.pins_into_whatsapp(&saying, pinned).await,
                 live => self.live_into_whatsapp(&saying, live).await,
             };
         }
         let plan = outgoing::plan_of(event)?;
+        if portal.kind == PortalKind::Status {
+            return self.said_in_status(&saying, wa_id, &plan).await;
+        }
         match &plan {
             Plan::Album(drafts) => return self.send_album(&saying, drafts).await,
             Plan::Redact { target } => {
@@ -359,10 +402,6 @@ impl Bridge {
 
     /// The portal's login, when it is theirs to speak through.
     pub(super) fn speaker(&self, portal: &Portal, login: Option<Login>, sender: &str) -> Result<Login, Halt> {
-        if portal.kind == PortalKind::Status {
-            let tell = "This room shows status posts. Please post yours from your phone, and answer in your chat with the person.";
-            return Err(never(tell, "words in a status room"));
-        }
         match login {
             Some(login) if login.mxid == sender && self.config().bridge.level_of(sender) >= Level::User => Ok(login),
             _ if portal.kind == PortalKind::Group => Err(never(
@@ -443,8 +482,10 @@ impl Bridge {
         if let Some(seconds) = expires_s(&message) {
             self.store().put_expiry_in(&mut tx, &key, self.expires_at(seconds)).await?;
         }
+        let elsewhere = self.settle_in_status(&mut tx, saying, &key, outgoing.kind, &message).await?;
         self.store().settle_row_in(&mut tx, row.seq).await?;
         tx.commit().await?;
+        ring_all(self.store(), elsewhere);
         fail::fail_point!("from_mx.after_settle", |_| std::process::abort());
         Ok(())
     }
@@ -473,13 +514,14 @@ impl Bridge {
                 message = message_decode(&body).map_err(|_| never("", "a stored message of ours can not be read"))?;
             }
         }
-        let sent = match portal.kind {
+        let written = match portal.kind {
+            PortalKind::Status => self.write_status(login, key, message.clone()).await?,
             PortalKind::Channel => {
                 self.whatsapp().send_to_channel(&login.id, portal, &key.wa_id, message.clone()).await
             }
             _ => self.whatsapp().send(&login.id, &portal.chat, &key.wa_id, message.clone()).await,
         };
-        if let Err(failure) = sent {
+        if let Err(failure) = written {
             let mut halt = read_failure(failure, &login.id);
             // The connection went away under the send: that says nothing against the row.
             if matches!(halt, Halt::Verdict(Verdict::Later { .. }))
@@ -502,7 +544,9 @@ impl Bridge {
         let portal = self.store().find_portal_with_login(&mark.room_id).await?;
         let Some((portal, login)) = portal else { return Ok(self.store().settle_row(row.seq).await?) };
         let login = self.login_of(&portal, login, &mark.user_id).await?;
-        if let Ok(login) = self.speaker(&portal, login, &mark.user_id)
+        // Nobody is told that a status post was seen.
+        if portal.kind != PortalKind::Status
+            && let Ok(login) = self.speaker(&portal, login, &mark.user_id)
             && login.state == LoginState::Linked
         {
             if portal.kind == PortalKind::Channel {

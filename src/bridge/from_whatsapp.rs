@@ -12,6 +12,7 @@ use crate::store::messages::PartKey;
 use crate::verdict::Verdict;
 use crate::whatsapp::calls::CALL;
 use crate::whatsapp::intake::{MESSAGE, RECEIPT};
+use crate::whatsapp::removals::REMOVAL;
 use crate::whatsapp::signals::OWN_READ;
 use std::time::Duration;
 
@@ -57,6 +58,7 @@ impl Bridge {
             MESSAGE => self.message_into_room(row, portal, login).await,
             RECEIPT => self.receipt_into_room(row, portal, login).await,
             OWN_READ => self.own_read(row, portal, login).await,
+            REMOVAL => self.removed_on_phone(row, portal, login).await,
             CALL => self.call_into_room(row, portal, login).await,
             MERGE => self.merge_rooms(row, portal, login).await,
             MISSING => self.placeholder_into_room(row, portal, login).await,

@@ -11,11 +11,12 @@ use super::rooms::room_id;
 use crate::convert::group::Role;
 use crate::ids::{ChatId, GhostId, LoginId};
 use crate::store::inbox::InboxRow;
-use crate::store::logins::Login;
-use crate::store::portals::Portal;
+use crate::store::logins::{Login, LoginState};
+use crate::store::portals::{Portal, PortalKind};
 use crate::verdict::{Gate, Verdict};
 use crate::whatsapp::group_acts::{ActFailure, GroupAct, Outcome, PeopleAct};
 use crate::whatsapp::outgoing::SendFailure;
+use futures_util::future::BoxFuture;
 use ruma::UserId;
 use serde_json::Value;
 use whatsapp_rust::prelude::{MessageField, wa};
@@ -312,6 +313,37 @@ impl Bridge {
         };
         self.say(&room_id(&event.room_id)?, &tell, &event.event_id, "invited").await?;
         Ok(())
+    }
+}
+
+impl Bridge {
+    /// Takes the account of who left a group's room out of the group, where the operator wants that. Who was only invited
+    /// has left nothing.
+    pub(super) fn leave_group_too<'a>(&'a self, event: &'a Event) -> BoxFuture<'a, Result<(), Halt>> {
+        Box::pin(self.leave_group_of_room(event))
+    }
+
+    async fn leave_group_of_room(&self, event: &Event) -> Result<(), Halt> {
+        let before = event.previous().and_then(|before| before.get("membership")).and_then(Value::as_str);
+        if !self.config().bridge.bridge_matrix_leave || before != Some("join") {
+            return Ok(());
+        }
+        let Some(portal) = self.store().find_portal_by_room(&event.room_id).await? else { return Ok(()) };
+        if portal.kind != PortalKind::Group {
+            return Ok(());
+        }
+        for login in self.store().logins_in(portal.id).await? {
+            if login.mxid != event.sender || login.state != LoginState::Linked {
+                continue;
+            }
+            match self.whatsapp().change_group(&login.id, &portal.chat, GroupAct::Leave).await {
+                // Gone already, perhaps by this very row.
+                Ok(()) | Err(ActFailure::Refused(401 | 403 | 404 | 410)) => {}
+                Err(failure) => return Err(read_failure(failure, &login.id)),
+            }
+            fail::fail_point!("groups.after_leave", |_| super::states::die_here());
+        }
+        Ok(self.store().mark_group_stale(portal.id).await?)
     }
 }
 

@@ -38,6 +38,7 @@ impl Bridge {
     /// Makes a group's room, with the owners of the logins that are in it invited. The others follow.
     pub(super) async fn make_group_room(&self, portal: &Portal, owner: &Login) -> Result<OwnedRoomId, Halt> {
         let facts = self.known_facts(portal, owner).await?;
+        self.must_wait_for_room(portal.id, &facts).await?;
         let logins = self.store().logins_in(portal.id).await?;
         let owners: BTreeSet<OwnedUserId> =
             logins.iter().map(|login| user_id(&login.mxid)).collect::<Result<_, Halt>>()?;
@@ -170,6 +171,7 @@ impl Bridge {
         }
         fail::fail_point!("groups.after_people", |_| super::states::die_here());
         self.settle_powers(known, facts, &members, &own).await?;
+        self.tell_closed(known, facts, mark).await?;
         self.store().group_is_shown(id, &facts.to_bytes(), mark).await?;
         Ok(all)
     }
@@ -200,7 +202,10 @@ impl Bridge {
                 continue;
             }
             match self.matrix().kick(&known.room, &user, reason).await {
-                Ok(()) => self.store().set_membership(id, &person, OUT).await?,
+                Ok(()) => {
+                    self.store().set_membership(id, &person, OUT).await?;
+                    self.wake_spaces();
+                }
                 Err(error) => all &= self.note_trouble(known, error.into())?,
             }
         }
@@ -352,6 +357,12 @@ impl Bridge {
             // With two accounts in one group the greater power counts.
             let power = users.get(user.as_str()).and_then(Value::as_i64).unwrap_or(0).max(power);
             users.insert(user.to_string(), power.into());
+        }
+        for (user, power) in self.above_the_bot(&known.room, &now).await? {
+            match power {
+                Some(power) => users.insert(user.to_string(), power.into()),
+                None => users.remove(user.as_str()),
+            };
         }
         let wanted = power_levels(&now, facts.rules(), &users);
         if wanted != now {

@@ -14,7 +14,7 @@ use crate::ids::GhostId;
 use crate::store::inbox::InboxRow;
 use crate::store::logins::Login;
 use crate::store::messages::{Message, MessageState};
-use crate::store::portals::Portal;
+use crate::store::portals::{Portal, PortalKind};
 use crate::store::reactions::{Reaction, ReactionKey};
 use ruma::UserId;
 use std::collections::HashMap;
@@ -70,6 +70,12 @@ impl Bridge {
     /// # Errors
     /// [`Halt`] when the database fails, or with words for the sender.
     pub async fn outgoing_of(&self, saying: &Saying<'_>, plan: &Plan) -> Result<Option<Outgoing>, Halt> {
+        let Some(mut outgoing) = self.outgoing_in_clear(saying, plan).await? else { return Ok(None) };
+        outgoing.message = self.as_the_chat_takes_it(saying, outgoing.message).await?;
+        Ok(Some(outgoing))
+    }
+
+    async fn outgoing_in_clear(&self, saying: &Saying<'_>, plan: &Plan) -> Result<Option<Outgoing>, Halt> {
         match plan {
             Plan::Message(draft) => self.new_message(saying, plan, draft).await.map(Some),
             Plan::Edit { target, draft } => self.edit_of(saying, plan, target, draft).await.map(Some),
@@ -177,7 +183,9 @@ impl Bridge {
         let Ok(author) = answered.key.sender.as_str().parse() else { return Ok(None) };
         // A later part has no copy: the id is enough for who has the original.
         let compact = answered.quote.unwrap_or_default();
-        Ok(Some(Quoted { id: answered.key.wa_id.as_str().to_owned(), author, compact }))
+        let is_post = saying.portal.kind == PortalKind::Status;
+        let chat = is_post.then(|| saying.portal.chat.as_str().parse().ok()).flatten();
+        Ok(Some(Quoted { id: answered.key.wa_id.as_str().to_owned(), author, compact, chat }))
     }
 
     /// The message behind an event, when it is of this chat.
@@ -192,8 +200,9 @@ impl Bridge {
     /// A message's name as WhatsApp writes it.
     pub(super) fn key_of(saying: &Saying<'_>, target: &Message) -> wa::MessageKey {
         let from_me = target.key.sender == saying.login.own;
-        // In a group a key names the author, unless that is us.
-        let author = (saying.portal.chat.is_group() && !from_me).then(|| target.key.sender.as_str().to_owned());
+        // In a group and of a status post a key names the author, unless that is us.
+        let chat = &saying.portal.chat;
+        let author = ((chat.is_group() || chat.is_status()) && !from_me).then(|| target.key.sender.as_str().to_owned());
         wa::MessageKey {
             remote_jid: Some(saying.portal.chat.as_str().to_owned()),
             from_me: Some(from_me),

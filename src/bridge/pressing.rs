@@ -105,7 +105,8 @@ impl Bridge {
     pub(super) async fn thread_of(&self, saying: &Saying<'_>, draft: &Draft) -> Result<Option<wa::MessageKey>, Halt> {
         let Some(root) = &draft.thread_of else { return Ok(None) };
         let Some(root) = self.in_this_chat(saying, root).await? else { return Ok(None) };
-        let has_threads = self.store().is_thread_root(saying.portal.id, &root.key.wa_id).await?;
+        let has_threads = self.is_for_announcements(saying.portal).await?
+            || self.store().is_thread_root(saying.portal.id, &root.key.wa_id).await?;
         Ok(has_threads.then(|| Self::key_of(saying, &root)))
     }
 }

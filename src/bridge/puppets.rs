@@ -25,12 +25,14 @@ use crate::store::seal::Purpose;
 use crate::verdict::Verdict;
 use ruma::{EventId, OwnedEventId, OwnedUserId, RoomId, UserId};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long somebody the bridge can not act as is not tried again: a registration may have been loaded since.
 const TRIED_AGAIN: Duration = Duration::from_secs(600);
+/// Marks of reading remembered.
+const MEMORY: usize = 10_000;
 /// How long what was reserved for a puppet waits for another homeserver before it goes as the ghost, milliseconds.
 const ELSEWHERE_WAIT: i64 = 5 * 60 * 1000;
 /// The look for a marked event reads back to this long before the message's time, milliseconds: clocks differ.
@@ -40,6 +42,12 @@ const CLOCK_SLACK: i64 = 3600 * 1000;
 #[derive(Default)]
 pub struct Puppets {
     not: Mutex<HashMap<String, Instant>>,
+    /// Held while a chat's mark is shown, or done on WhatsApp: one never sees the other half done.
+    pub(super) marks: tokio::sync::Mutex<()>,
+    /// Events up to which the bridge has marked rooms as read for somebody: that is no deed of theirs.
+    read: Mutex<HashSet<(String, String)>>,
+    /// Rung when somebody did something to a room of theirs.
+    pub(super) wishes: tokio::sync::Notify,
 }
 
 /// What became of a try to act as somebody.
@@ -74,9 +82,7 @@ impl Bridge {
         // In a group another member's login may bring what somebody wrote.
         let chat = self.chat_of(scene.portal).await?;
         let may_be = scene.arrival.from_me || chat.is_group();
-        // In their status room they may not write.
         if may_be
-            && !chat.is_status()
             && let Some(mxid) = self.store().find_own_author(scene.portal, scene.sender).await?
             && let Some(user) = self.ready_puppet(&mxid).await?
         {
@@ -346,6 +352,7 @@ impl Bridge {
                 }
             }
         }
+        self.note_read_by_bridge(mxid, event.as_str());
         match self.matrix().mark_read_fully(room, &user, event).await {
             Ok(()) => Ok(true),
             Err(error) => match error.verdict() {
@@ -356,6 +363,23 @@ impl Bridge {
                 }
             },
         }
+    }
+
+    fn note_read_by_bridge(&self, mxid: &str, event: &str) {
+        if self.config().bridge.sync_account_data {
+            let mut read = self.shared.puppets.read.lock().unwrap_or_else(PoisonError::into_inner);
+            if read.len() >= MEMORY {
+                read.clear();
+            }
+            read.insert((mxid.to_owned(), event.to_owned()));
+        }
+    }
+
+    /// Whether it was the bridge that marked a room as read for somebody up to this event; forgotten at a restart, which
+    /// makes at most a mark for unread go that was set in that moment.
+    pub(super) fn is_read_by_bridge(&self, mxid: &str, event: &str) -> bool {
+        let read = self.shared.puppets.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.contains(&(mxid.to_owned(), event.to_owned()))
     }
 
     /// Whether a chat is one of somebody's own logins.

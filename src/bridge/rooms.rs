@@ -134,7 +134,7 @@ impl Bridge {
     }
 
     /// Whose turn it is to make a portal's room.
-    fn making_of(&self, id: PortalId) -> Arc<tokio::sync::Mutex<()>> {
+    pub(super) fn making_of(&self, id: PortalId) -> Arc<tokio::sync::Mutex<()>> {
         let mut making = self.shared.rooms.making.lock().unwrap_or_else(PoisonError::into_inner);
         // Those nobody holds any more.
         if making.len() >= MEMORY {

@@ -10,6 +10,7 @@ use super::people::Halt;
 use super::rooms::{room_id, user_id};
 use crate::matrix::error::MatrixError;
 use crate::matrix::rooms::RoomRecipe;
+use crate::store::portals::PortalKind;
 use crate::store::spaces::LoginSpace;
 use crate::verdict::{Gate, Verdict};
 use ruma::OwnedRoomId;
@@ -86,6 +87,12 @@ impl Bridge {
             }
             Err(halt) => return Err(halt),
         }
+        match self.look_at_guest_rooms().await {
+            Err(Halt::Verdict(verdict)) if !matches!(verdict, Verdict::Blocked(_)) => {
+                trouble = Some(Halt::Verdict(verdict));
+            }
+            looked => looked?,
+        }
         let spaces = self.store().login_spaces().await?;
         for space in &spaces {
             let several = spaces.iter().filter(|other| other.is_linked && other.mxid == space.mxid).count() > 1;
@@ -133,7 +140,8 @@ impl Bridge {
         let missing = self.store().rooms_missing_in_space(&space.login, &room, BATCH).await?;
         let more = i64::try_from(missing.len()).is_ok_and(|missing| missing == BATCH);
         for child in missing {
-            let content = json!({ "via": [self.matrix().settings().domain] });
+            let order = self.order_of(&child).await?;
+            let content = json!({ "via": [self.matrix().settings().domain], "order": order });
             self.set_child(&room, &child, &content).await?;
             fail::fail_point!("states.space_room", |_| super::states::die_here());
             self.store().room_is_in_space(&room, &child).await?;
@@ -141,6 +149,20 @@ impl Bridge {
         let surplus = self.store().rooms_surplus_in_space(&space.login, &room, BATCH).await?;
         let rest = self.take_rooms_out(&room, surplus).await?;
         Ok(if more { Left::More } else { rest })
+    }
+
+    /// Where a room stands in its login's space: what there is one of first, then what is shared, then people; within a kind
+    /// clients order by when a room came (specification, "Ordering of children within a space").
+    async fn order_of(&self, room: &str) -> Result<&'static str, Halt> {
+        Ok(match self.store().find_portal_by_room(room).await?.map(|portal| portal.kind) {
+            Some(PortalKind::Own) => "1",
+            Some(PortalKind::Status) => "2",
+            // A community's space.
+            None => "3",
+            Some(PortalKind::Group) => "4",
+            Some(PortalKind::Channel) => "5",
+            Some(PortalKind::Direct) => "6",
+        })
     }
 
     async fn take_rooms_out(&self, space: &str, rooms: Vec<String>) -> Result<Left, Halt> {

@@ -6,6 +6,8 @@ use crate::bridge::timers::{OFFERED, Wish};
 use crate::matrix::error::Result;
 use crate::store::portals::PortalKind;
 use crate::verdict::Verdict;
+use crate::whatsapp::outgoing::SendFailure;
+use crate::whatsapp::removals::Removal;
 
 pub(super) async fn set_timer(call: &Call, usage: &str) -> Result<()> {
     let word = call.rest.first().map(|word| word.to_lowercase()).unwrap_or_default();
@@ -64,5 +66,39 @@ pub(super) async fn delete(call: &Call) -> Result<()> {
         Err(Halt::Verdict(_)) => {
             call.answer("The homeserver did not let me delete this room completely. Please say it again later.").await
         }
+    }
+}
+
+/// Deletes a direct chat, or its messages, on WhatsApp.
+pub(super) async fn remove(call: &Call, what: Removal) -> Result<()> {
+    let Some((portal, login)) = &call.chat else { return Ok(()) };
+    if !matches!(portal.kind, PortalKind::Direct | PortalKind::Own) {
+        return call.answer("Only direct chats can be deleted here. To get rid of a group, leave it.").await;
+    }
+    let prefix = &call.bridge.config().bridge.command_prefix;
+    let question = match what {
+        Removal::Chat => format!(
+            "This deletes the chat on your phone and all your devices, and this room with it. If you mean it, say \
+             `{prefix} delete-chat yes`."
+        ),
+        Removal::Messages => format!(
+            "This deletes the messages of the chat on your phone and all your devices; starred ones stay. If you mean it, \
+             say `{prefix} clear-chat yes`."
+        ),
+    };
+    if call.rest.first().map(String::as_str) != Some("yes") {
+        return call.answer(&question).await;
+    }
+    match call.bridge.remove_chat(portal, login, what).await {
+        Ok(Ok(())) if what == Removal::Chat => {
+            let room = call.bridge.management_room(&call.sender).await?;
+            call.bridge.say(&room, "The chat is deleted.", &call.event_id, "deleted").await.map(drop)
+        }
+        Ok(Ok(())) => call.answer("The chat's messages are deleted on WhatsApp.").await,
+        Ok(Err(SendFailure::Offline)) => {
+            call.answer("This account is not connected to WhatsApp right now. Try again later.").await
+        }
+        Ok(Err(_)) => call.answer("WhatsApp did not take it. Try again in a while.").await,
+        Err(halt) => Err(super::groups::halted(halt)),
     }
 }

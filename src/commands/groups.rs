@@ -1,8 +1,9 @@
 //! Chats opened, groups made, joined, shared and left by command.
 
 use super::{Call, database};
+use crate::bridge::making_groups::Made;
 use crate::bridge::people::Halt;
-use crate::ids::{ChatId, GhostId};
+use crate::ids::ChatId;
 use crate::matrix::error::Result;
 use crate::store::logins::Login;
 use crate::store::portals::Portal;
@@ -26,7 +27,7 @@ pub(super) async fn login_of(call: &Call) -> Result<Option<Login>> {
     }
 }
 
-fn halted(halt: Halt) -> crate::matrix::error::MatrixError {
+pub(super) fn halted(halt: Halt) -> crate::matrix::error::MatrixError {
     match halt {
         Halt::Store(error) => database(error),
         Halt::Verdict(verdict) => {
@@ -91,51 +92,29 @@ pub(super) async fn start_chat(call: &Call, usage: &str) -> Result<()> {
 }
 
 pub(super) async fn create(call: &Call, usage: &str) -> Result<()> {
-    let subject = call.rest.join(" ");
+    let mut subject = call.rest.join(" ");
     if subject.trim().is_empty() {
+        let name = call.bridge.matrix().get_state(&call.room, "m.room.name", "").await?.unwrap_or_default();
+        subject = name["name"].as_str().unwrap_or_default().trim().to_owned();
+    }
+    if subject.is_empty() {
         return call.answer(&format!("Say `{usage}` in a room with the people who shall be in the group.")).await;
     }
     let Some(login) = login_of(call).await? else { return Ok(()) };
-    let people: Vec<GhostId> = call.bridge.people_in_room(&call.room).await.map_err(halted)?;
-    let people: Vec<GhostId> = people.into_iter().filter(|person| *person != login.own).collect();
-    if people.is_empty() {
-        return call.answer("Nobody from WhatsApp is in this room. Invite the people first, then say it again.").await;
-    }
-    // A row that is worked on again must not make a second group.
-    let mark = format!("group-of:{}", call.event_id);
-    let store = call.bridge.store();
-    let before = store.find_meta(&mark).await.map_err(database)?;
-    let chat = match before {
-        Some(chat) if !chat.is_empty() => ChatId::new(String::from_utf8_lossy(&chat)),
-        Some(_) => {
-            let text = "I was interrupted and can't tell whether the group was made. Please look at your chats; if it is not \
-                        there, say it again.";
-            return call.answer(text).await;
+    let made = call.bridge.make_group_of(&login, &call.room, &subject, &call.event_id).await.map_err(halted)?;
+    let text = match made {
+        Made::Here => "This room is the WhatsApp group now.".to_owned(),
+        Made::Elsewhere(room) => format!("The chat is here: https://matrix.to/#/{room}"),
+        Made::Unfit(why) => why,
+        Made::Alone => "Nobody from WhatsApp is in this room. Invite the people first, then say it again.".to_owned(),
+        Made::Refused(failure) => words_for(&failure).to_owned(),
+        Made::Unknown => {
+            "I can't tell whether the group was made, because WhatsApp did not answer. Say it again in a while: I \
+                          look for it before I make another."
+                .to_owned()
         }
-        None => match make_group(call, &mark, &login, &subject, &people).await? {
-            Ok(chat) => {
-                store.put_meta(&mark, chat.as_str().as_bytes()).await.map_err(database)?;
-                chat
-            }
-            Err(failure) => {
-                tracing::warn!(%failure, "a group was not made");
-                return call.answer(words_for(&failure)).await;
-            }
-        },
     };
-    answer_group(call, &login, &chat).await
-}
-
-/// Makes a group, with a mark that says that it was tried.
-async fn make_group(
-    call: &Call,
-    mark: &str,
-    login: &Login,
-    subject: &str,
-    people: &[GhostId],
-) -> Result<std::result::Result<ChatId, ActFailure>> {
-    call.bridge.store().put_meta(mark, b"").await.map_err(database)?;
-    Ok(call.bridge.whatsapp().create_group(&login.id, subject, people).await)
+    call.answer(&text).await
 }
 
 pub(super) async fn join(call: &Call, usage: &str) -> Result<()> {

@@ -61,10 +61,16 @@ impl Refusal {
 /// Where each command means something; a new one must say so.
 pub(super) fn needs(run: &Run) -> Needs {
     match run {
-        Run::Mark(..) | Run::DisappearingTimer | Run::DeletePortal | Run::Accept | Run::Id | Run::SyncPortal => {
-            Needs::OwnChat
-        }
-        Run::InviteLink | Run::LeaveGroup => Needs::OwnGroup,
+        Run::Mark(..)
+        | Run::DisappearingTimer
+        | Run::DeletePortal
+        | Run::Accept
+        | Run::Id
+        | Run::SyncPortal
+        | Run::DeleteChat
+        | Run::ClearChat
+        | Run::About => Needs::OwnChat,
+        Run::InviteLink | Run::LeaveGroup | Run::InSpace(_) => Needs::OwnGroup,
         Run::Help
         | Run::Ping
         | Run::Version
@@ -93,6 +99,7 @@ pub(super) fn needs(run: &Run) -> Needs {
         | Run::Sudo
         | Run::DoIn
         | Run::Announce
+        | Run::PostStatus
         | Run::AllLogins => Needs::Nothing,
     }
 }
@@ -165,15 +172,16 @@ mod tests {
             Level::User,
             "anywhere",
             "login relogin logout list-logins set-preferred-login status chats login-matrix logout-matrix ping-matrix retry \
-             space start-chat resolve-identifier create-group join resolve-link \
+             space start-chat resolve-identifier create-group join resolve-link post-status \
              follow unfollow channel",
         ),
         (
             Level::User,
             "own chat",
-            "disappearing-timer delete-portal mute unmute pin unpin archive unarchive mark-unread mark-read accept id sync-portal",
+            "disappearing-timer delete-portal mute unmute pin unpin archive unarchive mark-unread mark-read accept id sync-portal \
+             delete-chat clear-chat about",
         ),
-        (Level::User, "own group", "invite-link leave-group"),
+        (Level::User, "own group", "invite-link leave-group add-to-space remove-from-space"),
         (Level::Admin, "anywhere", "all-logins sudo doin announce"),
     ];
 

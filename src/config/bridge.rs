@@ -14,6 +14,14 @@ pub struct Bridge {
     pub command_prefix: String,
     /// Whether each login gets a space that holds its rooms.
     pub personal_filtering_spaces: bool,
+    /// Whether what people do to rooms in their clients is done to the chats on WhatsApp.
+    pub sync_account_data: bool,
+    /// Whether who leaves a group's room leaves the group.
+    pub bridge_matrix_leave: bool,
+    /// Whether a direct chat's room goes when the chat is deleted on the phone.
+    pub delete_chat_rooms: bool,
+    /// Whether messages are removed from a direct chat's room when the chat is cleared.
+    pub clear_chat_messages: bool,
     /// Who may do what.
     pub permissions: Permissions,
     /// How much is done in a minute by itself.

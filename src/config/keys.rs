@@ -227,6 +227,48 @@ pub(super) const KEYS: &[Key] = &[
         ],
     },
     Key {
+        path: "bridge.sync_account_data",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &[
+            "Whether muting, favourites, the archive tag and marks for unread that people set on rooms in their clients are done",
+            "to the chats on WhatsApp, for who is acted as (see double_puppet). It is off by default because no homeserver pushes",
+            "account data to bridges: each person costs it one request that always stands, and the answers name all",
+            "of the person's rooms that change so.",
+        ],
+    },
+    Key {
+        path: "bridge.bridge_matrix_leave",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &[
+            "Whether the WhatsApp account of who leaves a group's room leaves the group. It is off by default because leaving a",
+            "room is easily taken back and leaving a group is not.",
+        ],
+    },
+    Key {
+        path: "bridge.delete_chat_rooms",
+        kind: Kind::Flag,
+        default: Fallback::Is("true"),
+        example: None,
+        doc: &[
+            "Whether a direct chat's room goes (everybody is taken out) when its owner deletes the chat on the phone, unless",
+            "something newer was said. Groups' rooms go when the account leaves the group.",
+        ],
+    },
+    Key {
+        path: "bridge.clear_chat_messages",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &[
+            "Whether clearing a direct chat removes its messages from the room too; starred ones stay where the phone",
+            "kept them. It is off by default because nothing brings them back.",
+        ],
+    },
+    Key {
         path: "bridge.permissions",
         kind: Kind::Levels,
         default: Fallback::Required,
@@ -340,9 +382,27 @@ pub(super) const KEYS: &[Key] = &[
         default: Fallback::Is("true"),
         example: None,
         doc: &[
-            "Whether each login gets a room with the status posts of its contacts, in which nobody can write. It is made with",
-            "the first post. With false posts are not taken; rooms that are there stay.",
+            "Whether each login gets a room with the status posts of its contacts. It is made with the first post. With false",
+            "posts are not taken; rooms that are there stay.",
         ],
+    },
+    Key {
+        path: "network.disable_status_broadcast_send",
+        kind: Kind::Flag,
+        default: Fallback::Is("true"),
+        example: None,
+        doc: &[
+            "Whether a message in that room that answers no post is refused. With false it is posted as a status. It is refused",
+            "by default because a word said there by mistake would go to everybody in the address book at once. `post-status`",
+            "posts either way, and answers and reactions to posts reach their author either way.",
+        ],
+    },
+    Key {
+        path: "network.archive_tag",
+        kind: Kind::Text,
+        default: Fallback::Is("m.lowpriority"),
+        example: None,
+        doc: &["The tag that rooms of archived chats get in their owner's account, where the bridge acts as them."],
     },
     Key {
         path: "network.url_previews",

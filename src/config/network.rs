@@ -142,6 +142,10 @@ pub struct Network {
     pub presence: Presence,
     /// Whether each login gets a room with the status posts of its contacts.
     pub enable_status_broadcast: bool,
+    /// Whether what is said in a status room is not posted. Answers and commands are not concerned.
+    pub disable_status_broadcast_send: bool,
+    /// The tag of archived chats' rooms.
+    pub archive_tag: String,
     /// Whether the homeserver is asked for previews of links in messages for WhatsApp.
     pub url_previews: bool,
     /// A simulator's WebSocket in place of WhatsApp's servers; `None` = WhatsApp.

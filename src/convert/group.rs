@@ -40,6 +40,10 @@ pub struct GroupFacts {
     pub suspended: bool,
     /// Whether nobody of ours is in it any more.
     pub left: bool,
+    /// Who made it: a canonical id; empty when not told.
+    pub made_by: String,
+    /// When, milliseconds since 1970; 0 when not told.
+    pub made_at: i64,
 }
 
 /// What somebody is in a group.

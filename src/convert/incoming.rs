@@ -211,6 +211,13 @@ pub fn expires_s(message: &wa::Message) -> Option<u32> {
     open::context_of(opened(message))?.expiration.filter(|seconds| *seconds > 0)
 }
 
+/// The person whose status post a message answers; none when it answers none.
+pub fn answers_status(message: &wa::Message) -> Option<&str> {
+    let context = open::context_of(opened(message))?;
+    let is_of_status = context.remote_jid.as_deref() == Some("status@broadcast") && context.stanza_id.is_some();
+    context.participant.as_deref().filter(|_| is_of_status)
+}
+
 /// A message without its wrappers.
 pub(super) fn opened(message: &wa::Message) -> &wa::Message {
     open::open(message).base

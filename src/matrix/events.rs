@@ -270,6 +270,14 @@ impl Matrix {
         self.find_state_as(room, event_type, state_key, get_state_event_for_key::v3::StateEventFormat::Content).await
     }
 
+    /// Who made a room, as the bot sees it.
+    ///
+    /// # Errors
+    /// When the homeserver is not there or the bot is not in the room.
+    pub async fn creator_of(&self, room: &RoomId) -> Result<Option<String>> {
+        self.find_state_sender(room, "m.room.create").await
+    }
+
     /// The user who set one piece of room state, as the bot sees it.
     pub(super) async fn find_state_sender(&self, room: &RoomId, event_type: &str) -> Result<Option<String>> {
         let format = get_state_event_for_key::v3::StateEventFormat::Event;

@@ -299,6 +299,10 @@ impl Matrix {
     /// # Errors
     /// When the homeserver is not there.
     pub async fn set_muted(&self, user: &UserId, room: &RoomId, muted: bool) -> Result<()> {
+        if !muted {
+            // The other way in which clients mute a room.
+            self.set_or_delete(user, &["pushrules", "global", "override", room.as_str()], None).await?;
+        }
         let path = ["pushrules", "global", "room", room.as_str()];
         let rule = json!({ "actions": [] });
         self.set_or_delete(user, &path, muted.then_some(&rule)).await

@@ -264,6 +264,19 @@ impl Matrix {
         Ok(())
     }
 
+    /// The room an alias leads to; none when there is no such alias.
+    ///
+    /// # Errors
+    /// When the homeserver is not there or refuses to look.
+    pub async fn find_alias(&self, alias: &str) -> Result<Option<OwnedRoomId>> {
+        let Ok(alias) = ruma::RoomAliasId::parse(alias) else { return Ok(None) };
+        match self.ask(Who::User(self.bot()), get_alias::v3::Request::new(alias)).await {
+            Ok(answer) => Ok(Some(answer.room_id)),
+            Err(MatrixError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Invites a user as the bot. Somebody who is invited or in the room already is fine.
     ///
     /// # Errors

@@ -22,7 +22,17 @@ pub enum MarkKind {
 }
 
 impl MarkKind {
-    fn text(self) -> &'static str {
+    /// The kind of a stored word.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub(super) fn of_text(text: &str) -> Result<Self> {
+        let all = [Self::Mute, Self::Pin, Self::Archive, Self::Unread];
+        let found = all.into_iter().find(|kind| kind.text() == text);
+        found.ok_or_else(|| StoreError::Corrupt { table: "chat_mark", why: "unknown kind".into() })
+    }
+
+    pub(super) fn text(self) -> &'static str {
         match self {
             Self::Mute => "mute",
             Self::Pin => "pin",
@@ -72,6 +82,10 @@ const UNREACHED: &str = "-- chat_mark.unreached
     WHERE chat_mark.login_id = $1 AND reached = 0 AND room_id IS NOT NULL ORDER BY ts LIMIT 500";
 const REACHED: &str = "-- chat_mark.reached
     UPDATE chat_mark SET reached = 1 WHERE login_id = $1 AND chat = $2 AND kind = $3 AND ts = $4 AND value = $5";
+const FIND: &str = "-- chat_mark.find
+    SELECT value, reached FROM chat_mark
+    WHERE login_id = $1 AND kind = $3 AND (chat = $2 OR chat IN (SELECT pn FROM wa_alias WHERE lid = $2))
+    ORDER BY ts DESC LIMIT 1";
 const END_MUTES: &str = "-- chat_mark.end_mutes
     UPDATE chat_mark SET value = 0, reached = 0 WHERE kind = 'mute' AND value > 0 AND value <= $1";
 const PUT_STAR: &str = "-- star.put
@@ -138,6 +152,17 @@ impl Store {
         self.write("chat_mark.reached", write).await.map(drop)
     }
 
+    /// The value of a chat's mark as it was told last, and whether the person's account shows it; none when it never was.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_chat_mark(&self, login: &LoginId, chat: &ChatId, kind: MarkKind) -> Result<Option<(i64, bool)>> {
+        let row = sqlx::query(FIND).bind(login.as_str()).bind(chat.as_str()).bind(kind.text());
+        let Some(row) = row.fetch_optional(self.pool()).await.named("chat_mark.find")? else { return Ok(None) };
+        let number = |column: &'static str| row.try_get::<i64, _>(column).named("chat_mark.find");
+        Ok(Some((number("value")?, number("reached")? != 0)))
+    }
+
     /// Ends the mutes whose time is over; WhatsApp tells nothing of their end.
     ///
     /// # Errors
@@ -164,13 +189,7 @@ impl Store {
 fn read(row: &AnyRow) -> Result<Unreached> {
     let text = |column: &'static str| row.try_get::<String, _>(column).named("chat_mark.read");
     let number = |column: &'static str| row.try_get::<i64, _>(column).named("chat_mark.read");
-    let kind = match text("kind")?.as_str() {
-        "mute" => MarkKind::Mute,
-        "pin" => MarkKind::Pin,
-        "archive" => MarkKind::Archive,
-        "unread" => MarkKind::Unread,
-        _ => return Err(StoreError::Corrupt { table: "chat_mark", why: "unknown kind".into() }),
-    };
+    let kind = MarkKind::of_text(&text("kind")?)?;
     Ok(Unreached {
         mark: ChatMark {
             login: LoginId::new(text("login_id")?),
@@ -219,6 +238,8 @@ mod tests {
         assert!(store.unreached_marks(&LoginId::new("2")).await.unwrap().is_empty());
         store.mark_was_reached(&mark(0, 5)).await.unwrap();
         assert_eq!(store.unreached_marks(&login).await.unwrap().len(), 1, "another value was shown");
+        assert_eq!(store.find_chat_mark(&login, &chat, MarkKind::Mute).await.unwrap(), Some((900, false)));
+        assert_eq!(store.find_chat_mark(&login, &chat, MarkKind::Pin).await.unwrap(), None);
         store.mark_was_reached(&mark(900, 5)).await.unwrap();
         assert!(store.unreached_marks(&login).await.unwrap().is_empty());
         assert_eq!(store.end_mutes(899).await.unwrap(), 0);

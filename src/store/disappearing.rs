@@ -1,8 +1,9 @@
 //! Chats whose messages disappear, and when each of them does.
 
 use super::messages::{MessageState, PartKey, read_state};
+use super::portals::Portal;
 use super::{Named, Result, Store, Tx};
-use crate::ids::{GhostId, PortalId, WaMessageId};
+use crate::ids::{GhostId, LoginId, PortalId, WaMessageId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -66,6 +67,17 @@ const FIND_EXPIRY: &str = "-- disappearing.find_expiry
 const PUT_EXPIRY: &str = "-- disappearing.put_expiry
     INSERT INTO expiry (portal_id, wa_id, sender, expires_at, due_at, tries, kept) VALUES ($1, $2, $3, $4, $4, 0, 0)
     ON CONFLICT DO NOTHING";
+// What is kept in a disappearing chat stays; so does what the phone has starred, when it kept that.
+const EXPIRE: &str = "-- disappearing.expire
+    INSERT INTO expiry (portal_id, wa_id, sender, expires_at, due_at, tries, kept)
+    SELECT DISTINCT portal_id, wa_id, sender, CAST($2 AS BIGINT), CAST($2 AS BIGINT), CAST(0 AS BIGINT), CAST(0 AS BIGINT)
+    FROM message
+    WHERE portal_id = $1 AND ts <= $3 AND kind <> 'gone' AND event_id IS NOT NULL AND part = 0
+        AND kind IN ('new', 'notice', 'waiting', 'withheld')
+        AND ($6 = 1 OR NOT EXISTS (SELECT 1 FROM star WHERE star.login_id = $4 AND star.chat = $5
+            AND star.wa_id = message.wa_id AND star.starred = 1))
+    ON CONFLICT (portal_id, wa_id, sender) DO UPDATE SET expires_at = excluded.expires_at, due_at = excluded.due_at
+    WHERE expiry.kept = 0 AND expiry.due_at > excluded.due_at";
 const KEEP: &str = "-- disappearing.keep
     UPDATE expiry SET kept = $4 WHERE portal_id = $1 AND wa_id = $2 AND sender = $3";
 const DUE: &str = "-- disappearing.due
@@ -188,6 +200,22 @@ impl Store {
     pub async fn put_expiry_in(&self, tx: &mut Tx, key: &PartKey, expires_at: i64) -> Result<()> {
         let put = named(PUT_EXPIRY, key).bind(expires_at);
         put.execute(tx.connection()).await.named("disappearing.put_expiry").map(drop)
+    }
+
+    /// Has everything said in a chat up to a time (milliseconds since 1970) removed from its room, starred messages only
+    /// when `starred`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn expire_messages(&self, portal: &Portal, login: &LoginId, until: i64, starred: bool) -> Result<u64> {
+        let write = sqlx::query(EXPIRE)
+            .bind(portal.id.get())
+            .bind(self.clock().now_ms())
+            .bind(until)
+            .bind(login.as_str())
+            .bind(portal.chat.as_str())
+            .bind(i64::from(starred));
+        Ok(self.write("disappearing.expire", write).await?.affected)
     }
 
     /// Records that a disappearing message is kept, or no longer; nothing where it stays anyway.

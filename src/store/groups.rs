@@ -136,6 +136,31 @@ pub(super) async fn join_ids_in(tx: &mut Tx, pn: &GhostId, lid: &GhostId) -> Res
         .map(drop)
 }
 
+const FIND_CLOSED: &str = "-- closed_chat.find
+    SELECT why FROM closed_chat WHERE portal_id = $1 AND login_id = ''";
+const PUT_CLOSED: &str = "-- closed_chat.put
+    INSERT INTO closed_chat (portal_id, login_id, why) VALUES ($1, '', $2)
+    ON CONFLICT (portal_id, login_id) DO UPDATE SET why = excluded.why";
+
+impl Store {
+    /// Why a group's room was told that people can't write there; empty when they can, none when it was told nothing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_closed(&self, portal: PortalId) -> Result<Option<String>> {
+        let row = sqlx::query(FIND_CLOSED).bind(portal.get()).fetch_optional(self.pool()).await;
+        row.named("closed_chat.find")?.map(|row| row.try_get("why").named("closed_chat.find")).transpose()
+    }
+
+    /// Records what a group's room was told.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn put_closed(&self, portal: PortalId, why: &str) -> Result<()> {
+        self.write("closed_chat.put", sqlx::query(PUT_CLOSED).bind(portal.get()).bind(why)).await.map(drop)
+    }
+}
+
 impl Store {
     /// Changes whenever a group was marked.
     pub fn groups_bell(&self) -> watch::Receiver<u64> {

@@ -82,7 +82,56 @@ const ADD: &str = "-- space.add
 const REMOVE: &str = "-- space.remove
     DELETE FROM space_room WHERE space = $1 AND room_id = $2";
 
+const PUT_GUEST: &str = "-- guest_room.put
+    INSERT INTO guest_room (space, room_id, mxid) VALUES ($1, $2, $3)
+    ON CONFLICT (space, room_id) DO UPDATE SET mxid = excluded.mxid";
+const HAS_GUEST: &str = "-- guest_room.has
+    SELECT 1 AS one FROM guest_room WHERE space = $1 AND room_id = $2";
+const DROP_GUEST: &str = "-- guest_room.drop
+    DELETE FROM guest_room WHERE space = $1 AND room_id = $2";
+const STALE_GUESTS: &str = "-- guest_room.stale
+    SELECT space, room_id FROM guest_room WHERE NOT EXISTS (
+        SELECT 1 FROM portal JOIN portal_login ON portal_login.portal_id = portal.portal_id
+        JOIN login ON login.login_id = portal_login.login_id
+        WHERE portal.room_id = guest_room.room_id AND login.mxid = guest_room.mxid)
+    ORDER BY space, room_id LIMIT 100";
+
 impl Store {
+    /// Notes that somebody wants a room in a space of theirs.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn put_guest_room(&self, space: &str, room: &str, mxid: &str) -> Result<()> {
+        self.write("guest_room.put", sqlx::query(PUT_GUEST).bind(space).bind(room).bind(mxid)).await.map(drop)
+    }
+
+    /// Whether a room was put into a space by command.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_guest_room(&self, space: &str, room: &str) -> Result<bool> {
+        let row = sqlx::query(HAS_GUEST).bind(space).bind(room).fetch_optional(self.pool()).await;
+        Ok(row.named("guest_room.has")?.is_some())
+    }
+
+    /// Notes that a room is in a space of somebody's no longer.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn drop_guest_room(&self, space: &str, room: &str) -> Result<()> {
+        self.write("guest_room.drop", sqlx::query(DROP_GUEST).bind(space).bind(room)).await.map(drop)
+    }
+
+    /// Spaces and rooms in them whose people have no account in the room's chat any more, at most 100.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn stale_guest_rooms(&self) -> Result<Vec<(String, String)>> {
+        let rows = sqlx::query(STALE_GUESTS).fetch_all(self.pool()).await.named("guest_room.stale")?;
+        let text = |row: &AnyRow, column: &'static str| row.try_get::<String, _>(column).named("guest_room.stale");
+        rows.iter().map(|row| Ok((text(row, "space")?, text(row, "room_id")?))).collect()
+    }
+
     /// The spaces of all logins: of linked ones whether they have one yet or not, of others where they had one.
     ///
     /// # Errors
@@ -237,5 +286,14 @@ mod tests {
         assert!(left.has_left && !left.is_linked && left.name == "WhatsApp");
         store.forget_space("!space").await.unwrap();
         assert!(store.rooms_in_space("!space", 10).await.unwrap().is_empty());
+        for (room, mxid) in [("!five", "@a:b"), ("!five-of-nobody", "@a:b"), ("!four", "@c:d")] {
+            store.put_guest_room("!theirs", room, mxid).await.unwrap();
+        }
+        let stale =
+            [("!theirs", "!five-of-nobody"), ("!theirs", "!four")].map(|(space, room)| (space.into(), room.into()));
+        assert_eq!(store.stale_guest_rooms().await.unwrap(), stale);
+        store.drop_guest_room("!theirs", "!four").await.unwrap();
+        assert!(!store.has_guest_room("!theirs", "!four").await.unwrap());
+        assert!(store.has_guest_room("!theirs", "!five").await.unwrap());
     }
 }

@@ -54,7 +54,7 @@ pub(super) async fn send_to_channel(
         };
     }
     let Some(change) = message.protocol_message.as_option() else {
-        return send(client, acks, barrier, chat, id, message).await;
+        return send(client, acks, barrier, chat, id, message, None).await;
     };
     let target = change.key.as_option().and_then(|key| key.id.clone()).ok_or(SendFailure::Impossible)?;
     // The server acknowledges a change under the id of what it changes.

@@ -74,7 +74,7 @@ impl Intake {
         self.store.put_chat_mark(&ChatMark { login: login.clone(), chat, kind, value, ts }).await
     }
 
-    async fn marked_chat(&self, jid: &Jid) -> crate::store::Result<ChatId> {
+    pub(super) async fn marked_chat(&self, jid: &Jid) -> crate::store::Result<ChatId> {
         let bare = GhostId::new(jid.to_non_ad().to_string());
         let lid = match bare.as_str().ends_with("@s.whatsapp.net") {
             true => self.store.find_lid(&bare).await?,

@@ -62,6 +62,18 @@ impl Whatsapp {
         learnt.map(Some).map_err(|error| ActFailure::Unknown(error.to_string()))
     }
 
+    /// The text beside a person's name as a login may see it; none when it is hidden or empty.
+    ///
+    /// # Errors
+    /// [`ActFailure`].
+    pub async fn find_about(&self, login: &LoginId, person: &GhostId) -> Result<Option<String>, ActFailure> {
+        let client = self.line(login).and_then(|line| line.client()).ok_or(ActFailure::Offline)?;
+        let jid: Jid = person.as_str().parse().map_err(|_| ActFailure::Unknown("the person's id is none".into()))?;
+        let found = client.contacts().get_user_info(std::slice::from_ref(&jid)).await.map_err(read_contact)?;
+        let about = found.into_values().next().and_then(|info| info.status);
+        Ok(about.filter(|about| !about.trim().is_empty()))
+    }
+
     /// Looks at the group behind an invite link without joining.
     ///
     /// # Errors

@@ -212,6 +212,8 @@ impl Intake {
             is_announcement_group: group.is_default_sub_group,
             suspended: group.is_suspended,
             left: false,
+            made_by: author(&group.creator, &group.creator_pn).await?,
+            made_at: group.creation_time.and_then(|made| i64::try_from(made).ok()).unwrap_or(0).saturating_mul(1000),
         })
     }
 

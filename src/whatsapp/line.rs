@@ -397,6 +397,9 @@ impl Line {
             | Event::ArchiveUpdate(_)
             | Event::MarkChatAsReadUpdate(_)
             | Event::StarUpdate(_) => self.store_chat_mark(event, intake).await,
+            Event::DeleteChatUpdate(_) | Event::ClearChatUpdate(_) | Event::DeleteMessageForMeUpdate(_) => {
+                self.store_removal(event, intake).await;
+            }
             Event::PairSuccess(success) => return self.bind(success, setup, client, link).await,
             Event::PairError(_) => {
                 return self

@@ -6,6 +6,7 @@
 
 use super::barrier::Barrier;
 use crate::ids::{ChatId, GhostId, WaMessageId};
+use crate::store::status::Audience;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -91,7 +92,7 @@ impl Acks {
     }
 }
 
-/// Sends a message under a fixed id and waits for the server's word.
+/// Sends a message under a fixed id and waits for the server's word; a status post goes to its audience.
 ///
 /// # Errors
 /// [`SendFailure`]; after [`SendFailure::Unknown`] send the same again under the same id.
@@ -102,6 +103,7 @@ pub async fn send(
     chat: &ChatId,
     id: &WaMessageId,
     message: wa::Message,
+    audience: Option<&Audience>,
 ) -> Result<(), SendFailure> {
     let to: Jid = chat.as_str().parse().map_err(|_| SendFailure::Impossible)?;
     if let Some(word) = acks.take_late(id) {
@@ -112,11 +114,19 @@ pub async fn send(
     }
     let word = acks.wait_for(id);
     let sending = barrier.send();
-    let sent = tokio::time::timeout(
-        SEND_WAIT,
-        client.send_message_with_options(to, message, SendOptions::default().with_message_id(id.as_str())),
-    )
-    .await;
+    let writing = async {
+        match audience {
+            Some(audience) => {
+                let (people, options) = super::status::recipients(audience, id.as_str());
+                client.status().send_raw(message, &people, options).await
+            }
+            None => {
+                let options = SendOptions::default().with_message_id(id.as_str());
+                client.send_message_with_options(to, message, options).await
+            }
+        }
+    };
+    let sent = tokio::time::timeout(SEND_WAIT, writing).await;
     drop(sending);
     let outcome = match sent {
         Ok(Ok(_)) => {

@@ -126,6 +126,9 @@ impl EventHandler for Sink {
             | Event::PinUpdate(_)
             | Event::ArchiveUpdate(_)
             | Event::StarUpdate(_)
+            | Event::DeleteChatUpdate(_)
+            | Event::ClearChatUpdate(_)
+            | Event::DeleteMessageForMeUpdate(_)
             | Event::GroupUpdate(_)
             | Event::PictureUpdate(_)
             | Event::Messages(_) => {

@@ -14,6 +14,7 @@ matrix_bed::stories! {
         a_picture_comes_changes_and_goes
         a_business_has_its_name_as_long_as_it_is_one
         a_contact_with_a_new_number_is_the_same_person
+        an_about_text_is_told_to_who_asks
     }
     own {}
 }
@@ -175,4 +176,16 @@ async fn a_contact_with_a_new_number_is_the_same_person(world: &mut World) -> Re
     let later = moved.begin("still me").await?;
     ensure!((&later.room, &later.sender) == (&room, &ghost), "{later:?} is not in {room} by {ghost}");
     Ok(())
+}
+
+async fn an_about_text_is_told_to_who_asks(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let (alice, room, bob) = (chat.person().clone(), chat.room()?, chat.contact().number.clone());
+    world.phones.simulator().set_about(&bob, "gone fishing")?;
+    alice.send_text(&room, "!wa about").await?;
+    let told = alice.wait_text(&room, "About: gone fishing").await?;
+    ensure!(told.body().contains(&format!("Number: +{bob}")), "{}", told.body());
+    world.phones.simulator().set_privacy(&bob, "status", "none")?;
+    alice.send_text(&room, "!wa about").await?;
+    alice.wait_text(&room, "nothing that you may see").await.map(drop)
 }

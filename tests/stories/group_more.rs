@@ -9,7 +9,7 @@ use matrix_bed::wait;
 use matrix_bed::world::World;
 use serde_json::{Value, json};
 use std::time::Duration;
-use whatsapp_sim::{Choice, Direction, Effect, Kind, ListSection, Media, Options, Rule};
+use whatsapp_sim::{Choice, Direction, Effect, GroupOptions, Kind, ListSection, Media, Options, Rule};
 
 use super::acts::{edits, text};
 use super::groups::{self, ghost};
@@ -22,6 +22,7 @@ matrix_bed::stories! {
         choices_threads_and_albums_in_a_shared_group
         what_can_not_be_read_in_a_shared_group
         calls_ring_once_in_a_shared_group
+        reactions_and_comments_go_sealed_in_announcements
     }
     own {}
 }
@@ -488,5 +489,68 @@ async fn calls_ring_once_in_a_shared_group(world: &mut World) -> Result<()> {
     world.bridge.wait_idle().await?;
     ensure!(scene.count(is_ring).await? == 2, "each call rings once");
     ensure!(scene.count(|event| event.sender == eve).await? == 0, "eve rings in a group she is not in");
+    Ok(())
+}
+
+async fn reactions_and_comments_go_sealed_in_announcements(world: &mut World) -> Result<()> {
+    let groups::Scene { alice, account, bob, carol } = groups::scene(world).await?;
+    let simulator = world.phones.simulator().clone();
+    let options = GroupOptions {
+        subject: "Roof".to_owned(),
+        members: vec![account.number.clone(), carol.number.clone()],
+        community: true,
+        ..GroupOptions::default()
+    };
+    let community = simulator.create_group_with(&bob.number, &options)?;
+    let all = simulator.groups();
+    let announcements =
+        all.iter().find(|group| group.parent.as_deref() == Some(community.as_str()) && group.announcements);
+    let jid = announcements.context("a community has announcements")?.jid.clone();
+    // Who is no admin may only read there, on Matrix too.
+    simulator.change_participants(&bob.number, &jid, "promote", &[&account.number])?;
+    let carols = ghost(world, &carol);
+    let is_there =
+        |event: &Event| event.state_key.as_deref() == Some(carols.as_str()) && event.content["membership"] == "join";
+    alice.wait_event("carol in the room", LIMIT, is_there).await?;
+    let id = simulator.send_kind(&bob.number, &jid, text("the roof is closed")).await?;
+    let event = alice.wait_event("the announcement", LIMIT, |event| event.body() == "the roof is closed").await?;
+    world.bridge.wait_idle().await?;
+    world.bridge.kill9()?;
+    world.bridge.start().await?;
+    let opened = async |what: &str, wanted: &Value| {
+        wait::until(what, LIMIT, || async {
+            let inbox = world.phones.inbox(&carol.number);
+            Ok(inbox
+                .into_iter()
+                .find(|item| item.opened.as_ref().is_some_and(|it| it.to_string().contains(&wanted.to_string()))))
+        })
+        .await
+        .with_context(|| format!("carol's phone has {:?}", world.phones.inbox(&carol.number)))
+    };
+    let relation = json!({ "rel_type": "m.annotation", "event_id": event.id, "key": "🎉" });
+    alice.send(&event.room, "m.reaction", &json!({ "m.relates_to": relation })).await?;
+    let reaction = opened("alice's reaction", &json!("🎉")).await?;
+    let key = &reaction.message["encReactionMessage"]["targetMessageKey"];
+    ensure!(key["id"] == id.as_str() && key["participant"] == format!("{}@lid", bob.lid), "{}", reaction.message);
+    wait::until("alice may write", LIMIT, || async {
+        let levels = alice.find_state(&event.room, "m.room.power_levels", "").await?.unwrap_or_default();
+        Ok((levels["users"][alice.id()].as_i64() >= Some(50)).then_some(()))
+    })
+    .await?;
+    let relation = json!({ "rel_type": "m.thread", "event_id": event.id });
+    let content = json!({ "msgtype": "m.text", "body": "until when?", "m.relates_to": relation });
+    alice.send(&event.room, "m.room.message", &content).await?;
+    let comment = opened("alice's comment", &json!("until when?")).await?;
+    ensure!(comment.message["encCommentMessage"]["targetMessageKey"]["id"] == id.as_str(), "{}", comment.message);
+    let inbox = world.phones.inbox(&carol.number);
+    let plain =
+        |item: &InboxItem| item.message["reactionMessage"].is_object() || item.message["commentMessage"].is_object();
+    ensure!(!inbox.iter().any(plain), "something went in clear");
+    // What is sealed with the comment's own secret is opened.
+    let react = Kind::SecretReaction { target: comment.id, emoji: "👍".into() };
+    simulator.send_kind(&bob.number, &jid, react).await?;
+    alice
+        .wait_event("bob's reaction", LIMIT, |seen| seen.kind == "m.reaction" && seen.sender == ghost(world, &bob))
+        .await?;
     Ok(())
 }

@@ -9,6 +9,8 @@ use matrix_bed::world::World;
 use serde_json::{Value, json};
 use whatsapp_sim::{Kind, Options};
 
+use super::acts::die_at;
+
 matrix_bed::stories! {
     shared {
         a_group_has_a_room_with_its_people
@@ -24,6 +26,7 @@ matrix_bed::stories! {
         the_room_shapes_the_group
         people_are_added_and_removed_from_the_room
         who_is_not_in_the_group_changes_nothing
+        who_may_write_is_said_once_in_words
     }
     own {}
 }
@@ -519,5 +522,29 @@ async fn old_powers_change_nothing(world: &mut World) -> Result<()> {
         .await?;
     world.bridge.wait_idle().await?;
     ensure!(is_settled(&simulator.group(&group.jid).context("no group")?), "somebody is no admin any more");
+    Ok(())
+}
+
+async fn who_may_write_is_said_once_in_words(world: &mut World) -> Result<()> {
+    let bob = world.phones.create_account("bob")?;
+    let (alice, account, _) = world.log_in("alice").await?;
+    let group = Group::create(&world.phones, &bob, "News", &[&account])?;
+    let room = group.room_of(&alice).await?;
+    let simulator = world.phones.simulator().clone();
+    let times = async |text: &str| -> Result<usize> {
+        Ok(alice.history(&room).await?.iter().filter(|event| event.body().contains(text)).count())
+    };
+    die_at(world, "groups.after_closed", async |_| {
+        simulator.set_group_setting(&bob.number, &group.jid, "announcement")
+    })
+    .await?;
+    alice.wait_text(&room, "Only admins can write in this group").await?;
+    world.bridge.restart().await?;
+    group.phone_says(&bob, "hear, hear").await?;
+    group.wait_in_room(&alice, "hear, hear").await?;
+    simulator.set_group_setting(&bob.number, &group.jid, "not_announcement")?;
+    alice.wait_text(&room, "Everybody can write in this group now").await?;
+    world.bridge.wait_idle().await?;
+    ensure!(times("Only admins can write").await? == 1 && times("Everybody can write").await? == 1, "said again");
     Ok(())
 }

@@ -3,11 +3,13 @@
 use anyhow::{Context, Result, ensure};
 use matrix_bed::group::Group;
 use matrix_bed::person::Person;
+use matrix_bed::phones::Account;
 use matrix_bed::wait;
 use matrix_bed::world::World;
 use serde_json::json;
 use whatsapp_sim::Kind;
 
+use super::acts::die_at;
 use super::groups::ghost;
 
 matrix_bed::stories! {
@@ -15,6 +17,7 @@ matrix_bed::stories! {
         a_chat_is_opened_by_number
         inviting_a_ghost_opens_its_chat
         a_group_is_made_of_a_room
+        killed_while_a_room_becomes_a_group
         groups_are_joined_by_link
         an_invitation_is_accepted_by_answering_it
         a_group_is_left_by_command
@@ -91,44 +94,107 @@ async fn inviting_a_ghost_opens_its_chat(world: &mut World) -> Result<()> {
     eve.wait_member(&asked, &ghost(world, &bob), "leave").await.map(drop)
 }
 
-async fn a_group_is_made_of_a_room(world: &mut World) -> Result<()> {
-    let bob = world.phones.create_account("bob")?;
-    let carol = world.phones.create_account("carol")?;
-    let (alice, account, _) = world.log_in("alice").await?;
-    let first = Group::create(&world.phones, &bob, "Where they met", &[&account, &carol])?;
-    let shared = first.room_of(&alice).await?;
-    for friend in [&bob, &carol] {
+/// A room of alice's with bot and contacts in it; the contacts' ghosts are met in a group before.
+async fn room_with(world: &World, alice: &Person, account: &Account, friends: &[&Account]) -> Result<String> {
+    let bot = world.bridge.slot().bot();
+    let others: Vec<&Account> = [account].into_iter().chain(friends.iter().skip(1).copied()).collect();
+    let first = Group::create(&world.phones, friends[0], "Where they met", &others)?;
+    let shared = first.room_of(alice).await?;
+    for friend in friends {
         alice.wait_member(&shared, &ghost(world, friend), "join").await?;
     }
-    let bot = world.bridge.slot().bot();
-    let room = alice.create_room(&json!({ "name": "a plan", "preset": "private_chat" })).await?;
+    let settings = json!({ "name": "Picnic on Sunday", "topic": "Bring cake", "preset": "private_chat" });
+    let room = alice.create_room(&settings).await?;
     alice.invite(&room, &bot).await?;
     alice.wait_member(&room, &bot, "join").await?;
-    alice.send_text(&room, "!wa create-group Picnic").await?;
-    alice.wait_text(&room, "Nobody from WhatsApp is in this room").await?;
-    for friend in [&bob, &carol] {
-        alice.invite(&room, &ghost(world, friend)).await?;
-        alice.wait_member(&room, &ghost(world, friend), "join").await?;
+    Ok(room)
+}
+
+async fn invite_friends(world: &World, alice: &Person, room: &str, friends: &[&Account]) -> Result<()> {
+    for friend in friends {
+        alice.invite(room, &ghost(world, friend)).await?;
+        alice.wait_member(room, &ghost(world, friend), "join").await?;
     }
-    alice.send_text(&room, "!wa create-group Picnic on Sunday").await?;
-    let told = alice.wait_text(&room, "The chat is here").await?;
-    let chat = room_in(told.body())?;
-    wait_joined(&alice, &chat).await?;
-    let named = alice.wait_event("its name", wait::STEP, |event| {
-        event.room == chat && event.kind == "m.room.member" && event.content["membership"] == "join"
-    });
-    named.await?;
-    let groups = world.phones.simulator().groups();
-    let made: Vec<_> = groups.iter().filter(|group| group.subject == "Picnic on Sunday").collect();
-    ensure!(made.len() == 1, "{} groups were made", made.len());
-    ensure!(made[0].members.len() == 3, "{:?} are in it", made[0].members);
-    alice.send_text(&chat, "who brings the cake?").await?;
+    Ok(())
+}
+
+async fn let_the_bot_rule(world: &World, alice: &Person, room: &str) -> Result<()> {
+    let mut powers = alice.find_state(room, "m.room.power_levels", "").await?.unwrap_or_default();
+    powers["users"][world.bridge.slot().bot().as_str()] = json!(100);
+    alice.set_state(room, "m.room.power_levels", "", &powers).await.map(drop)
+}
+
+fn named(world: &World, subject: &str) -> Vec<whatsapp_sim::GroupInfo> {
+    world.phones.simulator().groups().into_iter().filter(|group| group.subject == subject).collect()
+}
+
+async fn wait_phone(world: &World, account: &Account, text: &str) -> Result<()> {
+    wait::until(text, wait::STEP, || async {
+        let items = world.phones.inbox(&account.number);
+        Ok(items.into_iter().any(|item| item.text.as_deref() == Some(text)).then_some(()))
+    })
+    .await
+}
+
+async fn a_group_is_made_of_a_room(world: &mut World) -> Result<()> {
+    let (bob, carol) = (world.phones.create_account("bob")?, world.phones.create_account("carol")?);
+    let (alice, account, _) = world.log_in("alice").await?;
+    let room = room_with(world, &alice, &account, &[&bob, &carol]).await?;
+    alice.send_text(&room, "!wa create-group").await?;
+    alice.wait_text(&room, "an administrator of this room").await?;
+    let_the_bot_rule(world, &alice, &room).await?;
+    alice.send_text(&room, "!wa create-group").await?;
+    alice.wait_text(&room, "Nobody from WhatsApp is in this room").await?;
+    invite_friends(world, &alice, &room, &[&bob, &carol]).await?;
+    // Who has no account makes none.
+    let eve = world.person("eve").await?;
+    alice.invite(&room, eve.id()).await?;
+    eve.join(&room).await?;
+    eve.send_text(&room, "!wa create-group").await?;
+    eve.wait_text(&room, "You are not logged in").await?;
+    ensure!(named(world, "Picnic on Sunday").is_empty(), "there is a group already");
+    alice.send_text(&room, "!wa create-group").await?;
+    alice.wait_text(&room, "This room is the WhatsApp group now").await?;
+    let made = named(world, "Picnic on Sunday");
+    ensure!(made.len() == 1 && made[0].members.len() == 3, "{} groups were made", made.len());
+    alice.send_text(&room, "who brings the cake?").await?;
     for friend in [&bob, &carol] {
-        wait::until("the question", wait::STEP, || async {
-            let items = world.phones.inbox(&friend.number);
-            Ok(items.into_iter().find(|item| item.text.as_deref() == Some("who brings the cake?")))
-        })
-        .await?;
+        wait_phone(world, friend, "who brings the cake?").await?;
+    }
+    // What is said in the group comes into this very room, and its topic is the group's.
+    let group = Group::of(&world.phones, &made[0].jid);
+    group.phone_says(&bob, "I do").await?;
+    ensure!(group.wait_in_room(&alice, "I do").await?.room == room, "the group has another room");
+    wait::until("the topic", wait::STEP, || async {
+        let group = world.phones.simulator().group(&made[0].jid).context("no group")?;
+        Ok((group.description.as_deref() == Some("Bring cake")).then_some(()))
+    })
+    .await?;
+    alice.send_text(&room, "!wa create-group Another").await?;
+    alice.wait_text(&room, "is a WhatsApp chat already").await?;
+    // Somebody who comes to the group comes into the room.
+    let dave = world.phones.create_account("dave")?;
+    world.phones.simulator().change_participants(&account.number, &made[0].jid, "add", &[&dave.number])?;
+    alice.wait_member(&room, &ghost(world, &dave), "join").await.map(drop)
+}
+
+async fn killed_while_a_room_becomes_a_group(world: &mut World) -> Result<()> {
+    let bob = world.phones.create_account("bob")?;
+    let (alice, account, _) = world.log_in("alice").await?;
+    for point in ["groups.after_create", "groups.after_adoption"] {
+        let room = room_with(world, &alice, &account, &[&bob]).await?;
+        let_the_bot_rule(world, &alice, &room).await?;
+        invite_friends(world, &alice, &room, &[&bob]).await?;
+        let subject = format!("Made around {point}");
+        die_at(world, point, async |_| alice.send_text(&room, &format!("!wa create-group {subject}")).await.map(drop))
+            .await?;
+        alice.wait_text(&room, "This room is the WhatsApp group now").await?;
+        let made = named(world, &subject);
+        ensure!(made.len() == 1, "{} groups were made", made.len());
+        let group = Group::of(&world.phones, &made[0].jid);
+        group.phone_says(&bob, &format!("said after {point}")).await?;
+        let said = group.wait_in_room(&alice, &format!("said after {point}")).await?;
+        ensure!(said.room == room, "the group has another room after {point}");
     }
     Ok(())
 }

@@ -25,6 +25,8 @@ matrix_bed::stories! {
         a_community_is_a_space_of_its_groups
         rooms_say_what_they_take
         a_chats_room_is_deleted_by_its_owner
+        a_group_is_put_into_a_space_of_its_people
+        what_somebody_puts_into_their_space_stays
     }
     own {}
 }
@@ -297,5 +299,98 @@ async fn a_community_is_a_space_of_its_groups(world: &mut World) -> Result<()> {
     wait_child(&alice, inner, &room, false).await?;
     wait_child(&alice, outer, &room, true).await?;
     ensure!(child(&alice, outer, inner).await?["via"].is_array(), "the community left the space");
+    Ok(())
+}
+
+async fn own_space(person: &Person, name: &str) -> Result<String> {
+    let create = json!({ "type": "m.space" });
+    person.create_room(&json!({ "name": name, "preset": "private_chat", "creation_content": create })).await
+}
+
+async fn a_group_is_put_into_a_space_of_its_people(world: &mut World) -> Result<()> {
+    let bob = world.phones.create_account("bob")?;
+    let (alice, account, management) = world.log_in("alice").await?;
+    let (dora, doras, _) = world.log_in("dora").await?;
+    let bot = world.bridge.slot().bot();
+    let group = Group::create(&world.phones, &bob, "Hiking", &[&account, &doras])?;
+    let room = group.room_of(&alice).await?;
+    group.room_of(&dora).await?;
+    let space = own_space(&alice, "Our house").await?;
+    alice.send_text(&room, &format!("!wa add-to-space {space}")).await?;
+    wait_told(&alice, &bot, &room, "I am in no such space").await?;
+    alice.invite(&space, &bot).await?;
+    management.wait_notice("where to say it", |event| event.body().contains("add-to-space")).await?;
+    // It is no place to talk to the bot.
+    management.ask("ping", "connected").await?;
+    alice.send_text(&room, &format!("!wa add-to-space {space}")).await?;
+    wait_told(&alice, &bot, &room, "I may not change").await?;
+    ensure!(child(&alice, &space, &room).await?.get("via").is_none(), "it is in it");
+    let mut powers = alice.find_state(&space, "m.room.power_levels", "").await?.unwrap_or_default();
+    powers["users"][bot.as_str()] = json!(50);
+    alice.set_state(&space, "m.room.power_levels", "", &powers).await?;
+    // Not by who may not change the space, and not a group that the caller is not in.
+    alice.invite(&space, dora.id()).await?;
+    dora.join(&space).await?;
+    dora.send_text(&room, &format!("!wa add-to-space {space}")).await?;
+    wait_told(&dora, &bot, &room, "You may not change").await?;
+    let eve = world.person("eve").await?;
+    alice.invite(&room, eve.id()).await?;
+    eve.join(&room).await?;
+    let hers = own_space(&eve, "Hers").await?;
+    eve.invite(&hers, &bot).await?;
+    eve.send_text(&room, &format!("!wa add-to-space {hers}")).await?;
+    wait_told(&eve, &bot, &room, "Only the owner of this chat's WhatsApp account may").await?;
+    ensure!(child(&alice, &space, &room).await?.get("via").is_none(), "it is in it");
+    die_at(world, "states.guest_room", async |_| {
+        alice.send_text(&room, &format!("!wa add-to-space https://matrix.to/#/{space}?via=test.local")).await.map(drop)
+    })
+    .await?;
+    wait_child(&alice, &space, &room, true).await?;
+    wait_told(&alice, &bot, &room, "is in the space now").await?;
+    alice.send_text(&room, &format!("!wa remove-from-space {space}")).await?;
+    wait_child(&alice, &space, &room, false).await?;
+    // Who leaves the group takes it along.
+    alice.send_text(&room, &format!("!wa add-to-space {space}")).await?;
+    wait_child(&alice, &space, &room, true).await?;
+    alice.send_text(&room, "!wa leave-group yes").await?;
+    wait_child(&alice, &space, &room, false).await
+}
+
+async fn what_somebody_puts_into_their_space_stays(world: &mut World) -> Result<()> {
+    let bob = world.phones.create_account("bob")?;
+    let (alice, account, _) = world.log_in("alice").await?;
+    let bot = world.bridge.slot().bot();
+    let group = Group::create(&world.phones, &bob, "Hiking", &[&account])?;
+    let room = group.room_of(&alice).await?;
+    let space = own_space(&alice, "Our house").await?;
+    alice.invite(&space, &bot).await?;
+    alice.wait_member(&space, &bot, "join").await?;
+    let mut powers = alice.find_state(&space, "m.room.power_levels", "").await?.unwrap_or_default();
+    powers["users"][bot.as_str()] = json!(50);
+    alice.set_state(&space, "m.room.power_levels", "", &powers).await?;
+    let mine = json!({ "via": ["test.local"], "order": "mine" });
+    alice.set_state(&space, "m.space.child", &room, &mine).await?;
+    alice.send_text(&room, &format!("!wa add-to-space {space}")).await?;
+    wait_told(&alice, &bot, &room, "is in the space now").await?;
+    alice.send_text(&room, &format!("!wa remove-from-space {space}")).await?;
+    wait_told(&alice, &bot, &room, "It is not I who").await?;
+    // Groups come and go in the bridge's own spaces meanwhile.
+    let outer = wait_spaces(&alice, &["Our house", "WhatsApp"]).await?.remove(1);
+    wait_child(&alice, &outer, &room, true).await?;
+    ensure!(child(&alice, &outer, &room).await?["order"] == "4", "groups have no order");
+    let options = GroupOptions {
+        subject: "Roof".to_owned(),
+        members: vec![account.number.clone()],
+        community: true,
+        ..GroupOptions::default()
+    };
+    let simulator = world.phones.simulator().clone();
+    let community = simulator.create_group_with(&bob.number, &options)?;
+    simulator.link_groups(&bob.number, &community, &[&group.jid], true)?;
+    wait_child(&alice, &outer, &room, false).await?;
+    simulator.link_groups(&bob.number, &community, &[&group.jid], false)?;
+    wait_child(&alice, &outer, &room, true).await?;
+    world.bridge.wait_idle().await?;
+    ensure!(child(&alice, &space, &room).await? == mine, "their own space was changed");
     Ok(())
 }

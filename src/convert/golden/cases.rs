@@ -197,6 +197,7 @@ pub fn to_whatsapp(schema: &Schema, input: &Value) -> Value {
         id: quoted.id.clone(),
         author: Jid::from_str(&quoted.author).unwrap(),
         compact: quote::compact(&message_of(schema, &quoted.message)),
+        chat: None,
     });
     if let Some((message, text)) = &case.choose {
         return choose(schema, &message_of(schema, message), text, resolved.quoted.as_ref());

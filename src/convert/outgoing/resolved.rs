@@ -14,6 +14,8 @@ pub struct Quoted {
     pub author: Jid,
     /// What [`quote::compact`] kept of it.
     pub compact: Vec<u8>,
+    /// The chat it stands in, where that is another one than the answer's: a status post's.
+    pub chat: Option<Jid>,
 }
 
 impl Quoted {
@@ -22,6 +24,7 @@ impl Quoted {
         wa::ContextInfo {
             stanza_id: Some(self.id.clone()),
             participant: Some(self.author.to_non_ad().to_string()),
+            remote_jid: self.chat.as_ref().map(Jid::to_string),
             quoted_message: quote::read(&self.compact).map_or_else(MessageField::none, MessageField::some),
             ..Default::default()
         }

@@ -39,6 +39,12 @@ impl Group {
         Ok(Self { phones: phones.clone(), jid, said: Arc::default() })
     }
 
+    /// A group that is there already, by its JID.
+    #[must_use]
+    pub fn of(phones: &Phones, jid: &str) -> Self {
+        Self { phones: phones.clone(), jid: jid.to_owned(), said: Arc::default() }
+    }
+
     fn said(&self) -> MutexGuard<'_, Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }

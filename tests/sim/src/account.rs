@@ -138,6 +138,8 @@ pub struct Account {
     /// How far the server's clock is off for this account, in seconds.
     pub clock_skew: i64,
     pub about: String,
+    /// Who may see its status posts: `contacts`, `whitelist` or `blacklist`, and who is on the list.
+    pub status_audience: (&'static str, Vec<Number>),
     pub picture: Option<Picture>,
     pub blocked: BTreeSet<Number>,
     /// The address book of the phone.
@@ -179,6 +181,7 @@ impl Account {
             rules: Rules::default(),
             clock_skew: 0,
             about: "Hey there! I am using WhatsApp.".into(),
+            status_audience: ("contacts", Vec::new()),
             picture: None,
             blocked: BTreeSet::new(),
             contacts: BTreeSet::new(),

@@ -29,6 +29,7 @@ pub fn answer(state: &mut State, address: &Address, node: &Node) -> Option<Node>
             let tokens = tokens::issue(state, address, child?);
             Some(iq_result(node, [tokens]))
         }
+        ("status", false, "privacy") => Some(iq_result(node, [status_lists(state, &address.number)?])),
         ("status", true, "status") => {
             let text = child.and_then(bytes).unwrap_or_default();
             set_about(state, &address.number, &String::from_utf8_lossy(&text));
@@ -37,6 +38,19 @@ pub fn answer(state: &mut State, address: &Address, node: &Node) -> Option<Node>
         ("disappearing_mode", true, _) => Some(iq_result(node, [])),
         _ => None,
     }
+}
+
+/// Who may see the account's status posts: all rules with the people on their lists, the chosen one marked.
+fn status_lists(state: &State, number: &Number) -> Option<Node> {
+    let account = state.account(number).ok()?;
+    let (chosen, people) = &account.status_audience;
+    let lists = ["contacts", "whitelist", "blacklist"].into_iter().map(|rule| {
+        let named = people.iter().filter(|_| rule == *chosen).filter_map(|person| state.account(person).ok());
+        let users = named.map(|person| NodeBuilder::new("user").attr("jid", person.jid(Server::Pn, 0)).build());
+        let list = NodeBuilder::new("list").attr("type", rule).children(users.collect::<Vec<_>>());
+        if rule == *chosen { list.attr("default", "true").build() } else { list.build() }
+    });
+    Some(NodeBuilder::new("privacy").children(lists.collect::<Vec<_>>()).build())
 }
 
 /// Sets one or more categories; refuses what does not exist, and a list of

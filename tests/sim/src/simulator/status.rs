@@ -37,6 +37,19 @@ impl Simulator {
         })
     }
 
+    /// Sets who may see the status posts of `number`: `contacts`, `whitelist` (only these) or `blacklist` (all but
+    /// these).
+    pub fn set_status_audience(&self, number: &str, rule: &str, people: &[&str]) -> Result<()> {
+        let number = Number::parse(number)?;
+        let rules = ["contacts", "whitelist", "blacklist"];
+        let rule = rules.into_iter().find(|known| *known == rule).ok_or_else(|| anyhow!("no rule {rule}"))?;
+        self.shared.with(|state| {
+            let people = people.iter().map(|one| state.resolve_text(one)).collect::<Result<Vec<_>>>()?;
+            state.account_mut(&number)?.status_audience = (rule, people);
+            Ok(())
+        })
+    }
+
     /// Makes a broadcast list on the phone of `number`; its JID can be sent to.
     pub fn create_broadcast_list(&self, number: &str, people: &[&str]) -> Result<String> {
         self.create_list(number, people, false)
