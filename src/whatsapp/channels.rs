@@ -570,6 +570,12 @@ impl Watched {
         }
         is_due
     }
+
+    /// Forgets that it was asked: it did not work.
+    fn forget(&self, login: &LoginId, chat: &ChatId) {
+        let mut asked = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        asked.remove(&(login.clone(), chat.clone()));
+    }
 }
 
 impl Whatsapp {
@@ -641,7 +647,10 @@ impl Whatsapp {
             return Ok(());
         }
         let jid: Jid = chat.as_str().parse().map_err(|_| ChannelFailure::Refused(404))?;
-        client.newsletter().subscribe_live_updates(&jid).await.map_err(|error| read_failure(&error))?;
+        if let Err(error) = client.newsletter().subscribe_live_updates(&jid).await {
+            self.shared.watched.forget(login, chat);
+            return Err(read_failure(&error));
+        }
         intake.catch_up(&client, login, chat).await
     }
 
