@@ -29,9 +29,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-pub use doors::{Metrics, Provisioning};
 pub use bridge::{Bridge, Budgets, Encryption, Level, LogLevel, Logging, Permissions};
 pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, TemplateFault, plain_name, render_displayname};
+pub use doors::{Metrics, Provisioning};
 pub use double_puppet::DoublePuppet;
 pub use environment::Environment;
 pub use example::{example_config, key_reference};
