@@ -147,6 +147,10 @@ impl Bridge {
         let id = known.portal.id;
         let before = GroupFacts::from_bytes(shown);
         let mut all = self.settle_owners(known, logins, LEFT).await?;
+        if before.as_ref().is_some_and(|before| before != facts) {
+            // Killed on the way, the room shows some of both, and comparing with what was would miss it.
+            self.store().begin_showing(id).await?;
+        }
         self.settle_names(known, before.as_ref(), facts).await?;
         fail::fail_point!("groups.after_names", |_| super::states::die_here());
         let members = self.store().members_of(id).await?;
@@ -267,15 +271,25 @@ impl Bridge {
             }
         }
         // A room without a topic needs no empty one.
-        let topic_before = before.map(GroupFacts::topic).unwrap_or_default();
-        if topic_before != facts.topic() {
+        let topic_differs = match before {
+            Some(before) => before.topic() != facts.topic(),
+            None if facts.topic().is_empty() => {
+                self.matrix().get_state(&known.room, "m.room.topic", "").await?.is_some()
+            }
+            None => true,
+        };
+        if topic_differs {
             let topic = text_state("topic", &facts.topic());
             self.set_as(known, &facts.description_by, "m.room.topic", &topic).await?;
         }
         if before.is_none_or(|before| before.join_rule() != facts.join_rule()) {
             self.set_as(known, "", "m.room.join_rules", &json!({ "join_rule": facts.join_rule() })).await?;
         }
-        if before.map_or(0, |before| before.timer_s) != facts.timer_s {
+        let timer_differs = match before {
+            Some(before) => before.timer_s != facts.timer_s,
+            None => self.shown_timer(&known.room).await? != facts.timer_s,
+        };
+        if timer_differs {
             self.show_timer(&known.room, facts.timer_s).await?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! What is asked of WhatsApp is written down first, with the room and the name. WhatsApp takes no name of the request, so
 //! a try whose end is not known is looked for: a group of this name that the account has made since. While it is open no
-//! other room is made for a group of this name ([`Bridge::must_wait_for_room`]).
+//! other room is made for a group of this name (`must_wait_for_room`).
 
 use super::Bridge;
 use super::people::Halt;

@@ -16,12 +16,15 @@ use crate::store::logins::Login;
 use crate::store::messages::{Message, MessageState};
 use crate::store::portals::{Portal, PortalKind};
 use crate::store::reactions::{Reaction, ReactionKey};
+use crate::verdict::Verdict;
 use ruma::UserId;
 use std::collections::HashMap;
 use whatsapp_rust::prelude::{Jid, wa};
 
 /// How long WhatsApp lets a message be edited, milliseconds (its clients' limit).
 const EDIT_WINDOW: i64 = EDIT_WINDOW_S * 1000;
+/// How long an event may be in a room without being recorded, milliseconds; what takes longer has failed.
+const UNKNOWN_FOR: i64 = 3_600_000;
 /// How long WhatsApp lets a message be deleted for everybody, milliseconds (its clients' limit: 2 days and 12 hours).
 const DELETE_WINDOW: i64 = DELETE_WINDOW_S * 1000;
 
@@ -191,9 +194,19 @@ impl Bridge {
     /// The message behind an event, when it is of this chat.
     ///
     /// # Errors
-    /// [`Halt`] when the database fails.
+    /// [`Halt`] when the database fails, or when the event may be one that is in the room and not recorded yet: people answer
+    /// quicker than a killed bridge is back.
     pub(super) async fn in_this_chat(&self, saying: &Saying<'_>, event: &str) -> Result<Option<Message>, Halt> {
-        let found = self.store().find_message_by_event(event).await?;
+        let mut found = self.store().find_message_by_event(event).await?;
+        if found.is_none() {
+            let since = self.store().clock().now_ms() - UNKNOWN_FOR;
+            let unknown = self.store().has_unknown_event(saying.portal.id, since).await?;
+            // It may have been recorded between the two looks.
+            found = self.store().find_message_by_event(event).await?;
+            if unknown && found.is_none() {
+                return Err(Halt::Verdict(Verdict::Later { why: "what it is about may not be recorded yet".into() }));
+            }
+        }
         Ok(found.filter(|message| message.key.portal == saying.portal.id))
     }
 

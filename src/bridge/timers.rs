@@ -81,6 +81,16 @@ impl Bridge {
         self.matrix().send_state(room, self.matrix().bot(), STATE, "", &content).await.map(drop)
     }
 
+    /// The timer a room's state says, seconds; 0 when there is none.
+    ///
+    /// # Errors
+    /// When the homeserver is not there.
+    pub async fn shown_timer(&self, room: &RoomId) -> Result<u32, MatrixError> {
+        let state = self.matrix().get_state(room, STATE, "").await?;
+        let milliseconds = state.and_then(|state| state["timer"].as_u64()).unwrap_or_default();
+        Ok(u32::try_from(milliseconds / 1000).unwrap_or_default())
+    }
+
     /// Records a timer set here and says it in the room's state.
     ///
     /// # Errors

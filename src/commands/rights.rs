@@ -3,7 +3,7 @@
 //! Three questions, each answered by a pure function: does the level suffice and is this the right room
 //! ([`check`]); whose account does a command act on ([`pick`]). The tests walk every level, command, room and account.
 
-use super::Run;
+use super::table::Run;
 use crate::config::Level;
 use crate::store::logins::Login;
 
@@ -160,7 +160,7 @@ pub(super) fn pick<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::COMMANDS;
+    use super::super::table::COMMANDS;
     use super::*;
     use crate::ids::{DeviceKey, GhostId, LoginId};
     use crate::store::logins::LoginState;

@@ -75,6 +75,8 @@ const IS_SHOWN: &str = "-- group_chat.is_shown
     UPDATE group_chat SET shown = $2 WHERE portal_id = $1 AND unsettled <= $3";
 const SHOW_AGAIN: &str = "-- group_chat.show_again
     UPDATE group_chat SET shown = $2, unsettled = $3 WHERE portal_id = $1";
+const BEGIN_SHOWING: &str = "-- group_chat.begin_showing
+    UPDATE group_chat SET shown = $2 WHERE portal_id = $1";
 const IS_SETTLED: &str = "-- group_chat.is_settled
     UPDATE group_chat SET unsettled = 0 WHERE portal_id = $1 AND unsettled <= $2";
 const MEMBERS: &str = "-- group_member.all
@@ -363,6 +365,16 @@ impl Store {
         self.write("group_chat.is_shown", write).await.map(drop)
     }
 
+    /// Notes that a group's room is being changed: until [`Store::group_is_shown`] it may show some of what was and some of
+    /// what will be.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn begin_showing(&self, portal: PortalId) -> Result<()> {
+        let write = sqlx::query(BEGIN_SHOWING).bind(portal.get()).bind(Vec::<u8>::new());
+        self.write("group_chat.begin_showing", write).await.map(drop)
+    }
+
     /// Notes that a group's room may show anything by now, so that all of it is looked at; and rings.
     ///
     /// # Errors
@@ -582,6 +594,8 @@ mod tests {
         let (_, mark) = store.unsettled_groups().await.unwrap()[0];
         store.group_is_shown(portal, b"a", mark).await.unwrap();
         assert_eq!(store.find_group(portal).await.unwrap().unwrap().shown, b"a");
+        store.begin_showing(portal).await.unwrap();
+        assert_eq!(store.find_group(portal).await.unwrap().unwrap().shown, b"", "a kill may come now");
         store.show_group_again(portal).await.unwrap();
         store.group_is_shown(portal, b"a", mark).await.unwrap();
         assert_eq!(store.find_group(portal).await.unwrap().unwrap().shown, b"", "the room was changed meanwhile");

@@ -105,6 +105,9 @@ const BY_WA_ID: &str = "-- message.by_wa_id
     SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote, kind FROM message
     WHERE portal_id = $1 AND wa_id = $2 AND state <> 'failed' AND kind <> 'waiting' AND event_id IS NOT NULL
     ORDER BY part DESC LIMIT 1";
+const IN_FLIGHT: &str = "-- message.in_flight
+    SELECT 1 AS found FROM message
+    WHERE portal_id = $1 AND origin = 'wa' AND state = 'reserved' AND event_id IS NULL AND tried_at >= $2 LIMIT 1";
 const PARTS: &str = "-- message.parts
     SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote, kind FROM message
     WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND event_id IS NOT NULL ORDER BY part";
@@ -180,6 +183,16 @@ impl Store {
     pub async fn find_message_by_event(&self, event_id: &str) -> Result<Option<Message>> {
         let row = sqlx::query(BY_EVENT).bind(event_id).fetch_optional(self.pool()).await.named("message.by_event")?;
         row.as_ref().map(read_message).transpose()
+    }
+
+    /// Whether something of a chat's was begun to be sent into its room since `since` (milliseconds since 1970) and its event
+    /// is not known: it may be in the room already.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_unknown_event(&self, portal: PortalId, since: i64) -> Result<bool> {
+        let row = sqlx::query(IN_FLIGHT).bind(portal.get()).bind(since).fetch_optional(self.pool()).await;
+        Ok(row.named("message.in_flight")?.is_some())
     }
 
     /// All messages one Matrix event became, in order.

@@ -23,6 +23,7 @@ mod ffmpeg;
 mod files;
 mod files_again;
 mod first_login;
+mod forms;
 mod group_kinds;
 mod group_more;
 mod groups;

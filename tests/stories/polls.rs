@@ -43,21 +43,21 @@ fn lunch(selectable: u32) -> Kind {
     }
 }
 
-fn vote(poll: &str, options: &[&str]) -> Kind {
+pub(super) fn vote(poll: &str, options: &[&str]) -> Kind {
     Kind::Vote { poll: poll.to_owned(), options: options.iter().map(|&option| option.to_owned()).collect() }
 }
 
 /// The poll of an event, under its unstable name or its stable one.
-fn start_of(event: &Event) -> &Value {
+pub(super) fn start_of(event: &Event) -> &Value {
     &event.content["org.matrix.msc3381.poll.start"]
 }
 
-fn is_poll(event: &Event) -> bool {
+pub(super) fn is_poll(event: &Event) -> bool {
     event.kind == "org.matrix.msc3381.poll.start" && event.content["m.new_content"].is_null()
 }
 
 /// The id of an answer by its text.
-fn id_of(poll: &Event, text: &str) -> Result<String> {
+pub(super) fn id_of(poll: &Event, text: &str) -> Result<String> {
     let answers = start_of(poll)["answers"].as_array().context("a poll has answers")?;
     let answer = answers.iter().find(|answer| answer["org.matrix.msc1767.text"] == text);
     let id = answer.and_then(|answer| answer["id"].as_str()).with_context(|| format!("no {text} in {answers:?}"))?;
@@ -72,7 +72,7 @@ async fn contact_asks(world: &World, chat: &Chat, selectable: u32) -> Result<(St
     Ok((id, event))
 }
 
-async fn wait_vote(chat: &Chat, poll: &str, answers: &[String], after: Option<&Event>) -> Result<Event> {
+pub(super) async fn wait_vote(chat: &Chat, poll: &str, answers: &[String], after: Option<&Event>) -> Result<Event> {
     wait_event(chat, &format!("a vote for {answers:?}"), |event| {
         let relation = &event.content["m.relates_to"];
         event.kind == RESPONSE
@@ -84,14 +84,14 @@ async fn wait_vote(chat: &Chat, poll: &str, answers: &[String], after: Option<&E
     .await
 }
 
-async fn person_votes(chat: &Chat, poll: &str, answers: &[&str]) -> Result<String> {
+pub(super) async fn person_votes(chat: &Chat, poll: &str, answers: &[&str]) -> Result<String> {
     let relation = json!({ "rel_type": "m.reference", "event_id": poll });
     let content = json!({ "m.relates_to": relation, RESPONSE: { "answers": answers } });
     chat.person().send(&chat.room()?, RESPONSE, &content).await
 }
 
 /// Waits until the contact's phone has read a vote for these and no other answers, later than `after`.
-async fn wait_read(world: &World, chat: &Chat, answers: &[&str], after: &[InboxItem]) -> Result<InboxItem> {
+pub(super) async fn wait_read(world: &World, chat: &Chat, answers: &[&str], after: &[InboxItem]) -> Result<InboxItem> {
     let number = chat.contact().number.clone();
     let opened = json!({ "vote": answers });
     wait::until(&format!("the phone reads a vote for {answers:?}"), wait::STEP, || async {

@@ -18,6 +18,7 @@ matrix_bed::stories! {
         deletions_cross_both_ways
         reactions_cross_both_ways
         a_reaction_waits_for_its_message
+        what_is_shown_and_not_recorded_yet_is_answered
         nobody_edits_or_deletes_what_others_said
     }
     own {
@@ -215,6 +216,29 @@ async fn a_reaction_waits_for_its_message(world: &mut World) -> Result<()> {
         event.kind == "m.reaction" && event.content["m.relates_to"]["event_id"] == late.id.as_str()
     })
     .await?;
+    Ok(())
+}
+
+async fn what_is_shown_and_not_recorded_yet_is_answered(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    // The bridge pauses where a kill would leave an event in the room that no row names yet.
+    world.bridge.kill9()?;
+    world.bridge.start_with_kill_points("from_wa.after_send=1*sleep(4000)->off").await?;
+    let id = chat.contact_says("be quick").await?;
+    let event = chat.wait_in_room("be quick").await?;
+    let recorded = format!("UPDATE message SET state = state WHERE wa_id = '{id}' AND state = 'sent'");
+    ensure!(world.database.execute(&recorded).await? == 0, "it is recorded already; then this story proves nothing");
+    let room = chat.room()?;
+    let relation = json!({ "rel_type": "m.annotation", "event_id": event.id, "key": "👍" });
+    chat.person().send(&room, "m.reaction", &json!({ "m.relates_to": relation })).await?;
+    let relation = json!({ "m.in_reply_to": { "event_id": event.id } });
+    let content = related(json!({ "msgtype": "m.text", "body": "I was" }), relation);
+    chat.person().send(&room, "m.room.message", &content).await?;
+    let item =
+        wait_item(world, &chat, "the answer", |message| message["extendedTextMessage"]["text"] == "I was").await?;
+    let context = &item.message["extendedTextMessage"]["contextInfo"];
+    ensure!(context["stanzaId"] == id.as_str() || context["stanzaID"] == id.as_str(), "it answers nothing: {context}");
+    wait_item(world, &chat, "the reaction", |message| message["reactionMessage"]["key"]["id"] == id.as_str()).await?;
     Ok(())
 }
 
