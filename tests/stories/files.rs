@@ -168,7 +168,14 @@ fn event_of(msgtype: &str, mxc: &str, name: &str, mime: &str, words: &str) -> Va
     json!({ "msgtype": msgtype, "body": body, "filename": name, "url": mxc, "info": { "mimetype": mime } })
 }
 
-pub(super) async fn person_sends(chat: &Chat, msgtype: &str, bytes: &[u8], name: &str, mime: &str, words: &str) -> Result<String> {
+pub(super) async fn person_sends(
+    chat: &Chat,
+    msgtype: &str,
+    bytes: &[u8],
+    name: &str,
+    mime: &str,
+    words: &str,
+) -> Result<String> {
     let mxc = chat.person().client().upload(bytes.to_vec(), mime, name).await?;
     chat.person().send(&chat.room()?, "m.room.message", &event_of(msgtype, &mxc, name, mime, words)).await
 }
