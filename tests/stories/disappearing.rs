@@ -26,6 +26,7 @@ matrix_bed::stories! {
         a_refused_removal_is_tried_until_it_works
         the_owner_sets_the_timer_here
         a_groups_timer_is_set_here_too
+        what_is_said_in_a_forgetful_group_goes
         a_stranger_sets_no_timer
     }
     own {
@@ -340,5 +341,34 @@ async fn a_groups_timer_is_set_here_too(world: &mut World) -> Result<()> {
     wait_told(&alice, &bot, &room, "WhatsApp does not let you change this chat's timer").await?;
     group.wait_state(&alice, TIMER, "", |timer| timer["timer"] == u64::from(DAY) * 1000).await?;
     ensure!(set(DAY), "{:?}", world.phones.simulator().group(&group.jid));
+    Ok(())
+}
+
+async fn what_is_said_in_a_forgetful_group_goes(world: &mut World) -> Result<()> {
+    let (alice, account, _) = world.log_in("alice").await?;
+    let bob = world.phones.create_account("bob")?;
+    let group = Group::create(&world.phones, &bob, "Forgetful", &[&account])?;
+    let room = group.room_of(&alice).await?;
+    group.phone_says(&bob, "stays").await?;
+    let stays = group.wait_in_room(&alice, "stays").await?;
+    world.phones.simulator().set_group_setting(&bob.number, &group.jid, "ephemeral:15")?;
+    group.wait_state(&alice, TIMER, "", |timer| timer["timer"] == 15_000).await?;
+    let mine = group.person_says(&alice, &account, "mine").await?;
+    let item = group.wait_at(&bob, "mine").await?;
+    let context = &item.message["extendedTextMessage"]["contextInfo"];
+    ensure!(context["expiration"] == 15, "it goes without the timer: {}", item.message);
+    world.phones.simulator().send_kind_with(&bob.number, &group.jid, text("theirs"), disappearing(15)).await?;
+    let theirs = group.wait_in_room(&alice, "theirs").await?;
+    // What is due while nobody looks goes with the next start.
+    world.bridge.restart().await?;
+    let find = async |id: &str| -> Result<Event> {
+        let history = alice.history(&room).await?;
+        history.into_iter().find(|event| event.id == id).context("the event is not in the room")
+    };
+    for id in [&mine, &theirs.id] {
+        let gone = || async { Ok(is_removed(&find(id).await?).then_some(())) };
+        wait::until("what was said is removed", wait::STEP, gone).await?;
+    }
+    ensure!(!is_removed(&find(&stays.id).await?), "what was said before the timer is gone");
     Ok(())
 }

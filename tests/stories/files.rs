@@ -23,7 +23,9 @@ matrix_bed::stories! {
         a_file_that_is_too_large_is_told
         killed_while_files_are_on_their_way
     }
-    own {}
+    own {
+        what_the_homeserver_does_not_take_is_told
+    }
 }
 
 async fn send(world: &World, from: &str, to: &str, kind: Kind) -> Result<()> {
@@ -378,10 +380,30 @@ async fn a_file_that_is_too_large_is_told(world: &mut World) -> Result<()> {
     let large = Media { file_name: Some("big.bin".into()), caption: Some("a lot".into()), ..Media::with_size(1 << 21) };
     contact_sends(world, &chat, Kind::Document(large)).await?;
     let event = wait_event(&chat, "a word about the file", |event| event.body().contains("a lot")).await?;
-    ensure!(event.body().contains("at most 2 MB can be shared here"), "{}", event.body());
+    ensure!(event.body().contains("at most 1 MB can be shared here"), "{}", event.body());
     person_sends(&chat, "m.file", &vec![7; 1 << 21], "big.bin", "application/octet-stream", "").await?;
     let event = wait_event(&chat, "a word about the other", |event| event.body().contains("at most 1 MiB")).await?;
     ensure!(event.content["msgtype"] == "m.notice", "{}", event.content);
+    Ok(())
+}
+
+async fn what_the_homeserver_does_not_take_is_told(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    world.synapse.stop().await?;
+    let path = world.synapse.folder().path().join("homeserver.yaml");
+    let mut settings: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+    settings["max_upload_size"] = "1M".into();
+    std::fs::write(&path, serde_json::to_vec_pretty(&settings)?)?;
+    world.synapse.start_again().await?;
+    // What it takes is asked once per start.
+    world.bridge.restart().await?;
+    let large = Media { file_name: Some("big.bin".into()), caption: Some("a lot".into()), ..Media::with_size(1 << 21) };
+    contact_sends(world, &chat, Kind::Document(large)).await?;
+    let event = wait_event(&chat, "a word about the file", |event| event.body().contains("a lot")).await?;
+    ensure!(event.body().contains("at most 1 MB can be shared here"), "{}", event.body());
+    let small = Media { file_name: Some("small.bin".into()), ..Media::with_size(1 << 12) };
+    contact_sends(world, &chat, Kind::Document(small)).await?;
+    wait_event(&chat, "the small one", |event| event.is_message("m.file")).await?;
     Ok(())
 }
 

@@ -121,7 +121,11 @@ pub enum GoneMedia {
 /// The place of a file that could not be fetched. `content` is the part's own: its caption and its mentions stay.
 pub fn media_gone(kind: MediaKind, why: GoneMedia, content: &Value) -> MxPart {
     let what = kind.noun();
-    let megabytes = |bytes: u64| format!("{} MB", bytes.div_ceil(1_000_000));
+    // What is too large must not look as large as what is allowed: the one is rounded up, the other down.
+    let megabytes = |tenths: u64| match tenths % 10 {
+        0 => format!("{} MB", tenths / 10),
+        tenth => format!("{}.{tenth} MB", tenths / 10),
+    };
     let mut text = match why {
         GoneMedia::Asked => format!(
             "This {what} is no longer on WhatsApp's servers. The phone was asked to send it again; it is shown here when it comes."
@@ -136,8 +140,8 @@ pub fn media_gone(kind: MediaKind, why: GoneMedia, content: &Value) -> MxPart {
         }
         GoneMedia::TooLarge { bytes, limit } => format!(
             "This {what} has {} and at most {} can be shared here. Please open WhatsApp on your phone to see it.",
-            megabytes(bytes),
-            megabytes(limit)
+            megabytes(bytes.div_ceil(100_000)),
+            megabytes(limit / 100_000)
         ),
     };
     let caption = content["body"].as_str().filter(|body| Some(*body) != content["filename"].as_str());

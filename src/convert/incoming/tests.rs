@@ -47,7 +47,7 @@ fn what_is_missing_has_a_place() {
     let nameless = json!({ "body": "image.jpg", "filename": "image.jpg" });
     assert!(said(media_gone(MediaKind::Voice, GoneMedia::Lost, &nameless)).ends_with("either."));
     let large = media_gone(MediaKind::Video, GoneMedia::TooLarge { bytes: 100_000_001, limit: 50_000_000 }, &nameless);
-    assert!(said(large).contains("has 101 MB and at most 50 MB can be shared here"));
+    assert!(said(large).contains("has 100.1 MB and at most 50 MB can be shared here"));
 }
 
 #[test]
