@@ -255,6 +255,16 @@ impl Whatsapp {
         }
     }
 
+    /// Waits until a login's line is connected, at most `limit`: a process that has just started is soon.
+    pub async fn wait_connected(&self, login: &LoginId, limit: Duration) {
+        let Some(line) = self.line(login) else { return };
+        let mut state = line.state.subscribe();
+        let connected = tokio::time::timeout(limit, state.wait_for(|state| *state == LineState::Connected)).await;
+        if connected.is_err() {
+            tracing::debug!("a login was not connected in time");
+        }
+    }
+
     /// Every line's state, for health.
     pub fn states(&self) -> Vec<(LoginId, LineState)> {
         let lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
