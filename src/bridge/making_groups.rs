@@ -58,7 +58,7 @@ impl Bridge {
         let chat = match wish.as_ref().and_then(|wish| wish.chat.clone()) {
             Some(chat) => chat,
             None => {
-                if let Some(unfit) = self.why_no_group(room).await? {
+                if let Some(unfit) = self.why_no_group(room, &login.mxid).await? {
                     return Ok(Made::Unfit(unfit));
                 }
                 let people = self.future_members(room, login).await?;
@@ -143,8 +143,8 @@ impl Bridge {
         Ok(None)
     }
 
-    /// Why a room can not be a group's, in words; none when it can.
-    async fn why_no_group(&self, room: &RoomId) -> Result<Option<String>, Halt> {
+    /// Why a room can not be made a group by somebody, in words; none when it can.
+    async fn why_no_group(&self, room: &RoomId, mxid: &str) -> Result<Option<String>, Halt> {
         if self.store().find_portal_by_room(room.as_str()).await?.is_some() {
             return Ok(Some(
                 "This room is a WhatsApp chat already. Say it in a room of your own with the people.".into(),
@@ -158,6 +158,11 @@ impl Bridge {
         let create = self.matrix().get_state(room, "m.room.create", "").await?.unwrap_or_default();
         if create["type"] == "m.space" {
             return Ok(Some("This is a space, no room to talk in.".into()));
+        }
+        // Whoever makes it a group decides who rules there.
+        let theirs = self.matrix().membership(room, &user_id(mxid)?).await?;
+        if theirs.as_deref() != Some("join") || !self.may_set_state(room, mxid, &create, "m.room.power_levels").await? {
+            return Ok(Some("Only who may change the powers in this room can make it a group.".into()));
         }
         let powers = self.matrix().get_state(room, "m.room.power_levels", "").await?.unwrap_or_default();
         let bot = self.matrix().bot();

@@ -152,6 +152,13 @@ async fn a_group_is_made_of_a_room(world: &mut World) -> Result<()> {
     eve.join(&room).await?;
     eve.send_text(&room, "!wa create-group").await?;
     eve.wait_text(&room, "You are not logged in").await?;
+    // Nor does a guest with an account make somebody's room theirs.
+    let (mallory, _, _) = world.log_in("mallory").await?;
+    alice.invite(&room, mallory.id()).await?;
+    mallory.join(&room).await?;
+    mallory.send_text(&room, "!wa create-group").await?;
+    mallory.wait_text(&room, "Only who may change the powers in this room").await?;
+    mallory.leave(&room).await?;
     ensure!(named(world, "Picnic on Sunday").is_empty(), "there is a group already");
     alice.send_text(&room, "!wa create-group").await?;
     alice.wait_text(&room, "This room is the WhatsApp group now").await?;
