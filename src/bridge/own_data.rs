@@ -19,11 +19,10 @@ use crate::store::own_data::{OwnPlace, OwnWish};
 use crate::store::portals::PortalKind;
 use crate::verdict::{Gate, Verdict};
 use crate::whatsapp::outgoing::SendFailure;
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use serde_json::Value;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
+use tokio::task::{Id, JoinSet};
 
 /// How long one request stands.
 const STANDS: Duration = Duration::from_secs(60);
@@ -56,17 +55,19 @@ impl Bridge {
     }
 
     async fn follow_people(&self) {
-        let mut following = FuturesUnordered::new();
-        let mut followed = HashSet::new();
+        // Tasks of their own: one that is not polled while this loop waits could hold a connection of the database.
+        let mut following = JoinSet::new();
+        let mut followed: HashMap<Id, String> = HashMap::new();
         loop {
             match self.store().all_logins().await {
                 Ok(logins) => {
                     for login in logins.into_iter().filter(|login| login.state == LoginState::Linked) {
-                        if followed.len() < MOST && followed.insert(login.mxid.clone()) {
-                            following.push(async move {
-                                self.follow(&login.mxid).await;
-                                login.mxid
+                        if followed.len() < MOST && followed.values().all(|person| *person != login.mxid) {
+                            let (bridge, person) = (self.clone(), login.mxid.clone());
+                            let task = following.spawn(async move {
+                                bridge.stop().run_until_cancelled(bridge.follow(&person)).await;
                             });
+                            followed.insert(task.id(), login.mxid);
                         }
                     }
                 }
@@ -74,8 +75,15 @@ impl Bridge {
             }
             tokio::select! {
                 () = self.stop().cancelled() => return,
-                Some(person) = following.next(), if !following.is_empty() => {
-                    followed.remove(&person);
+                Some(ended) = following.join_next_with_id(), if !following.is_empty() => {
+                    let id = match ended {
+                        Ok((id, ())) => id,
+                        Err(error) => {
+                            tracing::error!(%error, "following somebody's account data ended in a fault");
+                            error.id()
+                        }
+                    };
+                    followed.remove(&id);
                     // Whoever is not followed now may be in a while.
                     if self.stop().run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
                         return;

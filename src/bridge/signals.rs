@@ -253,6 +253,7 @@ impl Bridge {
                 there.remove(user);
             }
         }
+        tracing::debug!(mx.user_id = user, online, "an owner came or went");
         self.show_owner(user, online).await
     }
 
