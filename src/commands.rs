@@ -29,7 +29,11 @@ use crate::whatsapp::removals::Removal;
 use futures_util::future::BoxFuture;
 use rights::Place;
 use ruma::{OwnedRoomId, RoomId};
+use std::time::Duration;
 use table::{COMMANDS, Entry, Run};
+
+/// How long a command waits for an account that is about to connect.
+const CONNECTING: Duration = Duration::from_secs(20);
 
 /// A command being run: who runs it, where, and where answers go.
 pub(crate) struct Call {
@@ -76,6 +80,12 @@ impl Call {
         let room = self.bridge.management_room(&self.speaker).await?;
         self.bridge.say(&room, text, &self.event_id, "alone").await?;
         self.answer("I have answered you where we are alone.").await
+    }
+
+    /// Waits a moment for an account that is about to connect: after a start a command, perhaps cut off in its middle, may
+    /// come before it.
+    pub(crate) async fn wait_connected(&self, login: &Login) {
+        self.bridge.whatsapp().wait_connected(&login.id, CONNECTING).await;
     }
 
     /// Whether it is run for somebody else, or for another room than the one it was said in.
@@ -138,6 +148,9 @@ async fn run_words(mut call: Call, words: Words) -> Result<()> {
     (call.place, call.chat) = find_chat(&call).await?;
     if let Err(refusal) = rights::check(entry.level, rights::needs(&entry.run), call.level, call.place) {
         return call.answer(refusal.words()).await;
+    }
+    if let Some((_, login)) = call.chat.as_ref().filter(|_| entry.run.asks_whatsapp()) {
+        call.wait_connected(login).await;
     }
     match entry.run {
         Run::Help => help_with(&call).await,

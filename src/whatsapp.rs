@@ -28,6 +28,7 @@ mod placing;
 pub mod removals;
 pub mod signals;
 mod sink;
+mod state_debts;
 mod status;
 pub mod version;
 

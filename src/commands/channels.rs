@@ -8,11 +8,7 @@ use crate::matrix::error::Result;
 use crate::store::logins::Login;
 use crate::store::portals::{Portal, PortalKind};
 use crate::whatsapp::channels::ChannelFailure;
-use crate::whatsapp::line::LineState;
-use std::time::Duration;
 
-/// How long a command waits for a line that is not connected.
-const LINE_WAIT: Duration = Duration::from_secs(15);
 /// Posts whose counts are told when none is named.
 const POSTS: i64 = 5;
 
@@ -64,26 +60,12 @@ pub(super) async fn answer_failure(call: &Call, failure: ChannelFailure) -> Resu
     }
 }
 
-/// Waits a moment for a line that is about to connect: after a start a command may be there before it.
-async fn wait_for_line(call: &Call, login: &Login) {
-    let is_up = || call.bridge.whatsapp().state(&login.id) == Some(LineState::Connected);
-    let waited = async {
-        while !is_up() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    if tokio::time::timeout(LINE_WAIT, waited).await.is_err() {
-        tracing::debug!("a command for a channel came while its line was not connected");
-    }
-}
-
 pub(super) async fn follow(call: &Call, usage: &str) -> Result<()> {
     let Some(named) = call.rest.first().and_then(|text| named_in(text)) else {
         let text = format!("Say `{usage}`; a link looks like https://whatsapp.com/channel/0029Va….");
         return call.answer(&text).await;
     };
     let Some(login) = login_of(call).await? else { return Ok(()) };
-    wait_for_line(call, &login).await;
     let chat = match call.bridge.whatsapp().find_channel(&login.id, &named).await {
         Ok(about) => ChatId::new(about.id),
         Err(failure) => return answer_failure(call, failure).await,

@@ -15,10 +15,13 @@ use serde_json::Value;
 /// Shortest and longest phone number, digits with the country code (E.164).
 const NUMBER: std::ops::RangeInclusive<usize> = 7..=15;
 
-/// The caller's login for what names none; without one an answer.
+/// The caller's login for what names none, connected if it soon is; without one an answer.
 pub(super) async fn login_of(call: &Call) -> Result<Option<Login>> {
     match call.bridge.usual_login(&call.sender).await {
-        Ok(Some(login)) => Ok(Some(login)),
+        Ok(Some(login)) => {
+            call.wait_connected(&login).await;
+            Ok(Some(login))
+        }
         Ok(None) => {
             call.answer("You are not logged in. Say `login qr` to link your WhatsApp account.").await?;
             Ok(None)

@@ -6,10 +6,6 @@ use crate::bridge::people::Halt;
 use crate::matrix::error::Result;
 use crate::verdict::{Gate, Verdict};
 use serde_json::json;
-use std::time::Duration;
-
-/// How long a post waits for the account to be connected.
-const CONNECTING: Duration = Duration::from_secs(20);
 
 /// Posts the words behind the command, or the message it answers.
 pub(super) async fn post(call: &Call, usage: &str) -> Result<()> {
@@ -21,8 +17,6 @@ pub(super) async fn post(call: &Call, usage: &str) -> Result<()> {
     let Some(content) = content else {
         return call.answer(&format!("Say `{usage}`, or answer a picture or video with `post-status`.")).await;
     };
-    // After a start, perhaps in the middle of this very post, the account is connected in a moment.
-    call.bridge.whatsapp().wait_connected(&login.id, CONNECTING).await;
     match call.bridge.post_status(&login, &call.event_id, content).await {
         Ok(()) => {
             call.answer("Posted. It goes after 24 hours; delete it in your status room to take it back before.").await

@@ -402,6 +402,22 @@ pub(super) const COMMANDS: &[Entry] = &[
 ];
 
 impl Run {
+    /// Whether it asks something of WhatsApp about the chat of the room it is said in.
+    pub(super) fn asks_whatsapp(&self) -> bool {
+        matches!(
+            self,
+            Self::Mark(..)
+                | Self::SyncPortal
+                | Self::DisappearingTimer
+                | Self::InviteLink
+                | Self::LeaveGroup
+                | Self::Accept
+                | Self::DeleteChat
+                | Self::ClearChat
+                | Self::About
+        )
+    }
+
     /// Other words for the same command: those people know from elsewhere.
     pub(super) fn other_names(&self) -> &'static [&'static str] {
         match self {

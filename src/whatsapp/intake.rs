@@ -11,6 +11,7 @@ use super::add_modes::AddModes;
 use super::order::Order;
 use super::placing::{bot_edit, from_list};
 use super::signals::{Newsstand, is_own_reading, tells_reading};
+use super::state_debts::StateDebts;
 use crate::convert::absent::Absent;
 use crate::convert::arrival::{About, WaArrival};
 use crate::convert::incoming::is_silent;
@@ -76,6 +77,8 @@ pub struct Intake {
     /// Groups of calls whose ring may not have been worked on yet, by the call's id.
     pub(super) ringing: Mutex<HashMap<String, ChatId>>,
     pub(super) add_modes: AddModes,
+    /// News of the account's own data that may have been passed over.
+    pub(super) debts: StateDebts,
     /// What was asked of the phone, by message id: it answers by number, whatever the stanza said.
     asked: Mutex<HashMap<String, Arc<MessageInfo>>>,
     /// The highest number stored so far.
@@ -98,6 +101,7 @@ impl Intake {
             order: Order::default(),
             ringing: Mutex::default(),
             add_modes: AddModes::default(),
+            debts: StateDebts::default(),
             asked: Mutex::default(),
             newest: AtomicI64::new(0),
             takes_status,

@@ -69,6 +69,8 @@ pub struct Line {
     pub(super) acks: Arc<Acks>,
     /// Whether the owner is shown as there; by default they are away.
     pub(super) available: AtomicBool,
+    /// Held while it is said: what is said last is what was wished last.
+    pub(super) showing: tokio::sync::Mutex<()>,
     pub(super) stop: CancellationToken,
     /// Set when the run has ended.
     ended: CancellationToken,
@@ -123,6 +125,7 @@ impl Line {
             intake: Mutex::default(),
             acks: Arc::default(),
             available: AtomicBool::new(false),
+            showing: tokio::sync::Mutex::default(),
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
             device,
@@ -235,6 +238,8 @@ impl Line {
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some((client.clone(), barrier));
         *self.intake.lock().unwrap_or_else(PoisonError::into_inner) = Some(intake.clone());
         let channels = tokio::spawn(super::channels::run(intake.clone(), client.clone(), channels));
+        let (owing, debtor) = (intake.clone(), client.clone());
+        let debts = tokio::spawn(async move { owing.debts.run(&debtor).await });
         let running = client.clone();
         let mut run = tokio::spawn(async move { running.run().await });
         let mut no_code_until = None;
@@ -277,6 +282,7 @@ impl Line {
         };
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
         channels.abort();
+        debts.abort();
         client.disconnect().await;
         if !run.is_finished() && tokio::time::timeout(Duration::from_secs(15), &mut run).await.is_err() {
             run.abort();

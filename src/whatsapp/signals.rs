@@ -223,6 +223,7 @@ impl Line {
     /// Shows the owner as there or as away. Without their wish the account is away: the library calls itself available at
     /// each connect; then the phone believes somebody sits at this device and mutes its notifications.
     pub(super) async fn show_presence(&self, client: &Arc<Client>) {
+        let _turn = self.showing.lock().await;
         let shown = if self.available.load(Ordering::SeqCst) {
             client.presence().set_available().await
         } else {

@@ -71,7 +71,10 @@ impl EventHandler for Sink {
                             self.setup.signal(login, Heard::PhoneAnswered);
                         }
                     }
-                    "notification" => self.channels.take_stanza(stanza.get(), number),
+                    "notification" => {
+                        self.intake.debts.note(stanza.get());
+                        self.channels.take_stanza(stanza.get(), number);
+                    }
                     _ => {}
                 }
                 return;

@@ -183,7 +183,10 @@ async fn chats_are_deleted_and_cleared_by_command(world: &mut World) -> Result<(
         wait_told(&alice, &bot, &room, &format!("{command} yes")).await?;
     }
     ensure!(!written("/clearChatAction") && !written("/deleteChatAction"), "done without a second word");
+    // Said while nobody is there: it comes before the account is connected.
+    world.bridge.kill9()?;
     alice.send_text(&room, "!wa clear-chat yes").await?;
+    world.bridge.start().await?;
     wait_told(&alice, &bot, &room, "messages are deleted on WhatsApp").await?;
     ensure!(written("/clearChatAction"), "nothing is cleared");
     die_at(world, "states.removed_here", async |_| alice.send_text(&room, "!wa delete-chat yes").await.map(drop))
