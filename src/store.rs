@@ -19,6 +19,7 @@ pub mod directory;
 pub mod disappearing;
 pub mod files;
 pub mod ghosts;
+pub mod group_pictures;
 pub mod group_wishes;
 pub mod groups;
 pub mod identity;
