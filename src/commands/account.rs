@@ -9,7 +9,6 @@ use crate::bridge::page_links::LINK_LIFE;
 use crate::bridge::people::Halt;
 use crate::matrix::error::Result;
 use crate::store::logins::{Login, LoginState};
-use crate::whatsapp::line::LineState;
 use crate::whatsapp::linking::LinkMethod;
 
 pub(super) async fn list(call: &Call) -> Result<()> {
@@ -22,13 +21,7 @@ pub(super) async fn list(call: &Call) -> Result<()> {
 }
 
 pub(super) fn describe(bridge: &Bridge, login: &Login) -> String {
-    let state = match (&login.state, bridge.whatsapp().state(&login.id)) {
-        (LoginState::LoggedOut { reason }, _) => format!("logged out. {reason}"),
-        (LoginState::Linked, Some(LineState::Offline { why })) => format!("not connected. {why}"),
-        (LoginState::Linked, Some(state)) => state.word().to_owned(),
-        (LoginState::Linked, None) => "not started".to_owned(),
-    };
-    format!("+{}: {state}", login.id)
+    format!("+{}: {}", login.id, bridge.standing(login).words())
 }
 
 pub(super) async fn cancel(call: &Call) -> Result<()> {

@@ -138,6 +138,16 @@ pub(super) const KEYS: &[Key] = &[
         doc: &["The server name: what stands behind the colon in user ids. It can't be changed later."],
     },
     Key {
+        path: "homeserver.status_endpoint",
+        kind: Kind::Text,
+        default: Fallback::Unset,
+        example: None,
+        doc: &[
+            "Where the state of each login is posted as JSON when it changes, with the as_token: an http or https URL of a",
+            "program that watches bridges; see docs/monitoring.md. null = nowhere.",
+        ],
+    },
+    Key {
         path: "appservice.address",
         kind: Kind::Text,
         default: Fallback::Required,

@@ -57,7 +57,7 @@ const FIND_BY_ROOM: &str = "-- portal.find_by_room
     WHERE portal_id = (SELECT CASE WHEN merged_into = 0 THEN portal_id ELSE merged_into END FROM portal WHERE room_id = $1)";
 const FIND_WITH_LOGIN: &str = "-- portal.find_with_login
     SELECT portal_id, chat, receiver, kind, room_id, alias,
-           login_id, mxid, device_key, lid, pn, push_name, state, reason, since
+           login_id, mxid, device_key, lid, pn, push_name, state, reason, farewell, since
     FROM portal LEFT JOIN login ON login_id = receiver
     WHERE portal_id = (SELECT CASE WHEN merged_into = 0 THEN portal_id ELSE merged_into END FROM portal WHERE room_id = $1)";
 const LOAD: &str = "-- portal.load
