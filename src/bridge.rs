@@ -16,6 +16,7 @@ mod calls;
 mod channel_counts;
 mod channels;
 mod chat_marks;
+mod cleanup;
 mod closed;
 mod communities;
 mod contacts;

@@ -94,12 +94,13 @@ impl Bridge {
 
     async fn try_tell_logouts(&self) -> anyhow::Result<()> {
         for login in self.store().untold_logouts().await? {
-            let LoginState::LoggedOut { reason, .. } = &login.state else { continue };
+            let LoginState::LoggedOut { reason, how } = &login.state else { continue };
             let cause = format!("{}:{}", login.id, login.since);
             let txn = self.store().derive().notice_txn(&cause, "logged-out");
             let text = format!(
-                "your WhatsApp account +{} is logged out. {reason} Your rooms stay; say `login qr` to link it again.",
-                login.id
+                "your WhatsApp account +{} is logged out. {reason} {}; say `login qr` to link it again.",
+                login.id,
+                self.rooms_after(*how)
             );
             self.call_out(&login.mxid, &text, &txn).await?;
             self.store().owner_was_told(&login).await?;

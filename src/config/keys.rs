@@ -98,6 +98,17 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        path: "bridge.cleanup_on_logout",
+        doc: &[
+            "What becomes of an account's rooms when it is logged out. By default they stay, and go on at the next login.",
+        ],
+    },
+    Section { path: "bridge.cleanup_on_logout.manual", doc: &["When somebody here asked for the logout."] },
+    Section {
+        path: "bridge.cleanup_on_logout.bad_credentials",
+        doc: &["When WhatsApp or the phone ended the link: maybe by mistake, and soon to be linked again."],
+    },
+    Section {
         path: "double_puppet",
         doc: &["Acting as people's own accounts, so that what they write on their phone comes from themselves."],
     },
@@ -346,6 +357,30 @@ pub(super) const KEYS: &[Key] = &[
             "People brought into the rooms of groups, for all logins together; two requests each. A group of 1,024 takes a",
             "minute and a half; what is said in it does not wait. More keeps Synapse busy with nothing else.",
         ],
+    },
+    Key {
+        path: "bridge.cleanup_on_logout.enabled",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &["Whether anything is done to rooms after a logout. It is for logouts from then on."],
+    },
+    Key {
+        path: "bridge.cleanup_on_logout.manual.private",
+        kind: Kind::Choice(&["nothing", "delete"]),
+        default: Fallback::Is("nothing"),
+        example: None,
+        doc: &[
+            "Rooms of direct chats and own notes. delete = everybody is taken out and the bridge forgets them; WhatsApp keeps",
+            "the chats, and the next login makes new rooms.",
+        ],
+    },
+    Key {
+        path: "bridge.cleanup_on_logout.bad_credentials.private",
+        kind: Kind::Choice(&["nothing", "delete"]),
+        default: Fallback::Is("nothing"),
+        example: None,
+        doc: &["As above."],
     },
     Key {
         path: "double_puppet.automatic",

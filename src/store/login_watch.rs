@@ -25,10 +25,10 @@ const SAME_TRY: i64 = 3_600_000;
 const ALL: &str = "-- login_watch.all
     SELECT login_id, told, told_at, phone_seen, phone_asked, tried_at FROM login_watch ORDER BY login_id";
 const PUT: &str = "-- login_watch.put
-    INSERT INTO login_watch (login_id, told, told_at, phone_seen, phone_asked, tried_at, tried_told)
-    VALUES ($1, '', $2, $2, 0, 0, 0)
+    INSERT INTO login_watch (login_id, told, told_at, phone_seen, phone_asked, tried_at, tried_told, cleaned)
+    VALUES ($1, '', $2, $2, 0, 0, 0, 0)
     ON CONFLICT (login_id) DO UPDATE SET told = '', told_at = excluded.told_at, phone_seen = excluded.phone_seen,
-        phone_asked = 0, tried_at = 0";
+        phone_asked = 0, tried_at = 0, cleaned = 0";
 const DELETE: &str = "-- login_watch.delete
     DELETE FROM login_watch WHERE login_id = $1";
 // Only from what was known when the notice was made: a new pairing meanwhile has begun anew.
@@ -38,6 +38,12 @@ const SEEN: &str = "-- login_watch.seen
     UPDATE login_watch SET phone_seen = $2, phone_asked = 0 WHERE login_id = $1 AND phone_seen < $2";
 const ASKED: &str = "-- login_watch.asked
     UPDATE login_watch SET phone_asked = $2 WHERE login_id = $1";
+const UNCLEANED: &str = "-- login_watch.uncleaned
+    SELECT login_id FROM login_watch
+    WHERE cleaned = 0 AND login_id IN (SELECT login_id FROM login WHERE state = 'logged_out') ORDER BY login_id";
+const CLEANED: &str = "-- login_watch.cleaned
+    UPDATE login_watch SET cleaned = 1 WHERE login_id = $1
+        AND login_id IN (SELECT login_id FROM login WHERE state = 'logged_out' AND since = $2)";
 const TRIED: &str = "-- login_watch.tried
     UPDATE login_watch SET tried_at = $2 WHERE login_id = $1 AND tried_at = 0 AND tried_told <= $3";
 const TRIED_TOLD: &str = "-- login_watch.tried_told
@@ -110,6 +116,25 @@ impl Store {
     /// When the database fails.
     pub async fn phone_was_asked(&self, login: &LoginId, at_ms: i64) -> Result<()> {
         self.write("login_watch.asked", sqlx::query(ASKED).bind(login.as_str()).bind(at_ms)).await.map(drop)
+    }
+
+    /// The logged-out logins whose rooms nothing was done to yet.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn uncleaned_logins(&self) -> Result<Vec<LoginId>> {
+        let what = "login_watch.uncleaned";
+        let rows = sqlx::query(UNCLEANED).fetch_all(self.pool()).await.named(what)?;
+        rows.iter().map(|row| Ok(LoginId::new(row.try_get::<String, _>("login_id").named(what)?))).collect()
+    }
+
+    /// Notes that what the operator chose was done to the rooms of a login, after the logout at this time.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn login_was_cleaned(&self, login: &LoginId, logged_out_at: i64) -> Result<()> {
+        let write = sqlx::query(CLEANED).bind(login.as_str()).bind(logged_out_at);
+        self.write("login_watch.cleaned", write).await.map(drop)
     }
 
     /// Notes that somebody else tried to link a login's number; its owner is to be told, once an hour at most.

@@ -26,6 +26,7 @@ matrix_bed::stories! {
         a_number_of_somebody_else_is_refused_and_its_owner_told
         states_are_posted_to_the_status_endpoint
         a_logout_has_its_reason
+        rooms_go_with_a_logout_where_the_operator_chose_it
     }
     own {}
 }
@@ -253,6 +254,59 @@ async fn a_logout_has_its_reason(world: &mut World) -> Result<()> {
     management.relogin_by_code(&world.phones, &account).await?;
     chat.begin("after").await?;
     ensure!(chat.room()? == room, "the same room as before");
+    Ok(())
+}
+
+async fn rooms_go_with_a_logout_where_the_operator_chose_it(world: &mut World) -> Result<()> {
+    world.bridge.stop().await?;
+    let rules =
+        json!({ "enabled": true, "manual": { "private": "delete" }, "bad_credentials": { "private": "nothing" } });
+    world.bridge.reconfigure(&json!({ "bridge": { "cleanup_on_logout": rules } }))?;
+    world.bridge.start().await?;
+    let (alice, account, management) = world.log_in("alice").await?;
+    let chat = world.chat_with(&alice, &account, "bob")?;
+    chat.begin("before").await?;
+    let room = chat.room()?;
+    // Logged out on the phone: they stay. The login is done with before it is linked again.
+    world.phones.unlink(&account.number)?;
+    wait_called(&alice, &management, "is logged out").await?;
+    let database = &world.database;
+    let wait_done = || {
+        wait::until("the logout is done with", wait::STEP, || async {
+            Ok((database.number("SELECT cleaned FROM login_watch").await? == 1).then_some(()))
+        })
+    };
+    wait_done().await?;
+    ensure!(alice.members(&room).await?.contains(&alice.id().to_owned()), "she was taken out of her room");
+    management.relogin_by_code(&world.phones, &account).await?;
+    chat.begin("again").await?;
+    ensure!(chat.room()? == room, "the same room as before");
+
+    // Logged out here: they go, though the bridge dies meanwhile; another chat of somebody else is not touched.
+    let (carol, carols, _) = world.log_in("carol").await?;
+    let theirs = world.chat_with(&carol, &carols, "dave")?;
+    theirs.begin("hello carol").await?;
+    world.bridge.wait_idle().await?;
+    world.bridge.kill9()?;
+    world.bridge.start_with_kill_points("states.room_deleted=1*return").await?;
+    alice.send_text(management.room(), "logout yes").await?;
+    world.bridge.wait_exit(wait::STEP).await.context("the bridge did not die in the cleaning")?;
+    world.phones.forget(&account.number);
+    world.bridge.start().await?;
+    let (mxid, gone) = (alice.id().to_owned(), &room);
+    alice
+        .wait_event("she is taken out", wait::STEP, |event| {
+            event.room == *gone
+                && event.state_key.as_deref() == Some(mxid.as_str())
+                && event.content["membership"] == "leave"
+        })
+        .await?;
+    let rooms = "SELECT COUNT(*) FROM portal WHERE room_id IS NOT NULL AND kind = 'dm'";
+    let database = &world.database;
+    wait::until("one room is left", wait::STEP, || async { Ok((database.number(rooms).await? == 1).then_some(())) })
+        .await?;
+    theirs.person_says("still here").await?;
+    theirs.wait_at_contact("still here").await?;
     Ok(())
 }
 
