@@ -26,6 +26,7 @@ pub mod identity;
 pub mod inbox;
 pub mod live;
 pub mod lock;
+pub mod login_watch;
 pub mod logins;
 pub mod messages;
 pub mod mx_intake;
@@ -416,6 +417,7 @@ fn migrations() -> Vec<Migration> {
         step(12, "channels", include_str!("../migrations/0012_channels.sql")),
         step(13, "budgets", include_str!("../migrations/0013_budgets.sql")),
         step(14, "chat_state", include_str!("../migrations/0014_chat_state.sql")),
+        step(17, "login_watch", include_str!("../migrations/0017_login_watch.sql")),
     ]
 }
 

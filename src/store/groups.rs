@@ -73,7 +73,7 @@ const FORGET_GONE: &str = "-- group_member.forget_gone
 const NOT_SHOWN_ANY_MORE: &str = "-- group_member.not_shown_any_more
     UPDATE group_member SET shown = 0 WHERE portal_id = $1";
 const LOGINS: &str = "-- portal_login.logins
-    SELECT login.login_id, mxid, device_key, lid, pn, push_name, state, reason, since
+    SELECT login.login_id, mxid, device_key, lid, pn, push_name, state, reason, farewell, since
     FROM portal_login JOIN login ON login.login_id = portal_login.login_id WHERE portal_id = $1 ORDER BY login.login_id";
 const GROUPS_OF: &str = "-- portal_login.groups_of
     SELECT portal.portal_id, portal.chat FROM portal_login JOIN portal ON portal.portal_id = portal_login.portal_id
