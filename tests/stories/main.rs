@@ -16,6 +16,7 @@ mod calls;
 mod channels;
 mod chat_marks;
 mod commands;
+mod commands_more;
 mod contacts;
 mod disappearing;
 mod faults;
