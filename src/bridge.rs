@@ -35,6 +35,7 @@ mod live;
 pub mod making_groups;
 mod merge;
 mod opening;
+mod outcomes;
 pub mod outgoing;
 mod own_data;
 pub mod page_links;
@@ -115,6 +116,8 @@ struct Shared {
     rooms: rooms::Rooms,
     signals: signals::Signals,
     spaces: spaces::Spaces,
+    /// Rung when an outcome may have to be told.
+    outcomes: tokio::sync::Notify,
     commands: OnceLock<CommandRunner>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -154,6 +157,7 @@ impl Bridge {
                 rooms: rooms::Rooms::default(),
                 signals: signals::Signals::default(),
                 spaces: spaces::Spaces::default(),
+                outcomes: tokio::sync::Notify::new(),
                 commands: OnceLock::new(),
                 tasks: TaskTracker::new(),
                 stop,

@@ -28,6 +28,7 @@ pub mod lock;
 pub mod logins;
 pub mod messages;
 pub mod mx_intake;
+pub mod outcomes;
 pub mod overview;
 pub mod own_data;
 pub mod parking;
@@ -415,6 +416,7 @@ fn migrations() -> Vec<Migration> {
         step(12, "channels", include_str!("../migrations/0012_channels.sql")),
         step(13, "budgets", include_str!("../migrations/0013_budgets.sql")),
         step(14, "chat_state", include_str!("../migrations/0014_chat_state.sql")),
+        step(18, "outcomes", include_str!("../migrations/0018_outcomes.sql")),
     ]
 }
 

@@ -35,6 +35,7 @@ mod limits;
 mod links;
 mod live;
 mod login;
+mod message_status;
 mod metrics;
 mod opening;
 mod outage;
