@@ -66,6 +66,8 @@ pub struct WhatsappSettings {
     pub websocket_url: Option<String>,
     /// Whether status posts are taken.
     pub takes_status: bool,
+    /// Whether it is taken whose phone has our messages.
+    pub takes_deliveries: bool,
     /// The simulator's media; none for WhatsApp itself.
     pub media_base_url: Option<String>,
 }
