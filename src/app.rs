@@ -19,7 +19,7 @@ use anyhow::Context as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +51,8 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     stop_on_signal(&stop)?;
+    // From here on it does not end the process any more.
+    let hangups = signal(SignalKind::hangup())?;
     let store = Store::open(&config.database.sqlx_url(), crate::clock::Clock::system())
         .await
         .context("the database could not be opened: check database.type and database.uri")?;
@@ -74,6 +76,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let runner = bridge.clone();
     bridge.set_commands(Box::new(move |call| Box::pin(commands::run(runner.clone(), call))));
 
+    bridge.spawn(reload_on_signal(bridge.clone(), hangups));
     let listener = TcpListener::bind((address.0.as_str(), address.1)).await.with_context(|| {
         format!("could not listen on {}:{}: check appservice.hostname and appservice.port", address.0, address.1)
     })?;
@@ -195,6 +198,14 @@ fn stop_on_signal(stop: &CancellationToken) -> anyhow::Result<()> {
         stop.cancel();
     });
     Ok(())
+}
+
+/// Reads the configuration again at each SIGHUP, as `systemctl reload` sends it.
+async fn reload_on_signal(bridge: Bridge, mut hangups: Signal) {
+    while let Some(Some(())) = bridge.stop().run_until_cancelled(hangups.recv()).await {
+        // What came of it is in the log.
+        if bridge.reload().is_err() {}
+    }
 }
 
 fn matrix_settings(config: &Config) -> MatrixSettings {

@@ -46,6 +46,7 @@ mod previews;
 mod progress;
 pub mod puppets;
 pub mod receipts;
+mod reload;
 mod removal;
 mod removals;
 pub mod report;
@@ -60,7 +61,7 @@ pub mod upkeep;
 mod uploads;
 mod waiting;
 
-use crate::config::Config;
+use crate::config::{Config, Live};
 use crate::matrix::Matrix;
 use crate::matrix::intake::Intake;
 use crate::media::Media;
@@ -97,7 +98,9 @@ pub struct Bridge {
 }
 
 struct Shared {
-    config: Config,
+    config: Live,
+    /// Held while the configuration is read again.
+    reloading: std::sync::Mutex<()>,
     store: Store,
     matrix: Matrix,
     intake: Intake,
@@ -136,7 +139,8 @@ impl Bridge {
         let budgets = budget::Budgets::new(&config.bridge.budgets);
         Self {
             shared: Arc::new(Shared {
-                config,
+                config: Live::new(config),
+                reloading: std::sync::Mutex::default(),
                 store,
                 matrix,
                 intake,
@@ -169,9 +173,9 @@ impl Bridge {
         }
     }
 
-    /// The configuration.
+    /// The configuration in force now; see [`Bridge::reload`].
     pub fn config(&self) -> &Config {
-        &self.shared.config
+        self.shared.config.get()
     }
 
     /// The database.

@@ -48,7 +48,7 @@ pub use registration::{
 };
 pub use reload::{Live, Reloaded};
 pub use secrets::fill_secrets;
-pub use start::{Answers, Question};
+pub use start::{Answers, Question, keep_secrets};
 
 /// A checked configuration; made by [`Config::load`] or [`Config::parse`].
 #[derive(Debug, Clone, Deserialize)]

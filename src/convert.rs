@@ -40,6 +40,7 @@ mod security;
 #[cfg(test)]
 mod wild;
 
+pub use words::moment;
 pub use notice::notice;
 pub use part::{MediaKind, MessageName, MxPart, WaMedia, WaReference, WaSource};
 

@@ -25,6 +25,7 @@ pub mod identity;
 pub mod inbox;
 pub mod live;
 pub mod lock;
+pub mod look;
 pub mod logins;
 pub mod messages;
 pub mod mx_intake;

@@ -99,6 +99,8 @@ pub(super) fn needs(run: &Run) -> Needs {
         | Run::Sudo
         | Run::DoIn
         | Run::Announce
+        | Run::Doctor
+        | Run::Reload
         | Run::PostStatus
         | Run::AllLogins => Needs::Nothing,
     }
@@ -182,7 +184,7 @@ mod tests {
              delete-chat clear-chat about",
         ),
         (Level::User, "own group", "invite-link leave-group add-to-space remove-from-space"),
-        (Level::Admin, "anywhere", "all-logins sudo doin announce"),
+        (Level::Admin, "anywhere", "all-logins sudo doin announce doctor reload"),
     ];
 
     const LEVELS: [Level; 5] = [Level::Block, Level::Relay, Level::Commands, Level::User, Level::Admin];

@@ -130,10 +130,8 @@ encryption: {pickle_key: "12"}
                     encryption: {pickle_key: p}\n";
         let carried = carry_over(text).unwrap();
         assert!(!carried.contains("outside") && !carried.contains("\"*\": admin"), "{carried}");
-        let (before, after) = (
-            Config::parse(text, "c", &environment).unwrap(),
-            Config::parse(&carried, "c", &environment).unwrap(),
-        );
+        let (before, after) =
+            (Config::parse(text, "c", &environment).unwrap(), Config::parse(&carried, "c", &environment).unwrap());
         assert_eq!(before.origin.tree, after.origin.tree);
         assert_eq!(after.appservice.as_token.reveal(), "secret-of-outside");
     }
@@ -163,10 +161,8 @@ encryption: {pickle_key: "12"}
     }
 
     fn any_file() -> impl Strategy<Value = String> {
-        let keys: Vec<_> = KEYS
-            .iter()
-            .map(|key| prop::option::of(prop_oneof![9 => any_value(key), 1 => Just(Value::Null)]))
-            .collect();
+        let keys: Vec<_> =
+            KEYS.iter().map(|key| prop::option::of(prop_oneof![9 => any_value(key), 1 => Just(Value::Null)])).collect();
         keys.prop_map(|values| {
             let mut tree = Mapping::new();
             for (key, value) in KEYS.iter().zip(values) {

@@ -87,9 +87,7 @@ fn on_one_line(value: &Value) -> String {
 /// A name of an entry: always in quotes, since most begin with what YAML takes for something else.
 fn quoted(name: &Value) -> String {
     match name {
-        Value::String(text)
-            if text.chars().all(|c| (c.is_ascii_graphic() || c == ' ') && c != '"' && c != '\\') =>
-        {
+        Value::String(text) if text.chars().all(|c| (c.is_ascii_graphic() || c == ' ') && c != '"' && c != '\\') => {
             format!("\"{text}\"")
         }
         other => on_one_line(other),

@@ -6,11 +6,11 @@ use std::sync::OnceLock;
 
 use serde_yaml::{Mapping, Value};
 
+use super::Config;
 use super::environment::Environment;
 use super::faults::Faults;
 use super::keys::KEYS;
 use super::load::put;
-use super::Config;
 
 /// The keys whose values are asked for each time they count, so that a new one counts from then on. All others are
 /// used at the start only, or parts of the bridge were built on them: they need a restart.

@@ -7,6 +7,9 @@ use serde_yaml::{Mapping, Value};
 use super::environment::Environment;
 use super::example::{example_value, write_config};
 use super::faults::{Fault, Faults};
+use super::keys::{KEYS, Kind};
+use super::load::find_values;
+use super::yaml::put_values;
 use super::{Config, fill_secrets};
 
 /// Something `init` must know.
@@ -46,13 +49,18 @@ impl Question {
 
 /// What was answered, in the operator's words.
 #[derive(Debug, Clone, Default)]
-pub struct Answers(BTreeMap<Question, String>);
+pub struct Answers(BTreeMap<Question, String>, Option<String>);
 
 impl Answers {
     /// The answer to a question, if there is one.
     #[must_use]
     pub fn get(&self, question: Question) -> Option<&str> {
         self.0.get(&question).map(String::as_str)
+    }
+
+    /// Names the server whose people may log in when it is not answered, because the environment gives it.
+    pub fn serve(&mut self, domain: String) {
+        self.1 = Some(domain);
     }
 
     /// Takes an answer if it is one.
@@ -87,7 +95,8 @@ impl Answers {
             "appservice.address" => self.text(Question::Address).unwrap_or_else(|| example_value(key)),
             "appservice.hostname" => self.text(Question::Hostname).unwrap_or_else(|| example_value(key)),
             "appservice.port" => {
-                let number = self.get(Question::Port).map(|port| port.parse::<u16>().map_or(Value::from(port), Value::from));
+                let number =
+                    self.get(Question::Port).map(|port| port.parse::<u16>().map_or(Value::from(port), Value::from));
                 number.unwrap_or_else(|| example_value(key))
             }
             "bridge.permissions" => self.permissions().unwrap_or_else(|| example_value(key)),
@@ -105,7 +114,7 @@ impl Answers {
 
     /// Everybody may be relayed, the own server's people may log in, one may do everything.
     fn permissions(&self) -> Option<Value> {
-        let domain = self.get(Question::Domain)?;
+        let domain = self.get(Question::Domain).or(self.1.as_deref())?;
         let mut levels = Mapping::new();
         levels.insert(Value::from("*"), Value::from("relay"));
         levels.insert(Value::from(domain), Value::from("user"));
@@ -125,6 +134,21 @@ impl Answers {
         let text = fill_secrets(&self.config_text(), "config", &environment, placeholder)?;
         Config::parse(&text, "config", &environment)
     }
+}
+
+/// A new config's text with the tokens and keys of an old one, so that the homeserver still knows the bridge and the bridge
+/// can still read its database. Without any when the old text can't be read.
+#[must_use]
+pub fn keep_secrets(new: &str, old: &str) -> String {
+    let Ok(found) = find_values(old, "", &Environment::default(), &mut Faults::default()) else {
+        return new.to_owned();
+    };
+    let secrets: Vec<(&str, String)> = KEYS
+        .iter()
+        .filter(|key| key.kind == Kind::Generated)
+        .filter_map(|key| Some((key.path, found.get(key.path)?.as_str()?.to_owned())))
+        .collect();
+    put_values(new, &secrets).unwrap_or_else(|_| new.to_owned())
 }
 
 /// The first fault of the question's own key, or of the key its answer sets too.

@@ -51,6 +51,7 @@ mod relations;
 mod release;
 mod removals;
 mod sealed;
+mod setup;
 mod signals;
 mod spaces;
 mod status;
