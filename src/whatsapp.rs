@@ -8,9 +8,11 @@ mod add_modes;
 mod barrier;
 mod binding;
 pub mod calls;
+pub mod channel_acts;
 mod channel_posts;
+mod channel_reading;
 mod channel_sends;
-pub mod channels;
+mod channels;
 mod chat_marks;
 mod dial;
 pub mod finding;
@@ -89,7 +91,7 @@ struct Shared {
     linking: Mutex<HashMap<String, Arc<Line>>>,
     tasks: TaskTracker,
     signals: Mutex<Option<mpsc::Receiver<signals::Signal>>>,
-    watched: channels::Watched,
+    watched: channel_acts::Watched,
 }
 
 /// What every line needs.
@@ -165,7 +167,7 @@ impl Whatsapp {
             linking: Mutex::default(),
             tasks: TaskTracker::new(),
             signals: Mutex::new(Some(heard)),
-            watched: channels::Watched::default(),
+            watched: channel_acts::Watched::default(),
         });
         Ok((Self { shared }, listen))
     }
