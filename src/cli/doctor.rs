@@ -48,7 +48,9 @@ fn look(arguments: &DoctorArguments, path: &Path, registration: &Path, environme
         }
     };
     // Whoever comes first decides for the process; another provider already there is fine too.
-    if rustls::crypto::ring::default_provider().install_default().is_err() {}
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was already installed");
+    }
     let seat = Seat::Outside { config: path, registration };
     let user = arguments.user.as_deref();
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {

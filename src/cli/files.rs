@@ -72,7 +72,9 @@ pub(super) fn replace_with_backup(path: &Path, text: &str, stamp: &str) -> io::R
 
 /// The fault, after what was begun is gone again; when it can't be, a file too many is no harm.
 fn taken_back(path: &Path, why: io::Error) -> io::Error {
-    if fs::remove_file(path).is_err() {}
+    if let Err(left) = fs::remove_file(path) {
+        tracing::debug!(error = %left, "{} is left over", path.display());
+    }
     why
 }
 

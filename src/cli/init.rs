@@ -96,7 +96,11 @@ pub(super) fn run(
     environment: &Environment,
     answerer: &mut dyn Answerer,
 ) -> Result<String, Faults> {
-    let (config, registration) = (arguments.folder.join(config), arguments.folder.join(registration));
+    let place = |path: &Path| match arguments.folder == Path::new(".") {
+        true => path.to_owned(),
+        false => arguments.folder.join(path),
+    };
+    let (config, registration) = (place(config), place(registration));
     let puppets = generate::double_puppet_path(&registration);
     if !arguments.force {
         refuse_to_write_over(&[&config, &registration, &puppets])?;

@@ -39,7 +39,9 @@ impl Door {
         if let Self::Ours(task) = self {
             task.abort();
             // Waited for, so that a bridge that is started next finds the port free.
-            if task.await.is_err() {}
+            if task.await.is_err_and(|ended| ended.is_panic()) {
+                tracing::debug!("the door of the doctor fell shut");
+            }
         }
     }
 }

@@ -31,7 +31,9 @@ fn free_port() -> u16 {
 impl Ward {
     async fn new() -> Self {
         // Whoever comes first decides for the process.
-        if rustls::crypto::ring::default_provider().install_default().is_err() {}
+        if rustls::crypto::ring::default_provider().install_default().is_err() {
+            tracing::debug!("a TLS provider was already installed");
+        }
         let ward =
             Self { homeserver: MockServer::start().await, folder: tempfile::tempdir().unwrap(), port: free_port() };
         let config = ward.config("");

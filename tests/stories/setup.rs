@@ -151,6 +151,8 @@ async fn from_nothing_to_a_linked_account_with_what_init_wrote(world: &mut World
     ensure!(status == Some(0), "{report:#}");
     ensure_found(&report, "port", "ok", "the bridge is running")?;
     ensure_found(&report, "database", "ok", "is up to date")?;
+    let words = report.to_string();
+    ensure!(!words.contains("everybody on this machine"), "what it wrote is its owner's only: {report:#}");
     ensure_found(&report, "ping", "ok", "")?;
 
     let bot = "@whatsappbot:test.local";
