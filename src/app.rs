@@ -16,10 +16,14 @@ use crate::store::logins::LoginState;
 use crate::store::seal::Sealer;
 use crate::whatsapp::{LineNews, Whatsapp, WhatsappSettings};
 use anyhow::Context as _;
+use std::fs::File;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +55,11 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     stop_on_signal(&stop)?;
+    // From here on it does not end the process any more.
+    let hangups = signal(SignalKind::hangup())?;
+    if let Some(path) = config.database.sqlite_path() {
+        keep_to_owner(&path);
+    }
     let store = Store::open(&config.database.sqlx_url(), crate::clock::Clock::system())
         .await
         .context("the database could not be opened: check database.type and database.uri")?;
@@ -74,6 +83,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let runner = bridge.clone();
     bridge.set_commands(Box::new(move |call| Box::pin(commands::run(runner.clone(), call))));
 
+    bridge.spawn(reload_on_signal(bridge.clone(), hangups));
     let listener = TcpListener::bind((address.0.as_str(), address.1)).await.with_context(|| {
         format!("could not listen on {}:{}: check appservice.hostname and appservice.port", address.0, address.1)
     })?;
@@ -203,6 +213,27 @@ fn stop_on_signal(stop: &CancellationToken) -> anyhow::Result<()> {
         stop.cancel();
     });
     Ok(())
+}
+
+/// Makes a database's file that is not there yet so that nobody else can read it: it will hold the logins. SQLite gives its
+/// companions the same mode.
+fn keep_to_owner(path: &Path) {
+    let made = File::options().write(true).create_new(true).mode(0o600).open(path);
+    if let Err(error) = made
+        && error.kind() != ErrorKind::AlreadyExists
+    {
+        // Opening the database tells what is wrong, in better words.
+        tracing::debug!(%error, "the database's file was not made");
+    }
+}
+
+/// Reads the configuration again at each SIGHUP, as `systemctl reload` sends it.
+async fn reload_on_signal(bridge: Bridge, mut hangups: Signal) {
+    while let Some(Some(())) = bridge.stop().run_until_cancelled(hangups.recv()).await {
+        if let Err(faults) = bridge.reload() {
+            tracing::debug!(faults = faults.iter().count(), "nothing was changed");
+        }
+    }
 }
 
 fn matrix_settings(config: &Config) -> MatrixSettings {

@@ -48,6 +48,7 @@ mod previews;
 mod progress;
 pub mod puppets;
 pub mod receipts;
+mod reload;
 mod removal;
 mod removals;
 pub mod report;
@@ -65,7 +66,7 @@ mod uploads;
 mod waiting;
 pub mod watch;
 
-use crate::config::Config;
+use crate::config::{Config, Live};
 use crate::matrix::Matrix;
 use crate::matrix::intake::Intake;
 use crate::media::Media;
@@ -102,7 +103,9 @@ pub struct Bridge {
 }
 
 struct Shared {
-    config: Config,
+    config: Live,
+    /// Held while the configuration is read again.
+    reloading: std::sync::Mutex<()>,
     store: Store,
     matrix: Matrix,
     intake: Intake,
@@ -144,7 +147,8 @@ impl Bridge {
         let budgets = budget::Budgets::new(&config.bridge.budgets);
         Self {
             shared: Arc::new(Shared {
-                config,
+                config: Live::new(config),
+                reloading: std::sync::Mutex::default(),
                 store,
                 matrix,
                 intake,
@@ -179,9 +183,9 @@ impl Bridge {
         }
     }
 
-    /// The configuration.
+    /// The configuration in force now; see [`Bridge::reload`].
     pub fn config(&self) -> &Config {
-        &self.shared.config
+        self.shared.config.get()
     }
 
     /// The database.

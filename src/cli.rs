@@ -5,9 +5,12 @@
 //! not run (see `cli/trust.rs`).
 //! Files are written whole or not at all, so being killed here leaves the old ones. Called by `main` only.
 
+mod carry;
+mod doctor;
 mod files;
 mod generate;
 mod health;
+mod init;
 mod trust;
 mod version;
 
@@ -65,8 +68,12 @@ struct Arguments {
     verb: Option<Verb>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 enum Verb {
+    /// Ask the few things the bridge must know, and write its configuration and the registrations
+    Init(init::InitArguments),
+    /// Look at everything the bridge needs, and say the fix for each fault (exit status 0 or 1)
+    Doctor(doctor::DoctorArguments),
     /// Tell everything that is wrong with the configuration and the registration
     CheckConfig,
     /// Ask the running bridge whether it is well (exit status 0 or 1)
@@ -101,17 +108,25 @@ fn act(arguments: &Arguments, environment: &Environment, run: Run) -> Result<Exi
         let told = generate::write_registrations(&arguments.config, &arguments.registration, environment)?;
         return Ok(say(&told));
     }
-    match arguments.verb {
+    match &arguments.verb {
+        Some(Verb::Init(init)) => {
+            let mut asked = init::Asked;
+            init::run(init, &arguments.config, &arguments.registration, environment, &mut asked).map(|told| say(&told))
+        }
+        Some(Verb::Doctor(doctor)) => Ok(doctor::run(doctor, &arguments.config, &arguments.registration, environment)),
         Some(Verb::CheckConfig) => {
             check_config(&arguments.config, &arguments.registration, environment).map(|told| say(&told))
         }
         Some(Verb::Health) => Ok(ask_health(&arguments.config, environment)),
-        None => Config::load(&arguments.config, environment).map(|config| start(config, run)),
+        None => Config::load(&arguments.config, environment).map(|config| {
+            let carrying = (!arguments.no_update).then_some(arguments.config.as_path());
+            start(config, carrying, run)
+        }),
     }
 }
 
-/// Starts what every run needs, and runs the bridge.
-fn start(config: Config, run: Run) -> ExitCode {
+/// Starts what every run needs, carries the file at `carrying` into the newest example, and runs the bridge.
+fn start(config: Config, carrying: Option<&Path>, run: Run) -> ExitCode {
     if let Err(why) = trust::check_build() {
         say_wrong(&why.to_string());
         return ExitCode::from(STATUS_TRUST);
@@ -123,6 +138,9 @@ fn start(config: Config, run: Run) -> ExitCode {
     }
     for advice in config.advice() {
         warn!("{advice}");
+    }
+    if let Some(path) = carrying {
+        carry::carry(path);
     }
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
@@ -199,6 +217,7 @@ mod tests {
         assert_eq!(plain.config, Path::new("config.yaml"));
         assert_eq!(plain.registration, Path::new("registration.yaml"));
         assert_eq!(plain.verb, None);
+        assert!(!plain.no_update);
         let run = parse("b -c /config/config.yaml -r /config/registration.yaml --no-update").unwrap();
         assert_eq!(run.config, Path::new("/config/config.yaml"));
         assert_eq!(run.registration, Path::new("/config/registration.yaml"));

@@ -14,6 +14,7 @@ mod info;
 mod people;
 mod puppet;
 mod rights;
+mod setup;
 mod show_link;
 mod spaces;
 mod status;
@@ -195,6 +196,8 @@ async fn run_words(mut call: Call, words: Words) -> Result<()> {
         Run::Sudo => Box::pin(admin::sudo(call, entry.usage)).await,
         Run::DoIn => Box::pin(admin::do_in(call, entry.usage)).await,
         Run::Announce => admin::announce(&call, entry.usage).await,
+        Run::Doctor => Box::pin(setup::doctor(&call)).await,
+        Run::Reload => setup::reload(&call).await,
     }
 }
 

@@ -7,6 +7,7 @@
 //! Called by `cli`; the rest of the bridge only reads the structs.
 
 mod bridge;
+mod carry;
 mod check;
 mod database;
 mod displayname;
@@ -21,7 +22,9 @@ mod matrix;
 mod media;
 mod network;
 mod registration;
+mod reload;
 mod secrets;
+mod start;
 #[cfg(test)]
 mod tests;
 mod yaml;
@@ -31,6 +34,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 pub use bridge::{Bridge, Budgets, Cleanup, Encryption, Level, LogLevel, Logging, Permissions};
+pub use carry::carry_over;
 pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, TemplateFault, plain_name, render_displayname};
 pub use doors::{Metrics, Provisioning};
 pub use double_puppet::DoublePuppet;
@@ -44,7 +48,9 @@ pub use registration::{
     RegistrationKind, Standing, bridge_registration, compare_registration, double_puppet_registration,
     example_registration,
 };
+pub use reload::{Live, Reloaded};
 pub use secrets::fill_secrets;
+pub use start::{Answers, Question, keep_secrets};
 
 /// A checked configuration; made by [`Config::load`] or [`Config::parse`].
 #[derive(Debug, Clone, Deserialize)]
@@ -74,6 +80,9 @@ pub struct Config {
     pub metrics: Metrics,
     /// The API for programs that manage logins.
     pub provisioning: Provisioning,
+    /// Where it came from, to be read again.
+    #[serde(skip)]
+    origin: reload::Origin,
 }
 
 impl Config {

@@ -7,7 +7,7 @@
 //! - floor 0, words: [`ids`], [`mod@derive`], [`masked`], [`clock`], [`verdict`], [`config`], [`telemetry`], [`numbers`]
 //! - floor 1, workshop: `convert` (pure), `media` (files), `store` (the only SQL)
 //! - floor 2, edges: `matrix` and `whatsapp`, who do not know each other
-//! - floor 3, `bridge`: lanes, conversion, delivery, settlement
+//! - floor 3, `bridge`: lanes, conversion, delivery, settlement; `doctor`: looks at an installation
 //! - floor 4, doors: `commands`, `http`
 //! - `app` wires everything; `cli` and `main` see `app`.
 #![recursion_limit = "512"]
@@ -20,6 +20,7 @@ pub mod commands;
 pub mod config;
 pub mod convert;
 pub mod derive;
+pub mod doctor;
 pub mod http;
 pub mod ids;
 pub mod masked;

@@ -28,6 +28,7 @@ pub mod live;
 pub mod lock;
 pub mod login_watch;
 pub mod logins;
+pub mod look;
 pub mod messages;
 pub mod mx_intake;
 pub mod outcomes;

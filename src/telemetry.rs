@@ -14,15 +14,18 @@ mod redact;
 use std::any::Any;
 use std::fmt;
 use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
 
 use tracing::{Event, Metadata, Subscriber, error, level_filters::LevelFilter, subscriber::set_global_default};
 use tracing_log::{LogTracer, NormalizeEvent as _};
 use tracing_subscriber::Layer as _;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 
 use crate::config::LogLevel;
 use redact::{Origin, redact};
@@ -32,6 +35,9 @@ const OURS: &str = "matrix_whatsapp";
 
 /// Targets of the WhatsApp library that print whole stanzas, message keys included, or addresses with their tokens.
 const NEVER: [&str; 4] = ["Client/Recv", "Client/Send", "whatsapp_rust::download", "whatsapp_rust::upload"];
+
+/// Changes the level of the log that was started.
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// Target under which sqlx tells each statement.
 const STATEMENTS: &str = "sqlx::query";
@@ -46,20 +52,32 @@ pub struct AlreadyStarted;
 /// # Errors
 /// [`AlreadyStarted`].
 pub fn start(level: LogLevel) -> Result<(), AlreadyStarted> {
-    set_global_default(subscriber(level, std::io::stdout)).map_err(|_| AlreadyStarted)?;
+    let (subscriber, handle) = subscriber(level, std::io::stdout);
+    set_global_default(subscriber).map_err(|_| AlreadyStarted)?;
+    LEVEL.set(handle).map_err(|_| AlreadyStarted)?;
     // Lines written with the `log` crate are all from others: there is no need to look at finer ones.
     LogTracer::builder().with_max_level(log_level(level.min(LogLevel::Warn))).init().map_err(|_| AlreadyStarted)?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
-fn subscriber<W>(level: LogLevel, writer: W) -> impl Subscriber + Send + Sync
+/// Logs at another level from now on; does nothing where logging was not started.
+pub fn set_level(level: LogLevel) {
+    let Some(handle) = LEVEL.get() else { return };
+    match handle.reload(filter(level)) {
+        Ok(()) => tracing_log::log::set_max_level(log_level(level.min(LogLevel::Warn))),
+        Err(error) => error!(%error, "the level of the log stays as it was"),
+    }
+}
+
+fn subscriber<W>(level: LogLevel, writer: W) -> (impl Subscriber + Send + Sync, reload::Handle<Targets, Registry>)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let plain = tracing_subscriber::fmt::format().with_ansi(false);
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).event_format(OneLine(plain)).with_writer(writer);
-    tracing_subscriber::registry().with(lines.with_filter(filter(level)))
+    let (filter, handle) = reload::Layer::new(filter(level));
+    (tracing_subscriber::registry().with(lines.with_filter(filter)), handle)
 }
 
 fn filter(level: LogLevel) -> Targets {
@@ -159,7 +177,7 @@ mod tests {
     fn lines(level: LogLevel, act: impl FnOnce()) -> Vec<String> {
         let page = Page::default();
         let writer = page.clone();
-        tracing::subscriber::with_default(subscriber(level, move || writer.clone()), act);
+        tracing::subscriber::with_default(subscriber(level, move || writer.clone()).0, act);
         let bytes = page.0.lock().unwrap().clone();
         let text = String::from_utf8(bytes).unwrap();
         // Without the time, which is not the matter here.
@@ -190,6 +208,22 @@ mod tests {
             error!("heard");
         });
         assert_eq!(quiet, ["ERROR matrix_whatsapp::telemetry::tests: heard"]);
+    }
+
+    #[test]
+    fn the_level_can_be_changed_while_it_runs() {
+        let page = Page::default();
+        let writer = page.clone();
+        let (subscriber, handle) = subscriber(LogLevel::Info, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            debug!("too fine");
+            handle.reload(filter(LogLevel::Debug)).unwrap();
+            debug!("heard");
+            handle.reload(filter(LogLevel::Warn)).unwrap();
+            info!("too fine again");
+        });
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("heard") && text.lines().count() == 1, "{text}");
     }
 
     #[test]

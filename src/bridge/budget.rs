@@ -9,6 +9,7 @@ use super::Bridge;
 use crate::config::Budgets as Settings;
 use crate::ids::LoginId;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -63,6 +64,13 @@ impl Bucket {
         Self { rate: per_minute / 60_000.0, most, holds: most, at: now }
     }
 
+    /// Another speed from now on; what it holds or owes stays, as far as the new size lets it.
+    fn set(&mut self, per_minute: u32, now: Duration) {
+        self.fill(now);
+        let new = Self::new(per_minute, now);
+        *self = Self { holds: self.holds.clamp(-new.most, new.most), ..new };
+    }
+
     fn fill(&mut self, now: Duration) {
         let passed = now.saturating_sub(self.at).as_secs_f64() * 1000.0;
         self.holds = (self.holds + passed * self.rate).min(self.most);
@@ -102,6 +110,10 @@ impl Gauge {
         Self { bucket, turn: tokio::sync::Mutex::default(), began: Instant::now() }
     }
 
+    fn set(&self, per_minute: u32) {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner).set(per_minute, self.began.elapsed());
+    }
+
     async fn spend(&self) {
         if !MAY_WAIT.try_with(|may_wait| *may_wait).unwrap_or(false) {
             return self.bucket.lock().unwrap_or_else(PoisonError::into_inner).owe(self.began.elapsed());
@@ -120,7 +132,7 @@ pub struct Budgets {
     rooms: Gauge,
     ghosts: Gauge,
     memberships: Gauge,
-    requests_per_minute: u32,
+    requests_per_minute: AtomicU32,
     requests: Mutex<HashMap<LoginId, Arc<Gauge>>>,
     pictures: tokio::sync::Semaphore,
 }
@@ -132,15 +144,28 @@ impl Budgets {
             rooms: Gauge::new(settings.rooms_per_minute),
             ghosts: Gauge::new(settings.ghosts_per_minute),
             memberships: Gauge::new(settings.memberships_per_minute),
-            requests_per_minute: settings.whatsapp_requests_per_minute,
+            requests_per_minute: AtomicU32::new(settings.whatsapp_requests_per_minute),
             requests: Mutex::default(),
             pictures: tokio::sync::Semaphore::new(PICTURES),
         }
     }
 
+    /// Other speeds from now on. Who waits already does so until their old time has come.
+    pub(super) fn set(&self, settings: &Settings) {
+        self.rooms.set(settings.rooms_per_minute);
+        self.ghosts.set(settings.ghosts_per_minute);
+        self.memberships.set(settings.memberships_per_minute);
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        self.requests_per_minute.store(settings.whatsapp_requests_per_minute, Ordering::Relaxed);
+        for gauge in requests.values() {
+            gauge.set(settings.whatsapp_requests_per_minute);
+        }
+    }
+
     fn requests_of(&self, login: &LoginId) -> Arc<Gauge> {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        requests.entry(login.clone()).or_insert_with(|| Arc::new(Gauge::new(self.requests_per_minute))).clone()
+        let per_minute = self.requests_per_minute.load(Ordering::Relaxed);
+        requests.entry(login.clone()).or_insert_with(|| Arc::new(Gauge::new(per_minute))).clone()
     }
 }
 
@@ -170,6 +195,19 @@ mod tests {
 
     fn seconds(count: u64) -> Duration {
         Duration::from_secs(count)
+    }
+
+    #[test]
+    fn a_bucket_that_is_set_anew_keeps_what_it_holds_and_owes() {
+        let mut bucket = Bucket::new(60, seconds(0));
+        bucket.set(600, seconds(0));
+        for _ in 0..30 {
+            assert_eq!(bucket.take(seconds(0)), Ok(()));
+        }
+        assert_eq!(bucket.take(seconds(0)), Err(Duration::from_millis(100)), "ten a second now");
+        bucket.set(2, seconds(60));
+        assert_eq!(bucket.take(seconds(60)), Ok(()));
+        assert!(bucket.take(seconds(60)).is_err(), "what is more than it may hold is gone");
     }
 
     #[test]

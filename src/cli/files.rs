@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Only the owner reads and writes.
@@ -45,6 +45,39 @@ pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     }
 }
 
+/// Replaces a file's content whole or not at all, and keeps the old content beside it under the name that is returned: the
+/// file's, `.bak-` and `stamp`. Mode, owner and links stay.
+///
+/// # Errors
+/// What the system says, for instance that the folder is not ours to write in; then everything is as it was.
+pub(super) fn replace_with_backup(path: &Path, text: &str, stamp: &str) -> io::Result<PathBuf> {
+    let target = fs::canonicalize(path)?;
+    let old = fs::read_to_string(&target)?;
+    let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut names = std::iter::once(String::new()).chain((2..).map(|number| format!("-{number}")));
+    let backup = loop {
+        let backup = target.with_file_name(format!("{name}.bak-{stamp}{}", names.next().unwrap_or_default()));
+        match write_beside(&backup, &target, &old) {
+            Ok(()) => break backup,
+            Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(why) => return Err(taken_back(&backup, why)),
+        }
+    };
+    let beside = name_beside(&target);
+    match write_beside(&beside, &target, text).and_then(|()| fs::rename(&beside, &target)) {
+        Ok(()) => Ok(backup),
+        Err(why) => Err(taken_back(&backup, taken_back(&beside, why))),
+    }
+}
+
+/// The fault, after what was begun is gone again; when it can't be, a file too many is no harm.
+fn taken_back(path: &Path, why: io::Error) -> io::Error {
+    if let Err(left) = fs::remove_file(path) {
+        tracing::debug!(error = %left, "{} is left over", path.display());
+    }
+    why
+}
+
 fn name_beside(target: &Path) -> PathBuf {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     target.with_file_name(format!(".{name}.{}.new", std::process::id()))
@@ -52,7 +85,11 @@ fn name_beside(target: &Path) -> PathBuf {
 
 fn write_beside(beside: &Path, target: &Path, text: &str) -> io::Result<()> {
     create(beside, text)?;
-    fs::set_permissions(beside, fs::metadata(target)?.permissions())
+    let (ours, theirs) = (fs::metadata(beside)?, fs::metadata(target)?);
+    if (ours.uid(), ours.gid()) != (theirs.uid(), theirs.gid()) {
+        std::os::unix::fs::chown(beside, Some(theirs.uid()), Some(theirs.gid()))?;
+    }
+    fs::set_permissions(beside, theirs.permissions())
 }
 
 fn write_over(target: &Path, text: &str) -> io::Result<()> {
@@ -95,5 +132,22 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
         replace(&folder.path().join("new.yaml"), "three").unwrap();
         assert_eq!(mode(&folder.path().join("new.yaml")), 0o600);
+    }
+
+    #[test]
+    fn a_backup_is_kept_with_the_same_mode_each_under_a_name_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        create(&path, "one").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let first = replace_with_backup(&path, "two", "day").unwrap();
+        let second = replace_with_backup(&path, "three", "day").unwrap();
+        assert_eq!(first.file_name().unwrap(), "config.yaml.bak-day");
+        assert_eq!(second.file_name().unwrap(), "config.yaml.bak-day-2");
+        let read = |path: &Path| fs::read_to_string(path).unwrap();
+        assert_eq!((read(&path), read(&first), read(&second)), ("three".into(), "one".into(), "two".into()));
+        assert_eq!((mode(&path), mode(&first)), (0o640, 0o640));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+        assert!(replace_with_backup(&folder.path().join("none"), "x", "day").is_err());
     }
 }

@@ -79,7 +79,7 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 /// Beside the registration, with `-doublepuppet` before the extension.
-fn double_puppet_path(registration: &Path) -> PathBuf {
+pub(super) fn double_puppet_path(registration: &Path) -> PathBuf {
     let mut name = registration.file_stem().unwrap_or_default().to_owned();
     name.push("-doublepuppet");
     if let Some(extension) = registration.extension() {
@@ -103,12 +103,12 @@ fn standing(kind: RegistrationKind, path: &Path, config: &Config) -> Result<Stan
     }
 }
 
-fn cannot_write(path: &Path, why: &io::Error) -> Faults {
+pub(super) fn cannot_write(path: &Path, why: &io::Error) -> Faults {
     Faults::one(path.display().to_string(), format!("can't be written: {why}"), "let the bridge's user write there")
 }
 
 /// As many random bytes, as hexadecimal digits.
-fn random_hex(bytes: usize) -> String {
+pub(super) fn random_hex(bytes: usize) -> String {
     (0..bytes).map(|_| format!("{:02x}", rand::random::<u8>())).collect()
 }
 

@@ -99,6 +99,8 @@ pub(super) fn needs(run: &Run) -> Needs {
         | Run::Sudo
         | Run::DoIn
         | Run::Announce
+        | Run::Doctor
+        | Run::Reload
         | Run::PostStatus
         | Run::Search
         | Run::Sync
@@ -185,7 +187,7 @@ mod tests {
              delete-chat clear-chat about",
         ),
         (Level::User, "own group", "invite-link leave-group add-to-space remove-from-space"),
-        (Level::Admin, "anywhere", "all-logins sudo doin announce set-pl"),
+        (Level::Admin, "anywhere", "all-logins sudo doin announce set-pl doctor reload"),
     ];
 
     const LEVELS: [Level; 5] = [Level::Block, Level::Relay, Level::Commands, Level::User, Level::Admin];

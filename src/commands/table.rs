@@ -60,6 +60,8 @@ pub(super) enum Run {
     Sudo,
     DoIn,
     Announce,
+    Doctor,
+    Reload,
 }
 
 /// Every command, in the order `help` shows them.
@@ -415,6 +417,20 @@ pub(super) const COMMANDS: &[Entry] = &[
         help: "Say something in every management room.",
         level: Level::Admin,
         run: Run::Announce,
+    },
+    Entry {
+        name: "doctor",
+        usage: "doctor [user id]",
+        help: "Look at everything the bridge needs and say what to do about what is wrong; with a user, whether I may act as them.",
+        level: Level::Admin,
+        run: Run::Doctor,
+    },
+    Entry {
+        name: "reload",
+        usage: "reload",
+        help: "Read the configuration again; what needs a restart is named.",
+        level: Level::Admin,
+        run: Run::Reload,
     },
     Entry {
         name: "version",

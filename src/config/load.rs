@@ -15,6 +15,7 @@ use super::keys::{
     Fallback, KEYS, Key, Kind, SECTIONS, TO_BE_GENERATED, TO_BE_GENERATED_ELSEWHERE, find_key, is_section, join, leaf,
     names_below, parent,
 };
+use super::reload::Origin;
 use super::{Config, DisplaynameTemplate, Level, check};
 
 /// 16 TiB: a larger number is a slip.
@@ -23,7 +24,7 @@ const MOST_MEBIBYTES: u32 = 1 << 24;
 const MOST_PER_MINUTE: u32 = 1_000_000;
 
 /// What one key was found to hold: a value, or nothing but an acknowledged absence.
-type Found = BTreeMap<&'static str, Value>;
+pub(super) type Found = BTreeMap<&'static str, Value>;
 
 impl Config {
     /// Reads and checks the file at `path` (YAML; JSON is YAML) and what the environment says instead of it.
@@ -32,7 +33,9 @@ impl Config {
     /// [`Faults`]: every unknown key and bad value. Trying again does not help until the operator acts.
     pub fn load(path: &Path, environment: &Environment) -> Result<Self, Faults> {
         let text = Self::read_text(path)?;
-        Self::parse(&text, &path.display().to_string(), environment)
+        let mut config = Self::parse(&text, &path.display().to_string(), environment)?;
+        config.origin.path = Some(path.to_owned());
+        Ok(config)
     }
 
     /// The text of a config file.
@@ -55,9 +58,20 @@ impl Config {
         let mut faults = Faults::default();
         let found = find_values(text, name, environment, &mut faults)?;
         let tree = build_tree(&found, &mut faults);
-        match serde_yaml::from_value::<Self>(tree) {
-            Ok(config) => {
+        Self::of_tree(tree, name, environment, faults)
+    }
+
+    /// The config of a whole tree of values; `faults` are those found in it so far.
+    pub(super) fn of_tree(
+        tree: Value,
+        name: &str,
+        environment: &Environment,
+        mut faults: Faults,
+    ) -> Result<Self, Faults> {
+        match serde_yaml::from_value::<Self>(tree.clone()) {
+            Ok(mut config) => {
                 check::check(&config, &mut faults);
+                config.origin = Origin { tree, path: None, environment: environment.clone() };
                 if faults.is_empty() { Ok(config) } else { Err(faults) }
             }
             Err(why) => {
@@ -81,7 +95,12 @@ pub(super) fn missing_secrets(text: &str, name: &str, environment: &Environment)
 }
 
 /// Walks file and environment; the environment wins.
-fn find_values(text: &str, name: &str, environment: &Environment, faults: &mut Faults) -> Result<Found, Faults> {
+pub(super) fn find_values(
+    text: &str,
+    name: &str,
+    environment: &Environment,
+    faults: &mut Faults,
+) -> Result<Found, Faults> {
     let mut found = Found::new();
     match parse_yaml(text, name)? {
         Value::Null => {}
@@ -308,7 +327,7 @@ fn accept_servers(key: &Key, entries: &Mapping, place: &str, faults: &mut Faults
 }
 
 /// A tree with every key: what was found, else its default, else (with a fault) its example.
-fn build_tree(found: &Found, faults: &mut Faults) -> Value {
+pub(super) fn build_tree(found: &Found, faults: &mut Faults) -> Value {
     let mut tree = Mapping::new();
     for key in KEYS {
         let value = found.get(key.path).cloned().unwrap_or_else(|| fall_back(key, faults));
@@ -332,7 +351,12 @@ fn fall_back(key: &Key, faults: &mut Faults) -> Value {
             key.example.unwrap_or_default()
         }
     };
-    match key.kind {
+    value_of_text(key.kind, text)
+}
+
+/// A default or an example of the table as a value.
+pub(super) fn value_of_text(kind: Kind, text: &str) -> Value {
+    match kind {
         Kind::Port | Kind::Mebibytes | Kind::PerMinute | Kind::Levels | Kind::Flag | Kind::Addresses | Kind::Tokens => {
             serde_yaml::from_str(text).unwrap_or(Value::Null)
         }
@@ -340,7 +364,7 @@ fn fall_back(key: &Key, faults: &mut Faults) -> Value {
     }
 }
 
-fn put(tree: &mut Mapping, path: &str, value: Value) {
+pub(super) fn put(tree: &mut Mapping, path: &str, value: Value) {
     match path.split_once('.') {
         None => {
             tree.insert(Value::from(path), value);

@@ -43,7 +43,7 @@ pub enum Lock {
 }
 
 /// A number of our own for Postgres' advisory locks.
-const ADVISORY_KEY: i64 = 0x6d77_6272_6964_6765;
+pub(super) const ADVISORY_KEY: i64 = 0x6d77_6272_6964_6765;
 /// How often a session that holds the lock is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long a server may take to miss a session of ours before its lock counts as somebody else's.

@@ -54,6 +54,7 @@ mod relations;
 mod release;
 mod removals;
 mod sealed;
+mod setup;
 mod signals;
 mod spaces;
 mod status;

@@ -78,6 +78,8 @@ pub enum Signal {
     Stop,
     /// Go on (18).
     Cont,
+    /// Read your configuration again (1).
+    Hup,
 }
 
 /// Sends a signal through the shell's built-in `kill` (the program of that name is not on every Debian).
@@ -90,6 +92,7 @@ pub fn signal(child: &Child, signal: Signal) -> Result<()> {
         Signal::Int => "INT",
         Signal::Stop => "STOP",
         Signal::Cont => "CONT",
+        Signal::Hup => "HUP",
     };
     let done =
         Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).output().context("running sh")?;

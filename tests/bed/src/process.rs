@@ -79,6 +79,14 @@ impl Process {
         tether::signal(&self.child, Signal::Cont)
     }
 
+    /// Asks it to read its configuration again (SIGHUP).
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn hang_up(&self) -> Result<()> {
+        tether::signal(&self.child, Signal::Hup)
+    }
+
     /// Waits for it to end by itself.
     ///
     /// # Errors
