@@ -46,6 +46,8 @@ mod previews;
 mod progress;
 pub mod puppets;
 pub mod receipts;
+pub mod relay;
+mod relay_votes;
 mod removal;
 mod removals;
 pub mod report;
@@ -112,6 +114,7 @@ struct Shared {
     progress: progress::Progress,
     groups: groups::Groups,
     puppets: puppets::Puppets,
+    relays: relay::Relays,
     rooms: rooms::Rooms,
     signals: signals::Signals,
     spaces: spaces::Spaces,
@@ -151,6 +154,7 @@ impl Bridge {
                 progress: progress::Progress::default(),
                 groups: groups::Groups::default(),
                 puppets: puppets::Puppets::default(),
+                relays: relay::Relays::default(),
                 rooms: rooms::Rooms::default(),
                 signals: signals::Signals::default(),
                 spaces: spaces::Spaces::default(),

@@ -20,7 +20,9 @@ mod load;
 mod media;
 mod network;
 mod registration;
+mod relay;
 mod secrets;
+mod template;
 #[cfg(test)]
 mod tests;
 mod yaml;
@@ -30,7 +32,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 pub use bridge::{Bridge, Budgets, Encryption, Level, LogLevel, Logging, Permissions};
-pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, TemplateFault, plain_name, render_displayname};
+pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, plain_name, render_displayname};
 pub use doors::{Metrics, Provisioning};
 pub use double_puppet::DoublePuppet;
 pub use environment::Environment;
@@ -42,7 +44,9 @@ pub use registration::{
     RegistrationKind, Standing, bridge_registration, compare_registration, double_puppet_registration,
     example_registration,
 };
+pub use relay::{FormatKind, MESSAGE_MARK, MessageFormats, NameFormat, Relay, SenderNames};
 pub use secrets::fill_secrets;
+pub use template::TemplateFault;
 
 /// A checked configuration; made by [`Config::load`] or [`Config::parse`].
 #[derive(Debug, Clone, Deserialize)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::relay::Relay;
 use crate::masked::Secret;
 
 /// Section `bridge`.
@@ -26,6 +27,8 @@ pub struct Bridge {
     pub permissions: Permissions,
     /// How much is done in a minute by itself.
     pub budgets: Budgets,
+    /// Who is relayed through somebody else's login.
+    pub relay: Relay,
 }
 
 /// Section `bridge.budgets`: at most so much in a minute, at least 1.

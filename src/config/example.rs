@@ -55,9 +55,14 @@ fn write_key(out: &mut String, key: &Key, depth: usize) {
                 push_line(out, &format!("{indent}    \"{who}\": {level}"));
             }
         }
-        Kind::Port | Kind::Mebibytes | Kind::PerMinute | Kind::Flag | Kind::Addresses | Kind::Tokens => {
-            push_line(out, &format!("{indent}{name}: {}", example_text(key)))
-        }
+        Kind::Port
+        | Kind::Mebibytes
+        | Kind::PerMinute
+        | Kind::Flag
+        | Kind::Addresses
+        | Kind::Tokens
+        | Kind::Formats
+        | Kind::Numbers => push_line(out, &format!("{indent}{name}: {}", example_text(key))),
         _ => {
             let value =
                 if key.default == Fallback::Unset { "null".to_owned() } else { yaml::scalar(example_text(key)) };

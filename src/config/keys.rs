@@ -31,6 +31,12 @@ pub(super) enum Kind {
     Addresses,
     /// Tokens by server name: never shown in a fault.
     Tokens,
+    /// Formats by kind of message.
+    Formats,
+    /// The format of names in them.
+    NameFormat,
+    /// Phone numbers.
+    Numbers,
 }
 
 /// One line of the table.
@@ -95,6 +101,13 @@ pub(super) const SECTIONS: &[Section] = &[
         doc: &[
             "How much the bridge does in a minute by itself, for a first login or a large group. Messages and what people ask",
             "for never wait for these, and count. Half a minute's worth may come at once.",
+        ],
+    },
+    Section {
+        path: "bridge.relay",
+        doc: &[
+            "Relay mode: what people without a WhatsApp account write in a chat's room goes out through somebody else's",
+            "account, with their name in front. Whoever has the level relay is relayed; see docs/relay.md.",
         ],
     },
     Section {
@@ -335,6 +348,61 @@ pub(super) const KEYS: &[Key] = &[
         doc: &[
             "People brought into the rooms of groups, for all logins together; two requests each. A group of 1,024 takes a",
             "minute and a half; what is said in it does not wait. More keeps Synapse busy with nothing else.",
+        ],
+    },
+    Key {
+        path: "bridge.relay.enabled",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &["Whether there is relay mode. Without it `set-relay` does nothing, and what was set before rests."],
+    },
+    Key {
+        path: "bridge.relay.admin_only",
+        kind: Kind::Flag,
+        default: Fallback::Is("true"),
+        example: None,
+        doc: &[
+            "Whether only administrators may say `set-relay`. With false whoever may change the powers in a group's room, and",
+            "the owner of a direct chat, may let their own account relay there. Nobody else's: that is for administrators.",
+        ],
+    },
+    Key {
+        path: "bridge.relay.default_relays",
+        kind: Kind::Numbers,
+        default: Fallback::Is("[]"),
+        example: None,
+        doc: &[
+            "Numbers of accounts that relay in every group they are in, the first that is there, unless `set-relay` or",
+            "`unset-relay` was said in it. Never in direct chats.",
+        ],
+    },
+    Key {
+        path: "bridge.relay.notices",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &["Whether m.notice messages are relayed too. Bots write them, and two bots that answer each other never end."],
+    },
+    Key {
+        path: "bridge.relay.message_formats",
+        kind: Kind::Formats,
+        default: Fallback::Is("{}"),
+        example: None,
+        doc: &[
+            "What is written around a relayed message, by its kind (m.text, m.notice, m.emote, m.image, m.video, m.audio,",
+            "m.file, m.sticker, m.location, m.reaction, m.poll.start); a kind that is missing has its built-in format. As in",
+            "{m.text: \"<b>{{.Sender.FormattedName}}</b>: {{.Message}}\"}. docs/relay.md lists the fields.",
+        ],
+    },
+    Key {
+        path: "bridge.relay.displayname_format",
+        kind: Kind::NameFormat,
+        default: Fallback::Is("{{.DisambiguatedName}}"),
+        example: None,
+        doc: &[
+            "{{.Sender.FormattedName}} in those formats: made of {{.Displayname}}, {{.UserID}} and {{.DisambiguatedName}}, the",
+            "name with the user id behind it where somebody else in the room is called the same.",
         ],
     },
     Key {
