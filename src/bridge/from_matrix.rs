@@ -350,16 +350,15 @@ impl Bridge {
         if more && self.is_taken_back(&saying).await? {
             return self.forget_unsent(&saying, wa_id).await;
         }
-        if let Some(relayed) = &relayed {
-            return self.relay(&saying, wa_id, relayed).await;
-        }
         if portal.kind == PortalKind::Channel {
             return self.said_in_channel(&saying, wa_id).await;
         }
         if is_shaping {
             return self.shape_group(&saying).await;
         }
-        if let Some(plan) = states_of(event)? {
+        if relayed.is_none()
+            && let Some(plan) = states_of(event)?
+        {
             if portal.kind == PortalKind::Status {
                 return Err(never(
                     "Status posts can't be pinned, and a live location can't be one.",
@@ -371,7 +370,13 @@ impl Bridge {
                 live => self.live_into_whatsapp(&saying, live).await,
             };
         }
-        let plan = outgoing::plan_of(event)?;
+        let (plan, label) = match &relayed {
+            Some(who) => match self.relayed(&saying, who).await? {
+                Some(said) => said,
+                None => return Ok(()),
+            },
+            None => (outgoing::plan_of(event)?, None),
+        };
         if portal.kind == PortalKind::Status {
             return self.said_in_status(&saying, wa_id, &plan).await;
         }
@@ -386,7 +391,12 @@ impl Bridge {
             _ => {}
         }
         match self.outgoing_of(&saying, &plan).await? {
-            Some(outgoing) => self.send_to_whatsapp(&saying, wa_id, outgoing).await,
+            Some(outgoing) => {
+                if let Some(label) = label {
+                    self.send_label(&saying, label).await?;
+                }
+                self.send_to_whatsapp(&saying, wa_id, outgoing).await
+            }
             None => Ok(self.store().settle_row(row.seq).await?),
         }
     }

@@ -18,11 +18,11 @@ use crate::convert::outgoing::{
 };
 use crate::convert::quote;
 use crate::convert::relay::{letters, look, profile_name, put_into, safe_id, safe_name, strip_profile_fallback};
-use crate::ids::WaMessageId;
 use crate::matrix::error::MatrixError;
 use crate::store::logins::{Login, LoginState};
 use crate::store::portals::{Portal, PortalKind};
 use crate::store::relay::RelayChoice;
+use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -83,7 +83,8 @@ impl Bridge {
             }
             None if portal.kind == PortalKind::Group => {
                 let defaults = relay.default_relays.iter();
-                let there: Vec<&Login> = defaults.filter_map(|id| logins.iter().find(|l| l.id.as_str() == id)).collect();
+                let there: Vec<&Login> =
+                    defaults.filter_map(|id| logins.iter().find(|l| l.id.as_str() == id)).collect();
                 let linked = there.iter().find(|login| login.state == LoginState::Linked);
                 linked.or(there.first()).map(|login| (*login).clone())
             }
@@ -114,11 +115,7 @@ impl Bridge {
         self.may_set_state(room, mxid, &create, "m.room.power_levels").await
     }
 
-    /// Who relays an event of somebody without a login in its chat, and as whom; none where it is not relayed.
-    ///
-    /// # Errors
-    /// [`Halt`] when database or homeserver fail.
-    pub(super) async fn relay_for(&self, event: &Event, portal: &Portal) -> Result<Option<(Login, Relayed)>, Halt> {
+    async fn find_relay_for(&self, event: &Event, portal: &Portal) -> Result<Option<(Login, Relayed)>, Halt> {
         // What a room is like is not for guests to say.
         if event.state_key.is_some() || self.config().bridge.level_of(&event.sender) < Level::Relay {
             return Ok(None);
@@ -147,8 +144,7 @@ impl Bridge {
                 let shape = look(&displayname);
                 let others = names.iter().filter(|(other, _)| **other != event.sender);
                 let is_taken = others.into_iter().any(|(_, name)| look(&safe_name(name)) == shape);
-                let disambiguated =
-                    if is_taken { format!("{displayname} ({user_id})") } else { displayname.clone() };
+                let disambiguated = if is_taken { format!("{displayname} ({user_id})") } else { displayname.clone() };
                 SenderNames { displayname, user_id, disambiguated }
             }
         };
@@ -183,35 +179,37 @@ impl Bridge {
         self.shared.relays.names.lock().unwrap_or_else(PoisonError::into_inner).remove(room);
     }
 
-    /// Does what somebody without a login said, through the relay.
+    /// What somebody without a login said, as the relay is to say it, and what goes before it; none when nothing is left to do
+    /// and the row is settled. On the heap, as the one below: it is deep already where it is called.
     ///
     /// # Errors
     /// [`Halt`] when database, homeserver or WhatsApp fail, or with words for the sender.
-    pub(super) async fn relay(&self, saying: &Saying<'_>, wa_id: WaMessageId, who: &Relayed) -> Result<(), Halt> {
-        let (plan, label) = match self.wanted_of(saying, who).await? {
-            Wanted::Nothing => return Ok(self.store().settle_row(saying.row.seq).await?),
-            Wanted::Vote { poll, answers } => return self.relay_vote(saying, who, &poll, &answers).await,
-            Wanted::Unvote { event } => return self.relay_unvote(saying, who, &event).await,
-            Wanted::Say(plan, label) => (plan, label),
-        };
-        match &plan {
-            Plan::Album(drafts) => return self.send_album(saying, drafts).await,
-            Plan::Redact { target } => {
-                let parts = self.store().parts_of_event(saying.portal.id, target).await?;
-                if parts.len() > 1 {
-                    return self.delete_album(saying, &parts).await;
-                }
+    pub(super) fn relayed<'a>(
+        &'a self,
+        saying: &'a Saying<'a>,
+        who: &'a Relayed,
+    ) -> BoxFuture<'a, Result<Option<(Plan, Option<Draft>)>, Halt>> {
+        Box::pin(async move {
+            match self.wanted_of(saying, who).await? {
+                Wanted::Say(plan, label) => return Ok(Some((plan, label))),
+                Wanted::Nothing => self.store().settle_row(saying.row.seq).await?,
+                Wanted::Vote { poll, answers } => self.relay_vote(saying, who, &poll, &answers).await?,
+                Wanted::Unvote { event } => self.relay_unvote(saying, who, &event).await?,
             }
-            _ => {}
-        }
-        let Some(outgoing) = self.outgoing_of(saying, &plan).await? else {
-            return Ok(self.store().settle_row(saying.row.seq).await?);
-        };
-        if let Some(label) = label {
-            self.send_label(saying, label).await?;
-            fail::fail_point!("relay.after_label", |_| std::process::abort());
-        }
-        self.send_to_whatsapp(saying, wa_id, outgoing).await
+            Ok(None)
+        })
+    }
+
+    /// Who relays an event of somebody without a login in its chat, and as whom; none where it is not relayed.
+    ///
+    /// # Errors
+    /// [`Halt`] when database or homeserver fail.
+    pub(super) fn relay_for<'a>(
+        &'a self,
+        event: &'a Event,
+        portal: &'a Portal,
+    ) -> BoxFuture<'a, Result<Option<(Login, Relayed)>, Halt>> {
+        Box::pin(self.find_relay_for(event, portal))
     }
 
     /// What a relayed event is to be on WhatsApp.
@@ -223,7 +221,8 @@ impl Bridge {
         if said["msgtype"] == "m.notice" && !self.config().bridge.relay.notices {
             return Ok(Wanted::Nothing);
         }
-        let planned = plan(&event.kind, &content).map_err(|refusal| never(refusal.tell, "a relayed event of no kind"))?;
+        let planned =
+            plan(&event.kind, &content).map_err(|refusal| never(refusal.tell, "a relayed event of no kind"))?;
         let msgtype = said["msgtype"].as_str().unwrap_or_default();
         let say = |plan| Ok(Wanted::Say(plan, None));
         match planned {
@@ -245,7 +244,10 @@ impl Bridge {
             }
             Plan::React { target, emoji } => {
                 if self.in_this_chat(saying, &target).await?.is_none() {
-                    return Err(never("The message you reacted to is not on WhatsApp.", "a reaction's target is unknown"));
+                    return Err(never(
+                        "The message you reacted to is not on WhatsApp.",
+                        "a reaction's target is unknown",
+                    ));
                 }
                 let text = self.around(who, FormatKind::Reaction, "", lines(&emoji));
                 say(Plan::Message(Box::new(Draft { reply_to: Some(target), ..words(text) })))
@@ -324,7 +326,18 @@ impl Bridge {
     }
 
     /// Says whose the next message is.
-    async fn send_label(&self, saying: &Saying<'_>, label: Draft) -> Result<(), Halt> {
+    ///
+    /// # Errors
+    /// [`Halt`] when the database or WhatsApp fail.
+    pub(super) fn send_label<'a>(&'a self, saying: &'a Saying<'a>, label: Draft) -> BoxFuture<'a, Result<(), Halt>> {
+        Box::pin(async move {
+            self.say_whose(saying, label).await?;
+            fail::fail_point!("relay.after_label", |_| super::states::die_here());
+            Ok(())
+        })
+    }
+
+    async fn say_whose(&self, saying: &Saying<'_>, label: Draft) -> Result<(), Halt> {
         let wa_id = self.store().derive().wa_message(&saying.login.id, &saying.event.event_id, LABEL);
         let secret = self.store().derive().wa_message_secret(&saying.login.id, &wa_id);
         let (people, timer) = (self.people_named(&label).await?, self.timer_of(saying).await?);

@@ -92,7 +92,7 @@ impl Bridge {
     ) -> Result<(), Halt> {
         let _turn = self.shared.relays.tallies.lock().await;
         self.store().put_relay_vote(vote).await?;
-        fail::fail_point!("relay.vote_kept", |_| std::process::abort());
+        fail::fail_point!("relay.vote_kept", |_| super::states::die_here());
         let key = |part: i64| {
             let wa_id = self.store().derive().wa_message(&saying.login.id, &saying.event.event_id, part);
             key_of_ours(saying, wa_id, part)
@@ -112,7 +112,7 @@ impl Bridge {
                 let (login, wa_id) = (saying.login.id.clone(), key.wa_id.clone());
                 let tally = Tally { login, wa_id, at: self.store().clock().now_ms() };
                 self.store().put_tally(poll.portal, &poll.wa_id, &tally).await?;
-                fail::fail_point!("relay.tally_kept", |_| std::process::abort());
+                fail::fail_point!("relay.tally_kept", |_| super::states::die_here());
                 let message = self.tally_of(saying, text, None, target).await?;
                 (key, message)
             }
@@ -241,10 +241,7 @@ mod tests {
             event_id: "$1".into(),
         };
         let votes = [vote("Ann", &["soup", "cake"]), vote("Bea", &["soup"]), vote("Cid", &[])];
-        assert_eq!(
-            told(&poll, &votes),
-            "📊 Votes from Matrix:\n- soup: 2 votes (Ann, Bea)\n- cake: 1 vote (Ann)"
-        );
+        assert_eq!(told(&poll, &votes), "📊 Votes from Matrix:\n- soup: 2 votes (Ann, Bea)\n- cake: 1 vote (Ann)");
         assert_eq!(told(&poll, &[vote("Cid", &[])]), "📊 Votes from Matrix: none any more.");
         let many: Vec<RelayVote> = (0..25).map(|at| vote(&format!("n{at}"), &["bread"])).collect();
         assert!(told(&poll, &many).ends_with("n19 and 5 more)"));

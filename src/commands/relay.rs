@@ -64,7 +64,10 @@ pub(super) async fn unset(call: &Call) -> Result<()> {
 async fn begin(call: &Call) -> Result<Option<(Portal, Relays)>> {
     let relay = &call.bridge.config().bridge.relay;
     if !relay.enabled {
-        call.answer("There is no relaying in this bridge; its administrator can switch it on (`bridge.relay.enabled`).").await?;
+        call.answer(
+            "There is no relaying in this bridge; its administrator can switch it on (`bridge.relay.enabled`).",
+        )
+        .await?;
         return Ok(None);
     }
     let found = call.bridge.store().find_portal_by_room(call.room.as_str()).await.map_err(database)?;

@@ -129,11 +129,8 @@ enum InName {
 }
 
 impl Field for InName {
-    const NAMES: &'static [(&'static str, Self)] = &[
-        ("Displayname", Self::Displayname),
-        ("UserID", Self::UserId),
-        ("DisambiguatedName", Self::DisambiguatedName),
-    ];
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("Displayname", Self::Displayname), ("UserID", Self::UserId), ("DisambiguatedName", Self::DisambiguatedName)];
 }
 
 /// Whose message it is. All of it has to be safe already: one line, without marks.
@@ -196,7 +193,8 @@ impl NameFormat {
     pub fn parse(text: &str) -> Result<Self, TemplateFault> {
         let template = Template::parse(text)?;
         if template.fields().next().is_none() {
-            let words = format!("names no field, so everybody would be called the same; use {}", field_list::<InName>());
+            let words =
+                format!("names no field, so everybody would be called the same; use {}", field_list::<InName>());
             return Err(TemplateFault::new(words));
         }
         Ok(Self(template))

@@ -149,7 +149,9 @@ fn parse_action<F: Field>(action: &str) -> Result<Piece<F>, TemplateFault> {
     if F::HAS_IF && rest == "end" {
         return Ok(Piece::End);
     }
-    if F::HAS_IF && let Some(tail) = behind("if") {
+    if F::HAS_IF
+        && let Some(tail) = behind("if")
+    {
         return match parse_operand(tail.trim())? {
             (Operand::Field(field), "") => Ok(Piece::If(field)),
             _ => Err(TemplateFault::new(format!("`{{{{{action}}}}}`: behind `if` stands one field"))),
