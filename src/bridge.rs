@@ -48,6 +48,8 @@ mod previews;
 mod progress;
 pub mod puppets;
 pub mod receipts;
+pub mod relay;
+mod relay_votes;
 mod reload;
 mod removal;
 mod removals;
@@ -120,6 +122,7 @@ struct Shared {
     progress: progress::Progress,
     groups: groups::Groups,
     puppets: puppets::Puppets,
+    relays: relay::Relays,
     rooms: rooms::Rooms,
     signals: signals::Signals,
     spaces: spaces::Spaces,
@@ -163,6 +166,7 @@ impl Bridge {
                 progress: progress::Progress::default(),
                 groups: groups::Groups::default(),
                 puppets: puppets::Puppets::default(),
+                relays: relay::Relays::default(),
                 rooms: rooms::Rooms::default(),
                 signals: signals::Signals::default(),
                 spaces: spaces::Spaces::default(),

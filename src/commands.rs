@@ -13,6 +13,7 @@ mod groups;
 mod info;
 mod people;
 mod puppet;
+mod relay;
 mod rights;
 mod setup;
 mod show_link;
@@ -175,9 +176,14 @@ async fn run_words(mut call: Call, words: Words) -> Result<()> {
         Run::SetManagementRoom => set_management_room(&call).await,
         Run::Space => account::space(&call).await,
         Run::StartChat => groups::start_chat(&call, entry.usage).await,
-        Run::CreateGroup | Run::PostStatus | Run::DeleteChat | Run::ClearChat | Run::InSpace(_) | Run::About => {
-            run_apart(&call, entry).await
-        }
+        Run::CreateGroup
+        | Run::PostStatus
+        | Run::DeleteChat
+        | Run::ClearChat
+        | Run::InSpace(_)
+        | Run::SetRelay
+        | Run::UnsetRelay
+        | Run::About => run_apart(&call, entry).await,
         Run::ResolveIdentifier => info::resolve_identifier(&call, entry.usage).await,
         Run::Join => groups::join(&call, entry.usage).await,
         Run::ResolveLink => groups::resolve(&call, entry.usage).await,
@@ -208,6 +214,8 @@ fn run_apart<'a>(call: &'a Call, entry: &'a Entry) -> BoxFuture<'a, Result<()>> 
         Run::PostStatus => Box::pin(status::post(call, entry.usage)),
         Run::DeleteChat => Box::pin(chat::remove(call, Removal::Chat)),
         Run::ClearChat => Box::pin(chat::remove(call, Removal::Messages)),
+        Run::SetRelay => Box::pin(relay::set(call, entry.usage)),
+        Run::UnsetRelay => Box::pin(relay::unset(call)),
         Run::InSpace(place) => Box::pin(spaces::place(call, place, entry.usage)),
         _ => Box::pin(people::about(call)),
     }

@@ -22,9 +22,11 @@ mod matrix;
 mod media;
 mod network;
 mod registration;
+mod relay;
 mod reload;
 mod secrets;
 mod start;
+mod template;
 #[cfg(test)]
 mod tests;
 mod yaml;
@@ -35,7 +37,7 @@ use serde::Deserialize;
 
 pub use bridge::{Bridge, Budgets, Cleanup, Encryption, Level, LogLevel, Logging, Permissions};
 pub use carry::carry_over;
-pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, TemplateFault, plain_name, render_displayname};
+pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, plain_name, render_displayname};
 pub use doors::{Metrics, Provisioning};
 pub use double_puppet::DoublePuppet;
 pub use environment::Environment;
@@ -48,9 +50,11 @@ pub use registration::{
     RegistrationKind, Standing, bridge_registration, compare_registration, double_puppet_registration,
     example_registration,
 };
+pub use relay::{FormatKind, MESSAGE_MARK, MessageFormats, NameFormat, Relay, SenderNames};
 pub use reload::{Live, Reloaded};
 pub use secrets::fill_secrets;
 pub use start::{Answers, Question, keep_secrets};
+pub use template::TemplateFault;
 
 /// A checked configuration; made by [`Config::load`] or [`Config::parse`].
 #[derive(Debug, Clone, Deserialize)]

@@ -26,6 +26,7 @@ mod notice;
 pub mod outgoing;
 mod part;
 pub mod quote;
+pub mod relay;
 pub mod sticker;
 pub mod vcard;
 pub mod waveform;

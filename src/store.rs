@@ -43,6 +43,7 @@ pub mod pressing;
 pub mod progress;
 pub mod puppets;
 pub mod reactions;
+pub mod relay;
 pub mod seal;
 pub mod spaces;
 mod states;
@@ -419,6 +420,7 @@ fn migrations() -> Vec<Migration> {
         step(12, "channels", include_str!("../migrations/0012_channels.sql")),
         step(13, "budgets", include_str!("../migrations/0013_budgets.sql")),
         step(14, "chat_state", include_str!("../migrations/0014_chat_state.sql")),
+        step(16, "relay", include_str!("../migrations/0016_relay.sql")),
         step(17, "login_watch", include_str!("../migrations/0017_login_watch.sql")),
         step(18, "outcomes", include_str!("../migrations/0018_outcomes.sql")),
     ]

@@ -199,7 +199,15 @@ impl Bridge {
     }
 
     /// A poll of the event's own chat.
-    async fn poll_here(&self, saying: &Saying<'_>, event: &str, what: &str) -> Result<(Message, Poll), Halt> {
+    ///
+    /// # Errors
+    /// [`Halt`] when the database fails, or with words for the sender.
+    pub(super) async fn poll_here(
+        &self,
+        saying: &Saying<'_>,
+        event: &str,
+        what: &str,
+    ) -> Result<(Message, Poll), Halt> {
         let missing = || never(format!("{what} is not on WhatsApp, so this was not sent."), "a poll is unknown");
         let target = self.in_this_chat(saying, event).await?.ok_or_else(missing)?;
         if target.state == MessageState::Failed {

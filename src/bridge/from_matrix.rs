@@ -8,6 +8,8 @@ use super::group_changes::SHAPING;
 use super::outgoing::{self, Outgoing, Saying};
 use super::people::Halt;
 use super::pins::PINNED;
+use super::relay::relay_logged_out;
+use super::relay_votes::TALLY;
 use super::rooms::room_id;
 use super::{Bridge, CommandCall};
 use crate::config::Level;
@@ -135,6 +137,7 @@ impl Bridge {
             return Ok(self.store().settle_row(row.seq).await?);
         }
         if event.kind == "m.room.member" {
+            self.forget_names(&event.room_id);
             if event.state_key.as_deref() != Some(event.sender.as_str())
                 && let Some(portal) = self.store().find_portal_by_room(&event.room_id).await?
                 && portal.kind == PortalKind::Group
@@ -319,14 +322,17 @@ impl Bridge {
         let is_shaping = portal.kind == PortalKind::Group
             && SHAPING.contains(&event.kind.as_str())
             && event.state_key.as_deref() == Some("");
-        let login = match self.speaker(portal, login, &event.sender) {
-            Ok(login) => login,
-            Err(refused) => {
-                if is_shaping {
-                    self.put_back(portal).await?;
+        let (login, relayed) = match self.speaker(portal, login, &event.sender) {
+            Ok(login) => (login, None),
+            Err(refused) => match self.relay_for(event, portal).await? {
+                Some((login, relayed)) => (login, Some(relayed)),
+                None => {
+                    if is_shaping {
+                        self.put_back(portal).await?;
+                    }
+                    return Err(refused);
                 }
-                return Err(refused);
-            }
+            },
         };
         if event.kind == "m.room.encrypted" {
             return Err(never(
@@ -338,12 +344,12 @@ impl Bridge {
             if is_shaping {
                 self.put_back(portal).await?;
             }
-            return Err(logged_out());
+            return Err(if relayed.is_some() { relay_logged_out() } else { logged_out() });
         }
         let wa_id = self.store().derive().wa_message(&login.id, &event.event_id, 0);
         // The same secret on every try: votes and encrypted edits of receivers hang on it.
         let secret = self.store().derive().wa_message_secret(&login.id, &wa_id);
-        let saying = Saying { row, event, portal, login: &login, secret };
+        let saying = Saying { row, event, portal, login: &login, secret, is_relayed: relayed.is_some() };
         if more && self.is_taken_back(&saying).await? {
             return self.forget_unsent(&saying, wa_id).await;
         }
@@ -354,7 +360,9 @@ impl Bridge {
         if is_shaping {
             return self.shape_group(&saying).await;
         }
-        if let Some(plan) = states_of(event)? {
+        if relayed.is_none()
+            && let Some(plan) = states_of(event)?
+        {
             if portal.kind == PortalKind::Status {
                 return Err(never(
                     "Status posts can't be pinned, and a live location can't be one.",
@@ -366,7 +374,13 @@ impl Bridge {
                 live => self.live_into_whatsapp(&saying, live).await,
             };
         }
-        let plan = outgoing::plan_of(event)?;
+        let (plan, label) = match &relayed {
+            Some(who) => match self.relayed(&saying, who).await? {
+                Some(said) => said,
+                None => return Ok(()),
+            },
+            None => (outgoing::plan_of(event)?, None),
+        };
         if portal.kind == PortalKind::Status {
             return self.said_in_status(&saying, wa_id, &plan).await;
         }
@@ -381,7 +395,12 @@ impl Bridge {
             _ => {}
         }
         match self.outgoing_of(&saying, &plan).await? {
-            Some(outgoing) => self.send_to_whatsapp(&saying, wa_id, outgoing).await,
+            Some(outgoing) => {
+                if let Some(label) = label {
+                    self.send_label(&saying, label).await?;
+                }
+                self.send_to_whatsapp(&saying, wa_id, outgoing).await
+            }
             None => Ok(self.store().settle_row(row.seq).await?),
         }
     }
@@ -508,7 +527,9 @@ impl Bridge {
         let Saying { portal, login, .. } = *saying;
         let mut message = outgoing.message.clone();
         let built = message_to_vec(&message);
-        let is_new = self.store().reserve(&reservation(saying, key, outgoing, Some(&built))).await?;
+        // A tally says what is so when it is sent.
+        let kept = (outgoing.kind != TALLY).then_some(built.as_slice());
+        let is_new = self.store().reserve(&reservation(saying, key, outgoing, kept)).await?;
         fail::fail_point!("from_mx.after_reserve", |_| std::process::abort());
         if !is_new && let Some(before) = self.store().find_message(key).await? {
             if before.state == MessageState::Sent {

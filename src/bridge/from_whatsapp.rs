@@ -97,7 +97,10 @@ impl Bridge {
         let ours = match is_channel {
             // A channel speaks for whoever wrote in it.
             true => self.store().find_message_by_wa_id(portal, &key.wa_id).await?,
-            false if arrival.from_me || is_group => self.store().find_message(&key).await?,
+            false if arrival.from_me || is_group => {
+                // Of several messages made of one event each is another part of it.
+                self.store().find_any_part(portal, &key.sender, &key.wa_id).await?
+            }
             false => None,
         };
         if let Some(ours) = ours.filter(|ours| ours.from_matrix) {

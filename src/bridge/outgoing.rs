@@ -56,6 +56,8 @@ pub struct Saying<'a> {
     pub login: &'a Login,
     /// Secret of the message to be.
     pub secret: [u8; 32],
+    /// Whether the login is the room's relay, and the sender has none there.
+    pub is_relayed: bool,
 }
 
 /// What an event wants done.
@@ -113,7 +115,10 @@ impl Bridge {
                 ballot: None,
             });
         }
-        if let Some(press) = self.press_of(saying, draft).await? {
+        // A relay chooses nothing for others.
+        if !saying.is_relayed
+            && let Some(press) = self.press_of(saying, draft).await?
+        {
             return Ok(press);
         }
         let with_link = self.plan_with_link(draft).await;
@@ -229,7 +234,9 @@ impl Bridge {
             never("The message you edited is not on WhatsApp, so the edit was not sent.", "an edit's target is unknown")
         };
         let target = self.in_this_chat(saying, target).await?.ok_or_else(missing)?;
-        if target.key.sender != saying.login.own {
+        // What somebody else wrote through this account is not its owner's.
+        let is_anothers = target.from_matrix && target.mx_sender != saying.event.sender;
+        if target.key.sender != saying.login.own || is_anothers {
             return Err(never(
                 "Only your own messages can be edited on WhatsApp.",
                 "an edit of somebody else's message",

@@ -16,6 +16,8 @@ pub(super) enum Needs {
     OwnChat,
     /// As [`Needs::OwnChat`], a group's.
     OwnGroup,
+    /// As [`Needs::OwnChat`]; for an administrator the room of anybody's chat.
+    OwnChatOrAdmin,
 }
 
 /// What the room a command is said in is to the caller.
@@ -71,6 +73,7 @@ pub(super) fn needs(run: &Run) -> Needs {
         | Run::ClearChat
         | Run::About => Needs::OwnChat,
         Run::InviteLink | Run::LeaveGroup | Run::InSpace(_) => Needs::OwnGroup,
+        Run::SetRelay | Run::UnsetRelay => Needs::OwnChatOrAdmin,
         Run::Help
         | Run::Ping
         | Run::Version
@@ -119,11 +122,64 @@ pub(super) fn check(wanted: Level, needs: Needs, level: Level, place: Place) -> 
     }
     match (needs, place) {
         (Needs::Nothing, _)
-        | (Needs::OwnChat, Place::OwnChat | Place::OwnGroup)
+        | (Needs::OwnChat | Needs::OwnChatOrAdmin, Place::OwnChat | Place::OwnGroup)
         | (Needs::OwnGroup, Place::OwnGroup) => Ok(()),
+        (Needs::OwnChatOrAdmin, Place::Foreign) if level >= Level::Admin => Ok(()),
         (_, Place::NoChat) => Err(Refusal::NoChat),
         (_, Place::Foreign) => Err(Refusal::Foreign),
         (Needs::OwnGroup, Place::OwnChat) => Err(Refusal::NoGroup),
+    }
+}
+
+/// What decides about relays, of the caller and the room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Relays {
+    /// The caller's level.
+    pub(super) level: Level,
+    /// Whether relays are for administrators alone.
+    pub(super) admin_only: bool,
+    /// Whether the caller may change the powers in the room of a group they are in, or the chat with one person is theirs.
+    pub(super) rules_room: bool,
+}
+
+/// Why somebody may not change who relays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RelayRefusal {
+    /// Only administrators may.
+    AdminsOnly,
+    /// The room is not theirs to rule.
+    NoPower,
+    /// The account is somebody else's.
+    NotOwn,
+}
+
+/// Whether somebody may let an account relay in a room; `is_own` says whether it is theirs.
+///
+/// # Errors
+/// Why not.
+pub(super) fn may_set_relay(relays: &Relays, is_own: bool) -> Result<(), RelayRefusal> {
+    match relays {
+        Relays { level: Level::Admin, .. } => Ok(()),
+        Relays { admin_only: true, .. } => Err(RelayRefusal::AdminsOnly),
+        // Nobody speaks through an account whose owner did not say so.
+        _ if !is_own => Err(RelayRefusal::NotOwn),
+        Relays { rules_room: false, .. } => Err(RelayRefusal::NoPower),
+        Relays { .. } => Ok(()),
+    }
+}
+
+/// Whether somebody may end the relaying in a room; `is_own` says whether the account that relays is theirs.
+///
+/// # Errors
+/// Why not.
+pub(super) fn may_unset_relay(relays: &Relays, is_own: bool) -> Result<(), RelayRefusal> {
+    match relays {
+        Relays { level: Level::Admin, .. } => Ok(()),
+        // One's own account is always one's own to take back.
+        _ if is_own => Ok(()),
+        Relays { admin_only: true, .. } => Err(RelayRefusal::AdminsOnly),
+        Relays { rules_room: false, .. } => Err(RelayRefusal::NoPower),
+        Relays { .. } => Ok(()),
     }
 }
 
@@ -186,6 +242,7 @@ mod tests {
             "disappearing-timer delete-portal mute unmute pin unpin archive unarchive mark-unread mark-read accept id sync-portal \
              delete-chat clear-chat about",
         ),
+        (Level::User, "own chat or admin", "set-relay unset-relay"),
         (Level::User, "own group", "invite-link leave-group add-to-space remove-from-space"),
         (Level::Admin, "anywhere", "all-logins sudo doin announce set-pl doctor reload"),
     ];
@@ -212,6 +269,11 @@ mod tests {
                             "anywhere" => true,
                             "own chat" => matches!(place, Place::OwnChat | Place::OwnGroup),
                             "own group" => place == Place::OwnGroup,
+                            "own chat or admin" => match place {
+                                Place::OwnChat | Place::OwnGroup => true,
+                                Place::Foreign => level == Level::Admin,
+                                Place::NoChat => false,
+                            },
                             _ => unreachable!("a place of the table"),
                         };
                     let said = check(entry.level, needs(&entry.run), level, place);
@@ -222,6 +284,25 @@ mod tests {
         }
         let written: usize = TABLE.iter().map(|(_, _, names)| names.split_whitespace().count()).sum();
         assert_eq!(walked, written * LEVELS.len() * PLACES.len(), "the table names a command that is gone");
+    }
+
+    #[test]
+    fn every_level_and_account_and_room_of_a_relay() {
+        for level in LEVELS {
+            for admin_only in [false, true] {
+                for rules_room in [false, true] {
+                    for is_own in [false, true] {
+                        let relays = Relays { level, admin_only, rules_room };
+                        let is_admin = level == Level::Admin;
+                        // Whoever is no administrator has to own the account and to rule the room.
+                        let may_set = is_admin || (!admin_only && rules_room && is_own);
+                        assert_eq!(may_set_relay(&relays, is_own).is_ok(), may_set, "{relays:?}, own: {is_own}");
+                        let may_unset = is_admin || is_own || (!admin_only && rules_room);
+                        assert_eq!(may_unset_relay(&relays, is_own).is_ok(), may_unset, "{relays:?}, own: {is_own}");
+                    }
+                }
+            }
+        }
     }
 
     fn login(number: &str, owner: &str) -> Login {

@@ -56,6 +56,8 @@ pub(super) enum Run {
     Search,
     Sync,
     SetPl,
+    SetRelay,
+    UnsetRelay,
     AllLogins,
     Sudo,
     DoIn,
@@ -391,6 +393,20 @@ pub(super) const COMMANDS: &[Entry] = &[
         run: Run::SetPl,
     },
     Entry {
+        name: "set-relay",
+        usage: "set-relay [number]",
+        help: "In a chat's room: let your account relay what people without one write here, with their name in front.",
+        level: Level::User,
+        run: Run::SetRelay,
+    },
+    Entry {
+        name: "unset-relay",
+        usage: "unset-relay",
+        help: "In a chat's room: relay nobody here any more.",
+        level: Level::User,
+        run: Run::UnsetRelay,
+    },
+    Entry {
         name: "all-logins",
         usage: "all-logins [words]",
         help: "List everybody's accounts and how they are.",
@@ -488,6 +504,7 @@ fn manual() -> String {
             rights::Needs::Nothing => "anywhere",
             rights::Needs::OwnChat => "chat",
             rights::Needs::OwnGroup => "group",
+            rights::Needs::OwnChatOrAdmin => "chat; administrators: any",
         };
         let others = match entry.run.other_names() {
             [] => String::new(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::relay::Relay;
 use crate::masked::Secret;
 
 /// Section `bridge`.
@@ -28,6 +29,8 @@ pub struct Bridge {
     pub budgets: Budgets,
     /// What becomes of an account's rooms when it is logged out.
     pub cleanup_on_logout: CleanupOnLogout,
+    /// Who is relayed through somebody else's login.
+    pub relay: Relay,
 }
 
 /// Section `bridge.cleanup_on_logout`.

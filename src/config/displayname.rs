@@ -4,6 +4,7 @@
 //! `{{or .BusinessName .PushName .Phone "Unknown user"}}` (the first that is not empty). Names come from
 //! strangers, so what they hold is cleaned before it is judged or shown.
 
+use super::template::{Field, Template, TemplateFault, field_list};
 use serde::{Deserialize, Deserializer, de};
 
 /// The longest name a ghost gets, in characters.
@@ -38,14 +39,16 @@ enum Fact {
     Phone,
 }
 
-impl Fact {
-    const NAMES: [(&'static str, Self); 4] = [
+impl Field for Fact {
+    const NAMES: &'static [(&'static str, Self)] = &[
         ("BusinessName", Self::BusinessName),
         ("PushName", Self::PushName),
         ("FullName", Self::FullName),
         ("Phone", Self::Phone),
     ];
+}
 
+impl Fact {
     fn look_up(self, facts: &NameFacts<'_>) -> String {
         let raw = match self {
             Self::BusinessName => facts.business_name,
@@ -62,27 +65,9 @@ impl Fact {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Operand {
-    Fact(Fact),
-    Text(String),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
-    Text(String),
-    /// The first operand that is not empty.
-    FirstOf(Vec<Operand>),
-}
-
 /// A checked `network.displayname_template`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DisplaynameTemplate(Vec<Piece>);
-
-/// Why a text is no template, in words for the operator.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct TemplateFault(String);
+pub struct DisplaynameTemplate(Template<Fact>);
 
 impl DisplaynameTemplate {
     /// Reads a template.
@@ -91,39 +76,20 @@ impl DisplaynameTemplate {
     /// [`TemplateFault`] when braces do not pair, a field is unknown, something else than fields, `or` and
     /// quoted text is used, or the template names no field at all.
     pub fn parse(text: &str) -> Result<Self, TemplateFault> {
-        let mut pieces = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once("{{") {
-            push_text(&mut pieces, before)?;
-            let end = end_of_action(after).ok_or_else(|| TemplateFault("`{{` without its `}}`".into()))?;
-            let (action, tail) = after.split_at(end);
-            pieces.push(Piece::FirstOf(parse_action(action)?));
-            // `end` is where `}}` stands, so those two bytes are there.
-            rest = tail.strip_prefix("}}").unwrap_or(tail);
-        }
-        push_text(&mut pieces, rest)?;
-        let names_a_fact = pieces.iter().any(
-            |piece| matches!(piece, Piece::FirstOf(operands) if operands.iter().any(|o| matches!(o, Operand::Fact(_)))),
-        );
-        if !names_a_fact {
-            return Err(TemplateFault(format!(
+        let template = Template::parse(text)?;
+        if template.fields().next().is_none() {
+            return Err(TemplateFault::new(format!(
                 "names no field, so every contact would be called the same; use {}",
-                field_list()
+                field_list::<Fact>()
             )));
         }
-        Ok(Self(pieces))
+        Ok(Self(template))
     }
 
     /// The name for these facts: see [`render_displayname`].
     #[must_use]
     pub fn render(&self, facts: &NameFacts<'_>) -> String {
-        let mut name = String::new();
-        for piece in &self.0 {
-            match piece {
-                Piece::Text(text) => name.push_str(text),
-                Piece::FirstOf(operands) => name.push_str(&first_of(operands, facts)),
-            }
-        }
+        let name = self.0.render(&|fact| fact.look_up(facts));
         let name = clean(&name, NAME_LIMIT);
         if name.is_empty() { NAMELESS.to_owned() } else { name }
     }
@@ -143,110 +109,15 @@ impl<'de> Deserialize<'de> for DisplaynameTemplate {
     }
 }
 
-fn first_of(operands: &[Operand], facts: &NameFacts<'_>) -> String {
-    operands
-        .iter()
-        .map(|operand| match operand {
-            Operand::Fact(fact) => fact.look_up(facts),
-            Operand::Text(text) => text.clone(),
-        })
-        .find(|value| !value.is_empty())
-        .unwrap_or_default()
-}
-
-fn push_text(pieces: &mut Vec<Piece>, text: &str) -> Result<(), TemplateFault> {
-    if text.contains("}}") {
-        return Err(TemplateFault("`}}` without its `{{`".into()));
-    }
-    if !text.is_empty() {
-        pieces.push(Piece::Text(text.to_owned()));
-    }
-    Ok(())
-}
-
-/// Where the closing braces stand, not counting those in quotes.
-fn end_of_action(text: &str) -> Option<usize> {
-    let mut quoted = false;
-    let mut escaped = false;
-    for (at, c) in text.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            '}' if !quoted && text.get(at..).is_some_and(|rest| rest.starts_with("}}")) => {
-                return Some(at);
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
-fn parse_action(action: &str) -> Result<Vec<Operand>, TemplateFault> {
-    let mut operands = Vec::new();
-    let mut rest = action.trim();
-    let is_or = rest.strip_prefix("or").filter(|tail| tail.starts_with(char::is_whitespace));
-    if let Some(tail) = is_or {
-        rest = tail.trim_start();
-    }
-    while !rest.is_empty() {
-        let (operand, tail) = parse_operand(rest)?;
-        operands.push(operand);
-        rest = tail.trim_start();
-    }
-    match operands.len() {
-        0 => Err(TemplateFault(format!("`{{{{{action}}}}}` is empty; use {}", field_list()))),
-        1 => Ok(operands),
-        _ if is_or.is_some() => Ok(operands),
-        _ => Err(TemplateFault(format!(
-            "`{{{{{action}}}}}` has several values; write `{{{{or …}}}}` for the first that is not empty"
-        ))),
-    }
-}
-
-fn parse_operand(text: &str) -> Result<(Operand, &str), TemplateFault> {
-    if let Some(quoted) = text.strip_prefix('"') {
-        return parse_quoted(quoted);
-    }
-    let end = text.find(char::is_whitespace).unwrap_or(text.len());
-    let (word, tail) = text.split_at(end);
-    let Some(field) = word.strip_prefix('.') else {
-        return Err(TemplateFault(format!("`{word}` is not understood; use {}, `or` and quoted text", field_list())));
-    };
-    Fact::NAMES
-        .iter()
-        .find(|(name, _)| *name == field)
-        .map(|(_, fact)| (Operand::Fact(*fact), tail))
-        .ok_or_else(|| TemplateFault(format!("`.{field}` is not a field; use {}", field_list())))
-}
-
-fn parse_quoted(text: &str) -> Result<(Operand, &str), TemplateFault> {
-    let mut value = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return Ok((Operand::Text(value), text.get(at + 1..).unwrap_or_default())),
-            '\\' => value.extend(chars.next().map(|(_, escaped)| escaped)),
-            _ => value.push(c),
-        }
-    }
-    Err(TemplateFault("a quote that does not end".into()))
-}
-
-fn field_list() -> String {
-    let names: Vec<String> = Fact::NAMES.iter().map(|(name, _)| format!("`{{{{.{name}}}}}`")).collect();
-    names.join(", ")
-}
-
-/// A stranger's text fit for a name: line breaks and tabs are spaces, other control characters and those that
-/// turn the writing direction are gone, no space at the ends, at most `limit` characters.
 /// A name that stands for itself, as an owner's address book has it: cleaned as facts in templates are.
 #[must_use]
 pub fn plain_name(text: &str) -> String {
     clean(text, FACT_LIMIT)
 }
 
-fn clean(text: &str, limit: usize) -> String {
+/// A stranger's text fit for a name: line breaks and tabs are spaces, other control characters and those that
+/// turn the writing direction are gone, no space at the ends, at most `limit` characters.
+pub(super) fn clean(text: &str, limit: usize) -> String {
     let shown: String = text
         .chars()
         .filter_map(|c| match c {

@@ -31,6 +31,12 @@ pub(super) enum Kind {
     Addresses,
     /// Tokens by server name: never shown in a fault.
     Tokens,
+    /// Formats by kind of message.
+    Formats,
+    /// The format of names in them.
+    NameFormat,
+    /// Phone numbers.
+    Numbers,
 }
 
 /// One line of the table.
@@ -108,6 +114,13 @@ pub(super) const SECTIONS: &[Section] = &[
     Section {
         path: "bridge.cleanup_on_logout.bad_credentials",
         doc: &["When WhatsApp or the phone ended the link: maybe by mistake, and soon to be linked again."],
+    },
+    Section {
+        path: "bridge.relay",
+        doc: &[
+            "Relay mode: what people without a WhatsApp account write in a chat's room goes out through somebody else's",
+            "account, with their name in front. Whoever has the level relay is relayed; see docs/relay.md.",
+        ],
     },
     Section {
         path: "double_puppet",
@@ -399,6 +412,63 @@ pub(super) const KEYS: &[Key] = &[
         default: Fallback::Is("false"),
         example: None,
         doc: &["Whether the bot marks as read what is on WhatsApp, so that every client shows it."],
+    },
+    Key {
+        path: "bridge.relay.enabled",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &["Whether there is relay mode. Without it `set-relay` does nothing, and what was set before rests."],
+    },
+    Key {
+        path: "bridge.relay.admin_only",
+        kind: Kind::Flag,
+        default: Fallback::Is("true"),
+        example: None,
+        doc: &[
+            "Whether only administrators may say `set-relay`. With false whoever may change the powers in a group's room, and",
+            "the owner of a direct chat, may let their own account relay there. Nobody else's: that is for administrators.",
+        ],
+    },
+    Key {
+        path: "bridge.relay.default_relays",
+        kind: Kind::Numbers,
+        default: Fallback::Is("[]"),
+        example: None,
+        doc: &[
+            "Numbers of accounts that relay in every group they are in, the first that is there, unless `set-relay` or",
+            "`unset-relay` was said in it. Never in direct chats.",
+        ],
+    },
+    Key {
+        path: "bridge.relay.notices",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &[
+            "Whether m.notice messages are relayed too. Bots write them, and two bots that answer each other never end.",
+        ],
+    },
+    Key {
+        path: "bridge.relay.message_formats",
+        kind: Kind::Formats,
+        default: Fallback::Is("{}"),
+        example: None,
+        doc: &[
+            "What is written around a relayed message, by its kind (m.text, m.notice, m.emote, m.image, m.video, m.audio,",
+            "m.file, m.sticker, m.location, m.reaction, m.poll.start); a kind that is missing has its built-in format. As in",
+            "{m.text: \"<b>{{.Sender.FormattedName}}</b>: {{.Message}}\"}. docs/relay.md lists the fields.",
+        ],
+    },
+    Key {
+        path: "bridge.relay.displayname_format",
+        kind: Kind::NameFormat,
+        default: Fallback::Is("{{.DisambiguatedName}}"),
+        example: None,
+        doc: &[
+            "{{.Sender.FormattedName}} in those formats: made of {{.Displayname}}, {{.UserID}} and {{.DisambiguatedName}}, the",
+            "name with the user id behind it where somebody else in the room is called the same.",
+        ],
     },
     Key {
         path: "double_puppet.automatic",

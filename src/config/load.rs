@@ -16,7 +16,7 @@ use super::keys::{
     names_below, parent,
 };
 use super::reload::Origin;
-use super::{Config, DisplaynameTemplate, Level, check};
+use super::{Config, DisplaynameTemplate, Level, check, relay};
 
 /// 16 TiB: a larger number is a slip.
 const MOST_MEBIBYTES: u32 = 1 << 24;
@@ -113,10 +113,12 @@ pub(super) fn find_values(
         // `find_key` knows every path the environment gives: both come from the table.
         let Some(key) = find_key(path) else { continue };
         let value = match key.kind {
-            Kind::Levels | Kind::Addresses | Kind::Tokens => match serde_yaml::from_str(&text) {
-                Ok(value) => value,
-                Err(_) => Value::String(text),
-            },
+            Kind::Levels | Kind::Addresses | Kind::Tokens | Kind::Formats | Kind::Numbers => {
+                match serde_yaml::from_str(&text) {
+                    Ok(value) => value,
+                    Err(_) => Value::String(text),
+                }
+            }
             _ => Value::String(text),
         };
         if let Some(value) = accept(key, &name, value, faults) {
@@ -191,6 +193,16 @@ fn accept(key: &Key, place: &str, value: Value, faults: &mut Faults) -> Option<V
             faults.add(place, "must hold server names with a text each", "for example `example.org: \"...\"`");
             None
         }
+        (Kind::Formats, Value::Mapping(entries)) => Some(relay::accept_formats(&entries, place, faults)),
+        (Kind::Formats, _) => {
+            faults.add(place, "must hold kinds of messages with a format each", "see docs/relay.md");
+            None
+        }
+        (Kind::Numbers, Value::Sequence(entries)) => Some(relay::accept_numbers(&entries, place, faults)),
+        (Kind::Numbers, _) => {
+            faults.add(place, "must be a list of phone numbers", "write it as in [\"+15550001111\"]");
+            None
+        }
         (_, Value::String(text)) if text.is_empty() => None,
         (Kind::Flag, value) => match scalar_text(&value).parse::<bool>() {
             Ok(flag) => Some(Value::Bool(flag)),
@@ -216,7 +228,14 @@ fn accept(key: &Key, place: &str, value: Value, faults: &mut Faults) -> Option<V
                 None
             }
         },
-        (Kind::Text | Kind::NameTemplate | Kind::Generated | Kind::Private, _) => {
+        (Kind::NameFormat, Value::String(text)) => match relay::NameFormat::parse(&text) {
+            Ok(_) => Some(Value::String(text)),
+            Err(why) => {
+                faults.add(place, why.to_string(), "correct the format");
+                None
+            }
+        },
+        (Kind::Text | Kind::NameTemplate | Kind::NameFormat | Kind::Generated | Kind::Private, _) => {
             faults.add(place, "must be text", "put the value in quotes");
             None
         }
@@ -357,9 +376,15 @@ fn fall_back(key: &Key, faults: &mut Faults) -> Value {
 /// A default or an example of the table as a value.
 pub(super) fn value_of_text(kind: Kind, text: &str) -> Value {
     match kind {
-        Kind::Port | Kind::Mebibytes | Kind::PerMinute | Kind::Levels | Kind::Flag | Kind::Addresses | Kind::Tokens => {
-            serde_yaml::from_str(text).unwrap_or(Value::Null)
-        }
+        Kind::Port
+        | Kind::Mebibytes
+        | Kind::PerMinute
+        | Kind::Levels
+        | Kind::Flag
+        | Kind::Addresses
+        | Kind::Tokens
+        | Kind::Formats
+        | Kind::Numbers => serde_yaml::from_str(text).unwrap_or(Value::Null),
         _ => Value::String(text.to_owned()),
     }
 }

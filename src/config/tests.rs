@@ -90,7 +90,8 @@ bridge:
         "admin:example.com": admin
         "@admin": admin
         "what ever": user
-    relay: {enabled: true}
+    relay: {enabled: true, message_formats: {m.txt: x, m.text: "{{.Message}}"}, default_relays: [nobody]}
+    matrix: {}
 network:
     displayname_template: "{{.Nick}}"
     websocket_url: http://localhost
@@ -113,7 +114,10 @@ bridge.permissions.*: `relais` is no level; did you mean `relay`? It is one of `
 bridge.permissions.admin:example.com: `admin:example.com` is neither a user id nor a server name; did you mean `\"@admin:example.com\"`?
 bridge.permissions.@admin: `@admin` is no user id; write the whole id, as in `\"@admin:example.com\"`
 bridge.permissions.what ever: `what ever` is neither a user id nor a server name; use `\"*\"`, a server name or a user id
-bridge.relay: unknown key; remove it
+bridge.relay.message_formats.m.txt: is no kind of message; did you mean `m.text`? It is one of `m.text`, `m.notice`, `m.emote`, `m.image`, `m.video`, `m.audio`, `m.file`, `m.sticker`, `m.location`, `m.reaction`, `m.poll.start`
+bridge.relay.message_formats.m.text: does not say who wrote it; use `{{.Sender.FormattedName}}`, `{{.Sender.DisambiguatedName}}`, `{{.Sender.Displayname}}`, `{{.Sender.UserID}}`; correct the format
+bridge.relay.default_relays: holds something that is no phone number; write numbers as in ['+15550001111']
+bridge.matrix: unknown key; remove it
 network.displayname_template: `.Nick` is not a field; use `{{.BusinessName}}`, `{{.PushName}}`, `{{.FullName}}`, `{{.Phone}}`; correct the template
 network.os_name: holds a line break or another control character; remove it
 loging: unknown key; did you mean `logging`? Else remove it

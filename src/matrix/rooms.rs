@@ -15,7 +15,7 @@ use ruma::api::client::room::create_room;
 use ruma::serde::Raw;
 use ruma::{OwnedMxcUri, OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, RoomVersionId, UserId};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The version of every room the bridge makes; see `docs/decisions/matrix-room-version.md`.
 pub const ROOM_VERSION: RoomVersionId = RoomVersionId::V11;
@@ -412,6 +412,19 @@ impl Matrix {
     pub async fn joined_members(&self, room: &RoomId) -> Result<BTreeSet<OwnedUserId>> {
         let request = joined_members::v3::Request::new(room.to_owned());
         Ok(self.ask(Who::User(self.bot()), request).await?.joined.into_keys().collect())
+    }
+
+    /// What everybody joined to a room is called there, by user id; who has no name is called nothing.
+    ///
+    /// # Errors
+    /// When the homeserver is not there or the bot is not in the room.
+    pub async fn names_in(&self, room: &RoomId) -> Result<BTreeMap<String, String>> {
+        let request = joined_members::v3::Request::new(room.to_owned());
+        let joined = self.ask(Who::User(self.bot()), request).await?.joined;
+        Ok(joined
+            .into_iter()
+            .map(|(user, member)| (user.to_string(), member.display_name.unwrap_or_default()))
+            .collect())
     }
 }
 

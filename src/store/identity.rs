@@ -77,6 +77,7 @@ impl Store {
         let moved = sqlx::query(MOVE_ROWS).bind(from.as_str()).bind(to.as_str()).bind(new.get());
         moved.execute(tx.connection()).await.named("identity.move_rows")?;
         super::polls::move_in(tx, old, new).await?;
+        super::relay::move_in(tx, old, new).await?;
         self.move_states_in(tx, old, new).await?;
         let closed = sqlx::query(CLOSE_PORTAL)
             .bind(old.get())

@@ -100,7 +100,10 @@ const BY_EVENT: &str = "-- message.by_event
     WHERE event_id = $1 ORDER BY part LIMIT 1";
 const OF_EVENT: &str = "-- message.of_event
     SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote, kind FROM message
-    WHERE event_id = $1 AND portal_id = $2 ORDER BY part";
+    WHERE event_id = $1 AND portal_id = $2 AND kind <> 'tally' ORDER BY part";
+const FIRST_PART: &str = "-- message.first_part
+    SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote, kind FROM message
+    WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 ORDER BY part LIMIT 1";
 const BY_WA_ID: &str = "-- message.by_wa_id
     SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote, kind FROM message
     WHERE portal_id = $1 AND wa_id = $2 AND state <> 'failed' AND kind <> 'waiting' AND event_id IS NOT NULL
@@ -176,6 +179,26 @@ impl Store {
         row.as_ref().map(read_message).transpose()
     }
 
+    /// The first part of a message that has any, whichever it is: messages made of one event are its parts 0, 1, ….
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_any_part(
+        &self,
+        portal: PortalId,
+        sender: &GhostId,
+        wa_id: &WaMessageId,
+    ) -> Result<Option<Message>> {
+        let row = sqlx::query(FIRST_PART)
+            .bind(portal.get())
+            .bind(sender.as_str())
+            .bind(wa_id.as_str())
+            .fetch_optional(self.pool())
+            .await
+            .named("message.first_part")?;
+        row.as_ref().map(read_message).transpose()
+    }
+
     /// The message behind a Matrix event.
     ///
     /// # Errors
@@ -195,7 +218,7 @@ impl Store {
         Ok(row.named("message.in_flight")?.is_some())
     }
 
-    /// All messages one Matrix event became, in order.
+    /// All messages one Matrix event became, in order; without what tells of votes in it.
     ///
     /// # Errors
     /// When the database fails.

@@ -261,8 +261,10 @@ impl Store {
     pub async fn results_of(&self, poll: &Poll) -> Result<Vec<(String, u64)>> {
         let rows = sqlx::query(VOTES).bind(poll.portal.get()).bind(poll.wa_id.as_str()).fetch_all(self.pool()).await;
         let votes: Vec<Vote> = rows.named("poll_vote.all")?.iter().map(read_vote).collect::<Result<_>>()?;
+        let relayed = self.relay_votes(poll.portal, &poll.wa_id).await?;
         let count_of = |answer: &Answer| {
-            let count = votes.iter().filter(|vote| vote.chosen.contains(&answer.hash)).count();
+            let count = votes.iter().filter(|vote| vote.chosen.contains(&answer.hash)).count()
+                + relayed.iter().filter(|vote| vote.chosen.contains(&answer.hash)).count();
             (answer.text.clone(), u64::try_from(count).unwrap_or(0))
         };
         Ok(poll.answers.iter().map(count_of).collect())

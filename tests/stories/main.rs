@@ -51,6 +51,7 @@ mod pressing;
 mod provisioning;
 mod puppet;
 mod relations;
+mod relay;
 mod release;
 mod removals;
 mod sealed;

@@ -1,0 +1,418 @@
+//! Relay mode: what people without a login in a chat write in its room goes out through the room's relay, with their name in
+//! front. Votes are in `relay_votes`.
+//!
+//! A relayed message has the id of its event, like any other, so a repeat is never a second one; it is its author's to edit
+//! and to delete, and nobody else's. The relay's own rights are never lent: nobody deletes, pins or shapes as a group's admin
+//! through it.
+
+use super::Bridge;
+use super::from_matrix::{Event, key_of_ours, never};
+use super::outgoing::{Outgoing, Saying, made};
+use super::people::Halt;
+use super::rooms::room_id;
+use crate::config::{FormatKind, Level, MESSAGE_MARK, SenderNames};
+use crate::convert::incoming::expires_s;
+use crate::convert::markup::{Block, Inline};
+use crate::convert::outgoing::{
+    Draft, DraftContent, MAX_QUESTION, MxKind, Plan, PollDraft, PreviewWish, Resolved, plan,
+};
+use crate::convert::quote;
+use crate::convert::relay::{letters, look, profile_name, put_into, safe_id, safe_name, strip_profile_fallback};
+use crate::matrix::error::MatrixError;
+use crate::store::logins::{Login, LoginState};
+use crate::store::portals::{Portal, PortalKind};
+use crate::store::relay::RelayChoice;
+use futures_util::future::BoxFuture;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long the names in a room are remembered: they are asked for anew when somebody's membership changes, too.
+const NAMES_FOR: Duration = Duration::from_secs(60);
+/// Rooms whose names are remembered.
+const MOST_ROOMS: usize = 500;
+/// Which part of an event says whose a file is that takes no words; see [`crate::store::messages::PartKey`].
+const LABEL: i64 = 1;
+
+/// The names in a room, by user id.
+type Names = Arc<BTreeMap<String, String>>;
+
+/// What relay mode remembers while the process lives.
+#[derive(Default)]
+pub struct Relays {
+    names: Mutex<HashMap<String, (Instant, Names)>>,
+    /// Held while a tally of votes is told: one tells what all before it did.
+    pub(super) tallies: tokio::sync::Mutex<()>,
+}
+
+/// Somebody who is relayed, as they are called for one event. All of it is safe to show.
+#[derive(Debug, Clone)]
+pub struct Relayed {
+    names: SenderNames,
+    /// What the formats call them.
+    pub(super) name: String,
+}
+
+/// What becomes of a relayed event.
+enum Wanted {
+    /// Nothing.
+    Nothing,
+    /// A message, and one before it that says whose it is.
+    Say(Plan, Option<Draft>),
+    /// A vote.
+    Vote { poll: String, answers: Vec<String> },
+    /// A vote is taken back.
+    Unvote { event: String },
+}
+
+impl Bridge {
+    /// The login that relays in a chat's room; none where nobody does.
+    ///
+    /// # Errors
+    /// [`Halt`] when the database fails.
+    pub async fn relay_of(&self, portal: &Portal) -> Result<Option<Login>, Halt> {
+        let relay = &self.config().bridge.relay;
+        if !relay.enabled {
+            return Ok(None);
+        }
+        let logins = self.logins_that_may_relay(portal).await?;
+        let found = match self.store().find_relay(portal.id).await? {
+            Some(RelayChoice::Nobody) => None,
+            Some(RelayChoice::Through { login, owner }) => {
+                logins.into_iter().find(|other| other.id == login && other.mxid == owner)
+            }
+            None if portal.kind == PortalKind::Group => {
+                let defaults = relay.default_relays.iter();
+                let there: Vec<&Login> =
+                    defaults.filter_map(|id| logins.iter().find(|l| l.id.as_str() == id)).collect();
+                let linked = there.iter().find(|login| login.state == LoginState::Linked);
+                linked.or(there.first()).map(|login| (*login).clone())
+            }
+            None => None,
+        };
+        // Whose permission is gone lends their account to nobody.
+        Ok(found.filter(|login| self.config().bridge.level_of(&login.mxid) >= Level::User))
+    }
+
+    /// The logins in a chat; none where the chat is of a kind that has no relays.
+    ///
+    /// # Errors
+    /// [`Halt`] when the database fails.
+    pub async fn logins_that_may_relay(&self, portal: &Portal) -> Result<Vec<Login>, Halt> {
+        Ok(match (portal.kind, &portal.receiver) {
+            (PortalKind::Group, _) => self.store().logins_in(portal.id).await?,
+            (PortalKind::Direct, Some(receiver)) => self.store().find_login(receiver).await?.into_iter().collect(),
+            _ => Vec::new(),
+        })
+    }
+
+    /// Whether somebody may change who may do what in a room.
+    ///
+    /// # Errors
+    /// [`Halt`] when the homeserver fails.
+    pub async fn rules_room(&self, room: &ruma::RoomId, mxid: &str) -> Result<bool, Halt> {
+        let create = self.matrix().get_state(room, "m.room.create", "").await?.unwrap_or_default();
+        self.may_set_state(room, mxid, &create, "m.room.power_levels").await
+    }
+
+    async fn find_relay_for(&self, event: &Event, portal: &Portal) -> Result<Option<(Login, Relayed)>, Halt> {
+        // What a room is like is not for guests to say.
+        if event.state_key.is_some() || self.config().bridge.level_of(&event.sender) < Level::Relay {
+            return Ok(None);
+        }
+        let is_ours = ruma::UserId::parse(&event.sender).is_ok_and(|user| self.matrix().is_ours(&user));
+        if is_ours {
+            return Ok(None);
+        }
+        match self.relay_of(portal).await? {
+            Some(login) => Ok(Some((login, self.relayed_as(event).await?))),
+            None => Ok(None),
+        }
+    }
+
+    /// What the sender of an event is called: as whom their client says they speak (MSC4144), else their name in the room, else
+    /// their id.
+    async fn relayed_as(&self, event: &Event) -> Result<Relayed, Halt> {
+        let names = self.names_in(&event.room_id, &event.sender).await?;
+        let own = names.get(&event.sender).map(String::as_str);
+        let said = profile_name(&event.content).map(safe_name).filter(|name| !name.is_empty());
+        let user_id = safe_id(&event.sender);
+        let displayname = said.or_else(|| own.map(safe_name)).filter(|name| !name.is_empty());
+        let names = match displayname {
+            None => SenderNames { displayname: user_id.clone(), disambiguated: user_id.clone(), user_id },
+            Some(displayname) => {
+                let shape = look(&displayname);
+                let others = names.iter().filter(|(other, _)| **other != event.sender);
+                let is_taken = others.into_iter().any(|(_, name)| look(&safe_name(name)) == shape);
+                let disambiguated = if is_taken { format!("{displayname} ({user_id})") } else { displayname.clone() };
+                SenderNames { displayname, user_id, disambiguated }
+            }
+        };
+        let name = self.config().bridge.relay.displayname_format.render(&names);
+        Ok(Relayed { names, name })
+    }
+
+    async fn names_in(&self, room: &str, sender: &str) -> Result<Names, Halt> {
+        let known = self.shared.relays.names.lock().unwrap_or_else(PoisonError::into_inner).get(room).cloned();
+        if let Some((since, names)) = known
+            && since.elapsed() < NAMES_FOR
+            && names.contains_key(sender)
+        {
+            return Ok(names);
+        }
+        let names: Names = match self.matrix().names_in(&room_id(room)?).await {
+            Ok(names) => Arc::new(names),
+            // Nobody there to ask: then their ids are their names.
+            Err(MatrixError::Forbidden { .. } | MatrixError::NotFound) => Arc::default(),
+            Err(error) => return Err(error.into()),
+        };
+        let mut remembered = self.shared.relays.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() >= MOST_ROOMS {
+            remembered.clear();
+        }
+        remembered.insert(room.to_owned(), (Instant::now(), Arc::clone(&names)));
+        Ok(names)
+    }
+
+    /// Somebody came, left or is called otherwise.
+    pub(super) fn forget_names(&self, room: &str) {
+        self.shared.relays.names.lock().unwrap_or_else(PoisonError::into_inner).remove(room);
+    }
+
+    /// What somebody without a login said, as the relay is to say it, and what goes before it; none when nothing is left to do
+    /// and the row is settled. On the heap, as the one below: it is deep already where it is called.
+    ///
+    /// # Errors
+    /// [`Halt`] when database, homeserver or WhatsApp fail, or with words for the sender.
+    pub(super) fn relayed<'a>(
+        &'a self,
+        saying: &'a Saying<'a>,
+        who: &'a Relayed,
+    ) -> BoxFuture<'a, Result<Option<(Plan, Option<Draft>)>, Halt>> {
+        Box::pin(async move {
+            match self.wanted_of(saying, who).await? {
+                Wanted::Say(plan, label) => return Ok(Some((plan, label))),
+                Wanted::Nothing => self.store().settle_row(saying.row.seq).await?,
+                Wanted::Vote { poll, answers } => self.relay_vote(saying, who, &poll, &answers).await?,
+                Wanted::Unvote { event } => self.relay_unvote(saying, who, &event).await?,
+            }
+            Ok(None)
+        })
+    }
+
+    /// Who relays an event of somebody without a login in its chat, and as whom; none where it is not relayed.
+    ///
+    /// # Errors
+    /// [`Halt`] when database or homeserver fail.
+    pub(super) fn relay_for<'a>(
+        &'a self,
+        event: &'a Event,
+        portal: &'a Portal,
+    ) -> BoxFuture<'a, Result<Option<(Login, Relayed)>, Halt>> {
+        Box::pin(self.find_relay_for(event, portal))
+    }
+
+    /// What a relayed event is to be on WhatsApp.
+    async fn wanted_of(&self, saying: &Saying<'_>, who: &Relayed) -> Result<Wanted, Halt> {
+        let event = saying.event;
+        let mut content = event.content_with_redacts();
+        strip_profile_fallback(&mut content);
+        let said = if content["m.new_content"].is_object() { &content["m.new_content"] } else { &content };
+        if said["msgtype"] == "m.notice" && !self.config().bridge.relay.notices {
+            return Ok(Wanted::Nothing);
+        }
+        let planned =
+            plan(&event.kind, &content).map_err(|refusal| never(refusal.tell, "a relayed event of no kind"))?;
+        let msgtype = said["msgtype"].as_str().unwrap_or_default();
+        let say = |plan| Ok(Wanted::Say(plan, None));
+        match planned {
+            Plan::Message(draft) => {
+                let (draft, label) = self.dressed(who, *draft, msgtype);
+                Ok(Wanted::Say(Plan::Message(Box::new(draft)), label))
+            }
+            Plan::Album(mut drafts) => {
+                if let Some(first) = drafts.first_mut() {
+                    let kind = kind_of(first, msgtype);
+                    put_caption(first, |words| self.around(who, kind, "", words));
+                }
+                say(Plan::Album(drafts))
+            }
+            Plan::Edit { target, draft } => {
+                self.is_theirs(saying, &target, "edited").await?;
+                let (draft, _) = self.dressed(who, *draft, msgtype);
+                say(Plan::Edit { target, draft: Box::new(draft) })
+            }
+            Plan::React { target, emoji } => {
+                if self.in_this_chat(saying, &target).await?.is_none() {
+                    return Err(never(
+                        "The message you reacted to is not on WhatsApp.",
+                        "a reaction's target is unknown",
+                    ));
+                }
+                let text = self.around(who, FormatKind::Reaction, "", lines(&emoji));
+                say(Plan::Message(Box::new(Draft { reply_to: Some(target), ..words(text) })))
+            }
+            Plan::Redact { target } => {
+                if self.store().find_relay_vote_by_event(&target).await?.is_some() {
+                    return Ok(Wanted::Unvote { event: target });
+                }
+                if self.store().find_reaction_by_event(&target).await?.is_some() {
+                    return Err(not_theirs("deleted"));
+                }
+                self.is_theirs(saying, &target, "deleted").await?;
+                say(Plan::Redact { target })
+            }
+            Plan::Poll(draft) => Ok(self.poll_of(who, draft)),
+            Plan::Vote { poll, answers } => Ok(Wanted::Vote { poll, answers }),
+            Plan::PollEnd { poll, text } => {
+                self.is_theirs(saying, &poll, "ended").await?;
+                say(Plan::PollEnd { poll, text })
+            }
+            Plan::Pins { .. } | Plan::Pin { .. } => Ok(Wanted::Nothing),
+            Plan::LiveStart { .. } | Plan::LiveMove { .. } | Plan::LiveStop => Err(never(
+                "Live locations need a WhatsApp account of your own; please send where you are as a location.",
+                "a live location of a relayed person",
+            )),
+        }
+    }
+
+    /// Only what somebody wrote themselves is theirs to change: it all has the relay's name on WhatsApp.
+    async fn is_theirs(&self, saying: &Saying<'_>, target: &str, done: &str) -> Result<(), Halt> {
+        match self.in_this_chat(saying, target).await? {
+            Some(target) if !target.from_matrix || target.mx_sender != saying.event.sender => Err(not_theirs(done)),
+            // What it is about is somebody else's, or gone: whoever goes on says so.
+            _ => Ok(()),
+        }
+    }
+
+    /// The format's words around somebody's own.
+    fn around(&self, who: &Relayed, kind: FormatKind, file: &str, own: Vec<Block>) -> Vec<Block> {
+        let formats = &self.config().bridge.relay.message_formats;
+        let html = formats.render(kind, &who.names, &who.name, file, !own.is_empty());
+        put_into(&html, MESSAGE_MARK, own)
+    }
+
+    /// A draft with its author's name, and what has to be said before one that takes no words.
+    fn dressed(&self, who: &Relayed, mut draft: Draft, msgtype: &str) -> (Draft, Option<Draft>) {
+        // A guest calls nobody on WhatsApp together.
+        draft.mention_room = false;
+        let kind = kind_of(&draft, msgtype);
+        let mut label = None;
+        match &mut draft.content {
+            DraftContent::Text { text, .. } => *text = self.around(who, kind, "", std::mem::take(text)),
+            DraftContent::Place { name, .. } => *name = letters(&self.around(who, kind, "", lines(name))),
+            DraftContent::File { media, caption } => {
+                let text = self.around(who, kind, &safe_name(&media.name), std::mem::take(caption));
+                match media.kind {
+                    MxKind::Image | MxKind::Video | MxKind::Gif | MxKind::File => *caption = text,
+                    MxKind::Audio | MxKind::Voice | MxKind::Contacts | MxKind::Sticker => {
+                        let mentions = draft.mentions.clone();
+                        label = Some(Draft { mentions, ..words(text) });
+                    }
+                }
+            }
+        }
+        (draft, label)
+    }
+
+    /// A poll with its author's name in the question, or before it where the question is too long for that.
+    fn poll_of(&self, who: &Relayed, draft: PollDraft) -> Wanted {
+        let question = letters(&self.around(who, FormatKind::Poll, "", lines(&draft.question)));
+        if question.chars().count() <= MAX_QUESTION {
+            return Wanted::Say(Plan::Poll(PollDraft { question, ..draft }), None);
+        }
+        let label = words(self.around(who, FormatKind::Poll, "", Vec::new()));
+        Wanted::Say(Plan::Poll(draft), Some(label))
+    }
+
+    /// Says whose the next message is.
+    ///
+    /// # Errors
+    /// [`Halt`] when the database or WhatsApp fail.
+    pub(super) fn send_label<'a>(&'a self, saying: &'a Saying<'a>, label: Draft) -> BoxFuture<'a, Result<(), Halt>> {
+        Box::pin(async move {
+            self.say_whose(saying, label).await?;
+            fail::fail_point!("relay.after_label", |_| super::states::die_here());
+            Ok(())
+        })
+    }
+
+    async fn say_whose(&self, saying: &Saying<'_>, label: Draft) -> Result<(), Halt> {
+        let wa_id = self.store().derive().wa_message(&saying.login.id, &saying.event.event_id, LABEL);
+        let secret = self.store().derive().wa_message_secret(&saying.login.id, &wa_id);
+        let (people, timer) = (self.people_named(&label).await?, self.timer_of(saying).await?);
+        let message = {
+            let find = |mxid: &str| people.get(mxid).cloned();
+            let mut resolved = Resolved::new(&find);
+            (resolved.secret, resolved.timer) = (Some(secret), timer);
+            resolved.ts_ms = saying.event.origin_server_ts;
+            made(&Plan::Message(Box::new(label)), &resolved)?
+        };
+        let key = key_of_ours(saying, wa_id, LABEL);
+        let copy = quote::keep(&message);
+        let outgoing =
+            Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None, ballot: None };
+        if let Some(sent) = self.hand_over(saying, &key, &outgoing).await? {
+            let mut tx = self.store().begin("relay.label").await?;
+            self.store().message_was_sent_in(&mut tx, &key, None).await?;
+            if let Some(seconds) = expires_s(&sent) {
+                self.store().put_expiry_in(&mut tx, &key, self.expires_at(seconds)).await?;
+            }
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+/// What somebody hears whose relay is not linked any more.
+pub(super) fn relay_logged_out() -> Halt {
+    never(
+        "The WhatsApp account that relays what you write here is logged out, so nothing reaches WhatsApp until its owner \
+         links it again. Please send it once more then.",
+        "the relay is logged out",
+    )
+}
+
+fn not_theirs(done: &str) -> Halt {
+    never(format!("Only what you wrote yourself can be {done} on WhatsApp."), "it is not the relayed person's own")
+}
+
+fn kind_of(draft: &Draft, msgtype: &str) -> FormatKind {
+    match &draft.content {
+        DraftContent::Text { .. } if draft.notice => FormatKind::Notice,
+        DraftContent::Text { .. } if msgtype == "m.emote" => FormatKind::Emote,
+        DraftContent::Text { .. } => FormatKind::Text,
+        DraftContent::Place { .. } => FormatKind::Location,
+        DraftContent::File { media, .. } => match media.kind {
+            MxKind::Image => FormatKind::Image,
+            MxKind::Video | MxKind::Gif => FormatKind::Video,
+            MxKind::Audio | MxKind::Voice => FormatKind::Audio,
+            MxKind::File | MxKind::Contacts => FormatKind::File,
+            MxKind::Sticker => FormatKind::Sticker,
+        },
+    }
+}
+
+fn put_caption(draft: &mut Draft, around: impl FnOnce(Vec<Block>) -> Vec<Block>) {
+    draft.mention_room = false;
+    if let DraftContent::File { caption, .. } = &mut draft.content {
+        *caption = around(std::mem::take(caption));
+    }
+}
+
+/// Words as they stand; none for none.
+pub(super) fn lines(text: &str) -> Vec<Block> {
+    if text.is_empty() { Vec::new() } else { vec![Block::Lines(vec![Inline::Text(text.to_owned())])] }
+}
+
+/// A message of these words alone.
+pub(super) fn words(text: Vec<Block>) -> Draft {
+    Draft {
+        content: DraftContent::Text { text, preview: PreviewWish::Nothing },
+        notice: false,
+        reply_to: None,
+        thread_of: None,
+        mentions: Vec::new(),
+        mention_room: false,
+    }
+}

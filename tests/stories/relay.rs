@@ -1,0 +1,398 @@
+//! Relay mode: people without an account write in a group's room, and its relay says it on WhatsApp with their names.
+
+use anyhow::{Context, Result, ensure};
+use matrix_bed::group::Group;
+use matrix_bed::person::Person;
+use matrix_bed::phones::{Account, InboxItem};
+use matrix_bed::wait;
+use matrix_bed::world::World;
+use serde_json::{Value, json};
+use whatsapp_sim::Kind;
+
+use crate::acts::die_at;
+use crate::people::{set_level, wait_told};
+
+matrix_bed::stories! {
+    shared {
+        a_guests_words_go_through_the_relay
+        a_guests_files_and_places_say_whose_they_are
+        guests_vote_and_ask
+        only_who_may_chooses_a_relay
+        a_default_relay_until_it_is_unset
+        killed_around_what_a_guest_says
+    }
+    own {}
+}
+
+const POLL: &str = "org.matrix.msc3381.poll.start";
+const RESPONSE: &str = "org.matrix.msc3381.poll.response";
+
+/// A group of alice's with bob, and a guest in its room who has no account there.
+struct Scene {
+    alice: Person,
+    account: Account,
+    bob: Account,
+    group: Group,
+    room: String,
+    guest: Person,
+}
+
+async fn scene(world: &mut World, relay: Value) -> Result<Scene> {
+    world.bridge.stop().await?;
+    world.bridge.reconfigure(&json!({ "bridge": { "relay": relay } }))?;
+    world.bridge.start().await?;
+    let bob = world.phones.create_account("bob")?;
+    let (alice, account, _) = world.log_in("alice").await?;
+    let group = Group::create(&world.phones, &account, "Guests", &[&bob])?;
+    let room = group.room_of(&alice).await?;
+    group.wait_state(&alice, "m.room.power_levels", "", |levels| levels["users"][alice.id()] == 75).await?;
+    let guest = bring(world, &alice, &room, "guest", "Gus").await?;
+    Ok(Scene { alice, account, bob, group, room, guest })
+}
+
+async fn bring(world: &mut World, host: &Person, room: &str, name: &str, shown: &str) -> Result<Person> {
+    let guest = world.person(name).await?;
+    rename(&guest, shown).await?;
+    host.invite(room, guest.id()).await?;
+    host.wait_member(room, guest.id(), "join").await?;
+    Ok(guest)
+}
+
+async fn rename(person: &Person, shown: &str) -> Result<()> {
+    let path = ["_matrix", "client", "v3", "profile", person.id(), "displayname"];
+    person.client().put(&path, &json!({ "displayname": shown })).await.map(drop)
+}
+
+/// Says a command in the room and waits for its answer.
+async fn command(world: &World, person: &Person, room: &str, words: &str, answer: &str) -> Result<()> {
+    let bot = world.bridge.slot().bot();
+    let said =
+        || person.events(room).into_iter().filter(|event| event.sender == bot && event.body().contains(answer)).count();
+    let before = said();
+    person.send_text(room, &format!("!wa {words}")).await?;
+    let what = format!("{answer:?} to {words}");
+    wait::until(&what, wait::STEP, || async { Ok((said() > before).then_some(())) }).await
+}
+
+fn holds(item: &InboxItem, text: &str) -> bool {
+    item.message.to_string().contains(text)
+}
+
+fn revokes(item: &InboxItem, id: &str) -> bool {
+    let protocol = &item.message["protocolMessage"];
+    protocol["type"] == "REVOKE" && protocol["key"]["id"] == id
+}
+
+fn edits(item: &InboxItem, id: &str, text: &str) -> bool {
+    let protocol = &item.message["protocolMessage"];
+    protocol["key"]["id"] == id && protocol["editedMessage"].to_string().contains(text)
+}
+
+async fn a_guests_words_go_through_the_relay(world: &mut World) -> Result<()> {
+    let Scene { alice, account, bob, group, room, guest } =
+        scene(world, json!({ "enabled": true, "admin_only": false })).await?;
+    let bot = world.bridge.slot().bot();
+    // Nobody relays yet.
+    guest.send_text(&room, "is anybody there?").await?;
+    wait_told(&guest, &bot, &room, "No WhatsApp account of yours").await?;
+    command(world, &alice, &room, "set-relay", "now goes out through the account").await?;
+    guest.send_text(&room, "hello").await?;
+    let hello = group.wait_at(&bob, "*Gus*: hello").await?;
+    ensure!(hello.from == format!("{}@s.whatsapp.net", account.number), "{} sent it", hello.from);
+    guest.send(&room, "m.room.message", &json!({ "msgtype": "m.emote", "body": "waves" })).await?;
+    group.wait_at(&bob, "*Gus* _waves_").await?;
+    // An answer quotes what was really said.
+    group.phone_says(&bob, "who are you?").await?;
+    let asked = group.wait_in_room(&guest, "who are you?").await?;
+    let reply = |event: &str, text: &str| json!({ "msgtype": "m.text", "body": text, "m.relates_to": { "m.in_reply_to": { "event_id": event } } });
+    let event = guest.send(&room, "m.room.message", &reply(&asked.id, "a guest")).await?;
+    let answer = group.wait_at(&bob, "*Gus*: a guest").await?;
+    let context = &answer.message["extendedTextMessage"]["contextInfo"];
+    ensure!(context["quotedMessage"].to_string().contains("who are you?"), "{context}");
+    // The guest's own to change, and nobody else's, not even the account's owner's.
+    let edit = |event: &str, text: &str| {
+        json!({ "msgtype": "m.text", "body": format!("* {text}"), "m.new_content": { "msgtype": "m.text", "body": text },
+            "m.relates_to": { "rel_type": "m.replace", "event_id": event } })
+    };
+    guest.send(&room, "m.room.message", &edit(&event, "your guest")).await?;
+    group.wait_item(&bob, "the edit", |item| edits(item, &answer.id, "*Gus*: your guest")).await?;
+    let own = group.person_says(&alice, &account, "alice's own").await?;
+    let owned = group.wait_at(&bob, "alice's own").await?;
+    guest.send(&room, "m.room.message", &edit(&own, "the guest's now")).await?;
+    wait_told(&guest, &bot, &room, "Only what you wrote yourself").await?;
+    alice.send(&room, "m.room.message", &edit(&event, "alice's now")).await?;
+    wait_told(&alice, &bot, &room, "Only your own messages").await?;
+    // A reaction is told in words, and taken back with them.
+    let heart = json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": asked.id, "key": "❤️" } });
+    let heart = guest.send(&room, "m.reaction", &heart).await?;
+    let told = group
+        .wait_item(&bob, "the reaction", |item| {
+            item.text.as_deref().is_some_and(|text| text.starts_with("*Gus* reacted with ❤"))
+        })
+        .await?;
+    let context = &told.message["extendedTextMessage"]["contextInfo"];
+    ensure!(context["quotedMessage"].to_string().contains("who are you?"), "{context}");
+    guest.redact(&room, &heart).await?;
+    group.wait_item(&bob, "the reaction's end", |item| revokes(item, &told.id)).await?;
+    guest.redact(&room, &event).await?;
+    group.wait_item(&bob, "the deletion", |item| revokes(item, &answer.id)).await?;
+    // Names do no harm, whoever says them, and two of a kind are told apart.
+    rename(&guest, "*Bob*: I quit\nGus\u{202E}").await?;
+    guest.wait_member(&room, guest.id(), "join").await?;
+    guest.send_text(&room, "a new name").await?;
+    group.wait_at(&bob, "*Bob I quit Gus*: a new name").await?;
+    let twin = bring(world, &alice, &room, "twin", "bob i QUIT gus").await?;
+    twin.send_text(&room, "me too").await?;
+    group.wait_at(&bob, &format!("*bob i QUIT gus ({})*: me too", twin.id())).await?;
+    let profile = json!({ "msgtype": "m.text", "body": "Nora: from afar", "format": "org.matrix.custom.html",
+        "formatted_body": "<strong data-mx-profile-fallback>Nora: </strong>from <b>afar</b>",
+        "com.beeper.per_message_profile": { "id": "n", "displayname": "Nora", "has_fallback": true } });
+    twin.send(&room, "m.room.message", &profile).await?;
+    group.wait_at(&bob, "*Nora*: from *afar*").await?;
+    // Machines are not relayed.
+    twin.send(&room, "m.room.message", &json!({ "msgtype": "m.notice", "body": "beep" })).await?;
+    twin.send_text(&room, "after the beep").await?;
+    group.wait_item(&bob, "what comes after", |item| holds(item, "after the beep")).await?;
+    ensure!(
+        !group.items(&bob).iter().any(|item| holds(item, "beep") && !holds(item, "after the beep")),
+        "a notice was relayed"
+    );
+    ensure!(
+        !group.items(&bob).iter().any(|item| edits(item, &owned.id, "") || holds(item, "alice's now")),
+        "edits of others went"
+    );
+    Ok(())
+}
+
+async fn a_guests_files_and_places_say_whose_they_are(world: &mut World) -> Result<()> {
+    let Scene { alice, bob, group, room, guest, .. } =
+        scene(world, json!({ "enabled": true, "admin_only": false })).await?;
+    command(world, &alice, &room, "set-relay", "now goes out").await?;
+    let picture = jpeg()?;
+    let mxc = guest.client().upload(picture.clone(), "image/jpeg", "a.jpg").await?;
+    let info = json!({ "mimetype": "image/jpeg", "size": picture.len() });
+    let captioned = json!({ "msgtype": "m.image", "body": "look", "filename": "a.jpg", "url": mxc, "info": info });
+    guest.send(&room, "m.room.message", &captioned).await?;
+    group.wait_item(&bob, "the picture", |item| item.message["imageMessage"]["caption"] == "*Gus*: look").await?;
+    let bare = json!({ "msgtype": "m.image", "body": "a.jpg", "url": mxc, "info": info });
+    guest.send(&room, "m.room.message", &bare).await?;
+    group.wait_item(&bob, "the other picture", |item| item.message["imageMessage"]["caption"] == "*Gus*").await?;
+    // What takes no words has them in front, and goes with them.
+    let sticker = json!({ "body": "hi", "url": mxc, "info": info });
+    let sticker = guest.send(&room, "m.sticker", &sticker).await?;
+    let seen = group.wait_item(&bob, "the sticker", |item| item.message["stickerMessage"].is_object()).await?;
+    let items = group.items(&bob);
+    let at = |id: &str| items.iter().position(|item| item.id == id).unwrap_or(usize::MAX);
+    let label = items.iter().find(|item| item.text.as_deref() == Some("*Gus* sent a sticker")).context("no label")?;
+    ensure!(at(&label.id) < at(&seen.id), "the label comes after the sticker");
+    guest.redact(&room, &sticker).await?;
+    for gone in [&label.id, &seen.id] {
+        group.wait_item(&bob, "both are gone", |item| revokes(item, gone)).await?;
+    }
+    let place = json!({ "msgtype": "m.location", "body": "The old bridge", "geo_uri": "geo:48.1,11.5" });
+    guest.send(&room, "m.room.message", &place).await?;
+    group.wait_item(&bob, "the place", |item| item.message["locationMessage"]["name"] == "Gus: The old bridge").await?;
+    Ok(())
+}
+
+fn jpeg() -> Result<Vec<u8>> {
+    let picture = image::RgbImage::from_fn(64, 48, |x, y| image::Rgb([(x * 4) as u8, (y * 5) as u8, 128]));
+    let mut file = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut file, image::ImageFormat::Jpeg)?;
+    Ok(file.into_inner())
+}
+
+async fn vote_for(person: &Person, room: &str, poll: &str, answers: &[&str]) -> Result<String> {
+    let vote = json!({ "m.relates_to": { "rel_type": "m.reference", "event_id": poll },
+        "org.matrix.msc3381.poll.response": { "answers": answers } });
+    person.send(room, RESPONSE, &vote).await
+}
+
+async fn guests_vote_and_ask(world: &mut World) -> Result<()> {
+    let Scene { alice, bob, group, room, guest, .. } =
+        scene(world, json!({ "enabled": true, "admin_only": false })).await?;
+    command(world, &alice, &room, "set-relay", "now goes out").await?;
+    let ida = bring(world, &alice, &room, "ida", "Ida").await?;
+    let poll = Kind::Poll {
+        name: "Lunch?".into(),
+        options: ["soup", "bread"].map(str::to_owned).to_vec(),
+        selectable: Some(1),
+        version: None,
+        correct: None,
+        end_time: None,
+    };
+    world.phones.simulator().send_kind(&bob.number, &group.jid, poll).await?;
+    let asked = guest.wait_event("the poll", wait::STEP, |event| event.kind == POLL && event.room == room).await?;
+    let soup = crate::polls::id_of(&asked, "soup")?;
+    let bread = crate::polls::id_of(&asked, "bread")?;
+    let first = vote_for(&guest, &room, &asked.id, &[&soup]).await?;
+    let tally = group.wait_at(&bob, "📊 Votes from Matrix:\n- soup: 1 vote (Gus)").await?;
+    // One message, whoever votes.
+    vote_for(&ida, &room, &asked.id, &[&soup]).await?;
+    group.wait_item(&bob, "two votes", |item| edits(item, &tally.id, "soup: 2 votes (Gus, Ida)")).await?;
+    let second = vote_for(&guest, &room, &asked.id, &[&bread]).await?;
+    group.wait_item(&bob, "another choice", |item| edits(item, &tally.id, "bread: 1 vote (Gus)")).await?;
+    // The event of an older choice is nothing any more; that of the latest takes it back.
+    guest.redact(&room, &first).await?;
+    guest.redact(&room, &second).await?;
+    let alone = |item: &InboxItem| edits(item, &tally.id, "soup: 1 vote (Ida)") && !holds(item, "Gus");
+    group.wait_item(&bob, "a vote taken back", alone).await?;
+    world.bridge.wait_idle().await?;
+    ensure!(!group.items(&bob).iter().any(|item| revokes(item, &tally.id)), "the tally was deleted");
+    // A poll of a guest has their name, and their votes count at its end.
+    let start = json!({ POLL: { "question": { "body": "Colour?", "org.matrix.msc1767.text": "Colour?" }, "max_selections": 1,
+        "kind": "org.matrix.msc3381.poll.disclosed",
+        "answers": [{ "id": "r", "org.matrix.msc1767.text": "red" }, { "id": "g", "org.matrix.msc1767.text": "green" }] } });
+    let own = guest.send(&room, POLL, &start).await?;
+    let shown = group.wait_item(&bob, "the guest's poll", |item| holds(item, "Gus: Colour?")).await?;
+    vote_for(&ida, &room, &own, &["g"]).await?;
+    group.wait_at(&bob, "📊 Votes from Matrix:\n- green: 1 vote (Ida)").await?;
+    let voted = Kind::Vote { poll: shown.id.clone(), options: vec!["green".into()] };
+    world.phones.simulator().send_kind(&bob.number, &group.jid, voted).await?;
+    guest
+        .wait_event("bob's vote", wait::STEP, |event| {
+            event.kind == RESPONSE
+                && event.content["m.relates_to"]["event_id"] == own.as_str()
+                && event.sender != ida.id()
+        })
+        .await?;
+    let end = json!({ "m.relates_to": { "rel_type": "m.reference", "event_id": own },
+        "org.matrix.msc3381.poll.end": {}, "org.matrix.msc1767.text": "over" });
+    ida.send(&room, "org.matrix.msc3381.poll.end", &end).await?;
+    let bot = world.bridge.slot().bot();
+    wait_told(&ida, &bot, &room, "Only what you wrote yourself").await?;
+    guest.send(&room, "org.matrix.msc3381.poll.end", &end).await?;
+    group.wait_item(&bob, "the result", |item| holds(item, "green: 2 votes")).await?;
+    Ok(())
+}
+
+async fn only_who_may_chooses_a_relay(world: &mut World) -> Result<()> {
+    let Scene { alice, account, bob, group, room, guest } =
+        scene(world, json!({ "enabled": true, "admin_only": false })).await?;
+    let bot = world.bridge.slot().bot();
+    let (dora, doras, _) = world.log_in("dora").await?;
+    world.phones.simulator().change_participants(&account.number, &group.jid, "add", &[&doras.number])?;
+    dora.wait_member(&room, dora.id(), "join").await?;
+    // Who has no account there, who rules nothing, and who names another's.
+    command(world, &guest, &room, "set-relay", "Only the owner of this chat").await?;
+    command(world, &dora, &room, "set-relay", "Only who may change the powers").await?;
+    command(world, &alice, &room, &format!("set-relay {}", doras.number), "You have no such account in this chat")
+        .await?;
+    command(world, &dora, &room, &format!("set-relay {}", account.number), "You have no such account in this chat")
+        .await?;
+    guest.send_text(&room, "through whom?").await?;
+    wait_told(&guest, &bot, &room, "No WhatsApp account of yours").await?;
+    command(world, &alice, &room, "set-relay", "now goes out through the account").await?;
+    command(world, &dora, &room, "unset-relay", "Only who may change the powers").await?;
+    guest.send_text(&room, "through alice").await?;
+    group.wait_at(&bob, "*Gus*: through alice").await?;
+    // Everybody of ours hears it once: dora's account got it too.
+    let troll = bring(world, &alice, &room, "troll", "Troll").await?;
+    set_level(world, &troll, "block").await?;
+    troll.send_text(&room, "from a troll").await?;
+    // An administrator chooses anybody's, without being there.
+    let root = bring(world, &alice, &room, "root", "Root").await?;
+    set_level(world, &root, "admin").await?;
+    command(world, &root, &room, &format!("set-relay {}", doras.number), &format!("account of {}", dora.id())).await?;
+    guest.send_text(&room, "through dora").await?;
+    let item = group.wait_at(&bob, "*Gus*: through dora").await?;
+    ensure!(item.from == format!("{}@s.whatsapp.net", doras.number), "{} sent it", item.from);
+    // Her own is hers to take back, though she rules nothing.
+    command(world, &dora, &room, "unset-relay", "Nobody is relayed here any more").await?;
+    guest.send_text(&room, "through nobody").await?;
+    let refused = || {
+        guest
+            .events(&room)
+            .into_iter()
+            .filter(|event| event.sender == bot && event.body().contains("No WhatsApp account of yours"))
+            .count()
+    };
+    wait::until("told again", wait::STEP, || async { Ok((refused() == 2).then_some(())) }).await?;
+    world.bridge.wait_idle().await?;
+    let heard: Vec<_> = group.items(&bob);
+    ensure!(!heard.iter().any(|item| holds(item, "troll") || holds(item, "through nobody")), "{heard:?}");
+    let shown = alice.history(&room).await?;
+    for text in ["through alice", "through dora"] {
+        let times = shown.iter().filter(|event| event.body().contains(text)).count();
+        ensure!(times == 1, "{text} is {times} times in the room");
+    }
+    Ok(())
+}
+
+async fn a_default_relay_until_it_is_unset(world: &mut World) -> Result<()> {
+    let Scene { alice, account, bob, group, room, guest } = scene(world, json!({ "enabled": true })).await?;
+    let bot = world.bridge.slot().bot();
+    command(world, &alice, &room, "set-relay", "Only administrators of the bridge").await?;
+    world.bridge.stop().await?;
+    let formats = json!({ "m.text": "[{{.Sender.FormattedName}}] {{.Message}}" });
+    let relay = json!({ "enabled": true, "default_relays": [format!("+{}", account.number)], "message_formats": formats,
+        "displayname_format": "{{.Displayname}} (guest)" });
+    world.bridge.reconfigure(&json!({ "bridge": { "relay": relay } }))?;
+    world.bridge.start().await?;
+    guest.send_text(&room, "by default").await?;
+    group.wait_at(&bob, "[Gus (guest)] by default").await?;
+    // A relay that is logged out is told, and nothing goes.
+    world.phones.unlink(&account.number)?;
+    world.bridge.wait_idle().await?;
+    let logged_out = async || {
+        guest.send_text(&room, "is it out?").await?;
+        wait_told(&guest, &bot, &room, "that relays what you write here is logged out").await
+    };
+    logged_out().await?;
+    let management = world.management(&alice).await?;
+    management.login_by_qr(&world.phones, &account).await?;
+    guest.send_text(&room, "back again").await?;
+    group.wait_at(&bob, "[Gus (guest)] back again").await?;
+    command(world, &alice, &room, "unset-relay", "Nobody is relayed here any more").await?;
+    guest.send_text(&room, "no more").await?;
+    wait_told(&guest, &bot, &room, "No WhatsApp account of yours").await?;
+    Ok(())
+}
+
+async fn killed_around_what_a_guest_says(world: &mut World) -> Result<()> {
+    let Scene { alice, bob, group, room, guest, .. } =
+        scene(world, json!({ "enabled": true, "admin_only": false })).await?;
+    command(world, &alice, &room, "set-relay", "now goes out").await?;
+    let mxc = guest.client().upload(jpeg()?, "image/jpeg", "a.jpg").await?;
+    for point in ["from_mx.after_reserve", "from_mx.after_send", "from_mx.after_settle"] {
+        let text = format!("said at {point}");
+        die_at(world, point, async |_| guest.send_text(&room, &text).await.map(drop)).await?;
+        group.wait_item(&bob, &text, |item| holds(item, &text)).await?;
+    }
+    let sticker = json!({ "body": "hi", "url": mxc, "info": { "mimetype": "image/jpeg" } });
+    die_at(world, "relay.after_label", async |_| guest.send(&room, "m.sticker", &sticker).await.map(drop)).await?;
+    group.wait_item(&bob, "the sticker", |item| item.message["stickerMessage"].is_object()).await?;
+    let start = json!({ POLL: { "question": { "body": "Colour?", "org.matrix.msc1767.text": "Colour?" }, "max_selections": 1,
+        "answers": [{ "id": "r", "org.matrix.msc1767.text": "red" }, { "id": "g", "org.matrix.msc1767.text": "green" }] } });
+    let poll = guest.send(&room, POLL, &start).await?;
+    group.wait_item(&bob, "the poll", |item| holds(item, "Gus: Colour?")).await?;
+    let mut tally = None;
+    for (point, answer, word) in [
+        ("relay.vote_kept", "r", "red"),
+        ("relay.vote_kept", "g", "green"),
+        ("from_mx.after_reserve", "r", "red"),
+        ("from_mx.after_send", "g", "green"),
+    ] {
+        let before = group.items(&bob).len();
+        die_at(world, point, async |_| vote_for(&guest, &room, &poll, &[answer]).await.map(drop)).await?;
+        let text = format!("{word}: 1 vote (Gus)");
+        let item = group.wait_item(&bob, &text, |item| {
+            holds(item, &text) && group.items(&bob).iter().skip(before).any(|newer| newer.id == item.id)
+        });
+        let item = item.await.with_context(|| format!("at {point}"))?;
+        let first = tally.get_or_insert_with(|| item.id.clone());
+        ensure!(item.id == *first || edits(&item, first, &text), "a second message tells of the votes: {item:?}");
+    }
+    world.bridge.wait_idle().await?;
+    let items = group.items(&bob);
+    let labels = items.iter().filter(|item| item.text.as_deref() == Some("*Gus* sent a sticker")).count();
+    let stickers = items.iter().filter(|item| item.message["stickerMessage"].is_object()).count();
+    let tallies = items.iter().filter(|item| item.text.as_deref().is_some_and(|text| text.starts_with("📊"))).count();
+    ensure!((labels, stickers, tallies) == (1, 1, 1), "{labels} labels, {stickers} stickers, {tallies} tallies");
+    for point in ["from_mx.after_reserve", "from_mx.after_send", "from_mx.after_settle"] {
+        let text = format!("*Gus*: said at {point}");
+        let times = items.iter().filter(|item| item.text.as_deref() == Some(&text)).count();
+        ensure!(times == 1, "{text}: {times} times");
+    }
+    Ok(())
+}
