@@ -36,6 +36,7 @@ mod live;
 pub mod making_groups;
 mod merge;
 mod opening;
+mod outcomes;
 pub mod outgoing;
 mod own_data;
 pub mod page_links;
@@ -120,6 +121,8 @@ struct Shared {
     signals: signals::Signals,
     spaces: spaces::Spaces,
     watch: watch::Watch,
+    /// Rung when an outcome may have to be told.
+    outcomes: tokio::sync::Notify,
     commands: OnceLock<CommandRunner>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -160,6 +163,7 @@ impl Bridge {
                 signals: signals::Signals::default(),
                 spaces: spaces::Spaces::default(),
                 watch: watch::Watch::default(),
+                outcomes: tokio::sync::Notify::new(),
                 commands: OnceLock::new(),
                 tasks: TaskTracker::new(),
                 stop,

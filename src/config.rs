@@ -17,6 +17,7 @@ mod example;
 mod faults;
 mod keys;
 mod load;
+mod matrix;
 mod media;
 mod network;
 mod registration;
@@ -36,6 +37,7 @@ pub use double_puppet::DoublePuppet;
 pub use environment::Environment;
 pub use example::{example_config, key_reference};
 pub use faults::{Fault, Faults};
+pub use matrix::Matrix;
 pub use media::Media;
 pub use network::{Appservice, Bot, Database, DatabaseType, Homeserver, Network, Presence};
 pub use registration::{
@@ -56,6 +58,8 @@ pub struct Config {
     pub database: Database,
     /// How the bridge behaves.
     pub bridge: Bridge,
+    /// What is told on the Matrix side.
+    pub matrix: Matrix,
     /// Acting as people's own accounts.
     pub double_puppet: DoublePuppet,
     /// The WhatsApp side.

@@ -8,9 +8,11 @@ mod add_modes;
 mod barrier;
 mod binding;
 pub mod calls;
+pub mod channel_acts;
 mod channel_posts;
+mod channel_reading;
 mod channel_sends;
-pub mod channels;
+mod channels;
 mod chat_marks;
 mod dial;
 pub mod finding;
@@ -64,6 +66,8 @@ pub struct WhatsappSettings {
     pub websocket_url: Option<String>,
     /// Whether status posts are taken.
     pub takes_status: bool,
+    /// Whether it is taken whose phone has our messages.
+    pub takes_deliveries: bool,
     /// The simulator's media; none for WhatsApp itself.
     pub media_base_url: Option<String>,
 }
@@ -90,7 +94,7 @@ struct Shared {
     linking: Mutex<HashMap<String, Arc<Line>>>,
     tasks: TaskTracker,
     signals: Mutex<Option<mpsc::Receiver<signals::Signal>>>,
-    watched: channels::Watched,
+    watched: channel_acts::Watched,
 }
 
 /// What every line needs.
@@ -166,7 +170,7 @@ impl Whatsapp {
             linking: Mutex::default(),
             tasks: TaskTracker::new(),
             signals: Mutex::new(Some(heard)),
-            watched: channels::Watched::default(),
+            watched: channel_acts::Watched::default(),
         });
         Ok((Self { shared }, listen))
     }

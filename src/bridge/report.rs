@@ -22,7 +22,9 @@ impl Bridge {
             tracing::warn!(row = row.seq, "nobody could be told of a failure: no room is known");
             return Ok(());
         };
-        let txn = self.store().derive().notice_txn(&row.dedup, "failure");
+        // Who had it tried again hears of it again.
+        let which = if row.rounds == 0 { "failure".to_owned() } else { format!("failure-{}", row.rounds) };
+        let txn = self.store().derive().notice_txn(&row.dedup, &which);
         let event: Value = serde_json::from_slice(&row.body).unwrap_or_default();
         let lost = if row.source == Source::Matrix { "Your message was not bridged. " } else { "" };
         let mut content = notice(&format!("⚠ {lost}{tell}"));
@@ -58,7 +60,7 @@ impl Bridge {
         self.matrix().send_notice(&room, &text, &format!("{txn}-else")).await.map(drop)
     }
 
-    async fn room_of_row(&self, row: &InboxRow) -> Option<OwnedRoomId> {
+    pub(super) async fn room_of_row(&self, row: &InboxRow) -> Option<OwnedRoomId> {
         let text = match row.source {
             Source::Matrix => {
                 let event: Value = serde_json::from_slice(&row.body).ok()?;

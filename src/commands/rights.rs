@@ -100,6 +100,9 @@ pub(super) fn needs(run: &Run) -> Needs {
         | Run::DoIn
         | Run::Announce
         | Run::PostStatus
+        | Run::Search
+        | Run::Sync
+        | Run::SetPl
         | Run::AllLogins => Needs::Nothing,
     }
 }
@@ -173,7 +176,7 @@ mod tests {
             "anywhere",
             "login relogin logout list-logins set-preferred-login status chats login-matrix logout-matrix ping-matrix retry \
              space start-chat resolve-identifier create-group join resolve-link post-status \
-             follow unfollow channel",
+             follow unfollow channel search sync",
         ),
         (
             Level::User,
@@ -182,7 +185,7 @@ mod tests {
              delete-chat clear-chat about",
         ),
         (Level::User, "own group", "invite-link leave-group add-to-space remove-from-space"),
-        (Level::Admin, "anywhere", "all-logins sudo doin announce"),
+        (Level::Admin, "anywhere", "all-logins sudo doin announce set-pl"),
     ];
 
     const LEVELS: [Level; 5] = [Level::Block, Level::Relay, Level::Commands, Level::User, Level::Admin];

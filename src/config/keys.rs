@@ -97,6 +97,7 @@ pub(super) const SECTIONS: &[Section] = &[
             "for never wait for these, and count. Half a minute's worth may come at once.",
         ],
     },
+    Section { path: "matrix", doc: &["What people's clients are told of their messages."] },
     Section {
         path: "bridge.cleanup_on_logout",
         doc: &[
@@ -381,6 +382,23 @@ pub(super) const KEYS: &[Key] = &[
         default: Fallback::Is("nothing"),
         example: None,
         doc: &["As above."],
+    },
+    Key {
+        path: "matrix.message_status_events",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &[
+            "Whether clients are told by events of type com.beeper.message_send_status what became of each message: it waits,",
+            "is on WhatsApp, is on the other's phone, or has failed and why. Only some clients show them, and each is stored.",
+        ],
+    },
+    Key {
+        path: "matrix.delivery_receipts",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &["Whether the bot marks as read what is on WhatsApp, so that every client shows it."],
     },
     Key {
         path: "double_puppet.automatic",

@@ -223,7 +223,7 @@ impl Line {
             self.set_state(setup, LineState::Connecting).await;
         }
         let backend = LineBackend::new(setup.store.clone(), setup.sealer.clone(), self.device.clone());
-        let intake = Intake::new(setup.store.clone(), self.login.subscribe(), setup.settings.takes_status);
+        let intake = Intake::new(setup.store.clone(), self.login.subscribe(), &setup.settings);
         let barrier = Arc::new(Barrier::default());
         let client = self.build_client(setup, backend.clone(), intake.clone(), barrier.clone()).await?;
         barrier.guard(&client);

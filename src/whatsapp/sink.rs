@@ -123,7 +123,7 @@ impl EventHandler for Sink {
         self.channels.take_event(&event);
         match &*event {
             Event::ServerAck(ack) => self.acks.take(ack),
-            Event::Receipt(receipt) if signals::tells_reading(&receipt.r#type) => {
+            Event::Receipt(receipt) if self.intake.takes_receipt(receipt) => {
                 self.receipts
                     .try_send(event)
                     .unwrap_or_else(|_| tracing::debug!("a receipt was dropped: too many at once"));
