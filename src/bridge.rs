@@ -16,6 +16,7 @@ mod calls;
 mod channel_counts;
 mod channels;
 mod chat_marks;
+mod cleanup;
 mod closed;
 mod communities;
 mod contacts;
@@ -54,12 +55,15 @@ pub mod rooms;
 mod sealed;
 pub mod signals;
 pub mod spaces;
+pub mod standing;
 mod states;
 mod status;
+mod status_push;
 pub mod timers;
 pub mod upkeep;
 mod uploads;
 mod waiting;
+pub mod watch;
 
 use crate::config::Config;
 use crate::matrix::Matrix;
@@ -116,6 +120,7 @@ struct Shared {
     rooms: rooms::Rooms,
     signals: signals::Signals,
     spaces: spaces::Spaces,
+    watch: watch::Watch,
     /// Rung when an outcome may have to be told.
     outcomes: tokio::sync::Notify,
     commands: OnceLock<CommandRunner>,
@@ -157,6 +162,7 @@ impl Bridge {
                 rooms: rooms::Rooms::default(),
                 signals: signals::Signals::default(),
                 spaces: spaces::Spaces::default(),
+                watch: watch::Watch::default(),
                 outcomes: tokio::sync::Notify::new(),
                 commands: OnceLock::new(),
                 tasks: TaskTracker::new(),

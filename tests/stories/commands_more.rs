@@ -44,8 +44,7 @@ async fn people_are_searched_and_chats_looked_at_again(world: &mut World) -> Res
     mallorys.ask("sync", "nothing to look at").await?;
     world.bridge.wait_idle().await?;
     alice.send_text(&room, "!wa id").await?;
-    wait_told(&alice, &world.bridge.slot().bot(), &room, "@g.us").await?;
-    Ok(())
+    wait_told(&alice, &world.bridge.slot().bot(), &room, "@g.us").await.map(drop)
 }
 
 async fn only_administrators_give_powers(world: &mut World) -> Result<()> {

@@ -35,6 +35,7 @@ mod limits;
 mod links;
 mod live;
 mod login;
+mod login_states;
 mod message_status;
 mod metrics;
 mod opening;
