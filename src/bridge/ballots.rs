@@ -83,7 +83,10 @@ impl Bridge {
     ) -> Result<Outgoing, Halt> {
         let (target, poll) = self.poll_here(saying, event, "The poll you voted in").await?;
         if poll.ended_at.is_some() {
-            return Err(never("This poll has ended, so your vote was not sent.", "a vote in a poll that is over"));
+            return Err(never(
+                "This poll has ended, so your vote was not sent. Ask who made it to make another.",
+                "a vote in a poll that is over",
+            ));
         }
         let options: Vec<(String, String)> =
             poll.answers.iter().map(|one| (one.id.clone(), one.text.clone())).collect();

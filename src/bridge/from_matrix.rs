@@ -636,11 +636,16 @@ pub(super) fn read_failure(failure: SendFailure, login: &LoginId) -> Halt {
     match failure {
         SendFailure::Offline => Halt::Verdict(Verdict::Blocked(Gate::Login(login.clone()))),
         SendFailure::Unknown(why) => Halt::Verdict(Verdict::Later { why: why.into() }),
-        SendFailure::Impossible => never("WhatsApp has no such chat.", "the client library refused the message"),
+        SendFailure::Impossible => never(
+            "WhatsApp has no such chat. Please look on your phone whether it is still there.",
+            "the client library refused the message",
+        ),
         SendFailure::Refused(code) => {
             let tell = match code.as_str() {
-                "403" => "WhatsApp does not let you write to this chat.",
-                "404" | "421" => "This WhatsApp account or chat does not exist any more.",
+                "403" => "WhatsApp does not let you write to this chat. In a group ask one of its admins.",
+                "404" | "421" => {
+                    "This WhatsApp account or chat does not exist any more. Please ask the person for their new number."
+                }
                 "463" | "479" => {
                     "WhatsApp does not let this account write to this person yet. Wait until they write to you, or write from your phone."
                 }

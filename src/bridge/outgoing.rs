@@ -231,14 +231,17 @@ impl Bridge {
 
     async fn edit_of(&self, saying: &Saying<'_>, plan: &Plan, target: &str, draft: &Draft) -> Result<Outgoing, Halt> {
         let missing = || {
-            never("The message you edited is not on WhatsApp, so the edit was not sent.", "an edit's target is unknown")
+            never(
+                "The message you edited is not on WhatsApp, so the edit was not sent. Please write a new message.",
+                "an edit's target is unknown",
+            )
         };
         let target = self.in_this_chat(saying, target).await?.ok_or_else(missing)?;
         // What somebody else wrote through this account is not its owner's.
         let is_anothers = target.from_matrix && target.mx_sender != saying.event.sender;
         if target.key.sender != saying.login.own || is_anothers {
             return Err(never(
-                "Only your own messages can be edited on WhatsApp.",
+                "Only your own messages can be edited on WhatsApp. Please answer this one instead.",
                 "an edit of somebody else's message",
             ));
         }
@@ -274,7 +277,10 @@ impl Bridge {
         emoji: &str,
     ) -> Result<Option<Outgoing>, Halt> {
         let Some(target) = self.in_this_chat(saying, target).await? else {
-            return Err(never("The message you reacted to is not on WhatsApp.", "a reaction's target is unknown"));
+            return Err(never(
+                "The message you reacted to is not on WhatsApp. If it has failed, say `retry` and react again.",
+                "a reaction's target is unknown",
+            ));
         };
         let key = ReactionKey {
             portal: saying.portal.id,

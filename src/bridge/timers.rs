@@ -62,9 +62,10 @@ impl Bridge {
         };
         match sent {
             Ok(()) => Ok(()),
-            Err(SendFailure::Refused(code)) if code == "403" || code == "401" => {
-                Err(never("WhatsApp does not let you change this chat's timer.", "WhatsApp refused a timer"))
-            }
+            Err(SendFailure::Refused(code)) if code == "403" || code == "401" => Err(never(
+                "WhatsApp does not let you change this chat's timer. Ask one of the group's admins.",
+                "WhatsApp refused a timer",
+            )),
             Err(failure) => Err(read_failure(failure, &login.id)),
         }
     }

@@ -103,7 +103,6 @@ pub(super) const SECTIONS: &[Section] = &[
             "for never wait for these, and count. Half a minute's worth may come at once.",
         ],
     },
-    Section { path: "matrix", doc: &["What people's clients are told of their messages."] },
     Section {
         path: "bridge.cleanup_on_logout",
         doc: &[
@@ -115,6 +114,7 @@ pub(super) const SECTIONS: &[Section] = &[
         path: "bridge.cleanup_on_logout.bad_credentials",
         doc: &["When WhatsApp or the phone ended the link: maybe by mistake, and soon to be linked again."],
     },
+    Section { path: "matrix", doc: &["What people's clients are told of their messages."] },
     Section {
         path: "bridge.relay",
         doc: &[
