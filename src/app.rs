@@ -148,6 +148,8 @@ async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Resul
     bridge.spawn(async move { keeping.run_upkeep().await });
     let grouping = bridge.clone();
     bridge.spawn(async move { grouping.run_groups().await });
+    let reporting = bridge.clone();
+    bridge.spawn(async move { reporting.run_outcomes().await });
     let channels = bridge.clone();
     bridge.spawn(async move { channels.run_channels().await });
     let working = bridge.clone();
@@ -165,6 +167,12 @@ async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Resul
     bridge.spawn(async move { puppets.run_puppets().await });
     let telling = bridge.clone();
     bridge.spawn(async move { telling.tell_logouts().await });
+    let posting = bridge.clone();
+    bridge.spawn(async move { posting.run_status_push().await });
+    let cleaning = bridge.clone();
+    bridge.spawn(async move { cleaning.run_cleanups().await });
+    let watching = bridge.clone();
+    bridge.spawn(async move { watching.run_watch().await });
     let logins = bridge.store().all_logins().await?;
     let starting = bridge.clone();
     bridge.spawn(async move {
@@ -256,6 +264,7 @@ fn whatsapp_settings(config: &Config) -> WhatsappSettings {
     WhatsappSettings {
         os_name: config.network.os_name.clone(),
         takes_status: config.network.enable_status_broadcast,
+        takes_deliveries: config.matrix.message_status_events,
         websocket_url: config.network.websocket_url.clone(),
         media_base_url: config.network.media_base_url.clone(),
     }

@@ -16,6 +16,7 @@ mod calls;
 mod channel_counts;
 mod channels;
 mod chat_marks;
+mod cleanup;
 mod closed;
 mod communities;
 mod contacts;
@@ -35,6 +36,7 @@ mod live;
 pub mod making_groups;
 mod merge;
 mod opening;
+mod outcomes;
 pub mod outgoing;
 mod own_data;
 pub mod page_links;
@@ -54,12 +56,15 @@ pub mod rooms;
 mod sealed;
 pub mod signals;
 pub mod spaces;
+pub mod standing;
 mod states;
 mod status;
+mod status_push;
 pub mod timers;
 pub mod upkeep;
 mod uploads;
 mod waiting;
+pub mod watch;
 
 use crate::config::{Config, Live};
 use crate::matrix::Matrix;
@@ -118,6 +123,9 @@ struct Shared {
     rooms: rooms::Rooms,
     signals: signals::Signals,
     spaces: spaces::Spaces,
+    watch: watch::Watch,
+    /// Rung when an outcome may have to be told.
+    outcomes: tokio::sync::Notify,
     commands: OnceLock<CommandRunner>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -158,6 +166,8 @@ impl Bridge {
                 rooms: rooms::Rooms::default(),
                 signals: signals::Signals::default(),
                 spaces: spaces::Spaces::default(),
+                watch: watch::Watch::default(),
+                outcomes: tokio::sync::Notify::new(),
                 commands: OnceLock::new(),
                 tasks: TaskTracker::new(),
                 stop,

@@ -8,6 +8,7 @@ mod admin;
 mod channels;
 mod chat;
 mod chat_marks;
+mod finding;
 mod groups;
 mod info;
 mod people;
@@ -188,6 +189,9 @@ async fn run_words(mut call: Call, words: Words) -> Result<()> {
         Run::Channel => channels::show(&call).await,
         Run::DeletePortal => chat::delete(&call).await,
         Run::DisappearingTimer => chat::set_timer(&call, entry.usage).await,
+        Run::Search => finding::search(&call, entry.usage).await,
+        Run::Sync => finding::sync(&call, entry.usage).await,
+        Run::SetPl => admin::set_power(&call, entry.usage).await,
         Run::AllLogins => info::all_logins(&call).await,
         Run::Sudo => Box::pin(admin::sudo(call, entry.usage)).await,
         Run::DoIn => Box::pin(admin::do_in(call, entry.usage)).await,
@@ -276,7 +280,8 @@ async fn retry(call: &Call) -> Result<()> {
         let text = match again {
             true => "Trying that message again.",
             false => {
-                "That message has not failed. Answer the notice that says so, or say `retry` alone for all of this room."
+                "That message has not failed, or it is not yours to try again. Answer the notice that says so, or say `retry` \
+                 alone for all of this room."
             }
         };
         return call.answer(text).await;

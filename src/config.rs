@@ -18,6 +18,7 @@ mod example;
 mod faults;
 mod keys;
 mod load;
+mod matrix;
 mod media;
 mod network;
 mod registration;
@@ -32,7 +33,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-pub use bridge::{Bridge, Budgets, Encryption, Level, LogLevel, Logging, Permissions};
+pub use bridge::{Bridge, Budgets, Cleanup, Encryption, Level, LogLevel, Logging, Permissions};
 pub use carry::carry_over;
 pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, TemplateFault, plain_name, render_displayname};
 pub use doors::{Metrics, Provisioning};
@@ -40,6 +41,7 @@ pub use double_puppet::DoublePuppet;
 pub use environment::Environment;
 pub use example::{example_config, key_reference};
 pub use faults::{Fault, Faults};
+pub use matrix::Matrix;
 pub use media::Media;
 pub use network::{Appservice, Bot, Database, DatabaseType, Homeserver, Network, Presence};
 pub use registration::{
@@ -62,6 +64,8 @@ pub struct Config {
     pub database: Database,
     /// How the bridge behaves.
     pub bridge: Bridge,
+    /// What is told on the Matrix side.
+    pub matrix: Matrix,
     /// Acting as people's own accounts.
     pub double_puppet: DoublePuppet,
     /// The WhatsApp side.

@@ -19,16 +19,19 @@ pub mod directory;
 pub mod disappearing;
 pub mod files;
 pub mod ghosts;
+pub mod group_pictures;
 pub mod group_wishes;
 pub mod groups;
 pub mod identity;
 pub mod inbox;
 pub mod live;
 pub mod lock;
+pub mod login_watch;
 pub mod look;
 pub mod logins;
 pub mod messages;
 pub mod mx_intake;
+pub mod outcomes;
 pub mod overview;
 pub mod own_data;
 pub mod parking;
@@ -416,6 +419,8 @@ fn migrations() -> Vec<Migration> {
         step(12, "channels", include_str!("../migrations/0012_channels.sql")),
         step(13, "budgets", include_str!("../migrations/0013_budgets.sql")),
         step(14, "chat_state", include_str!("../migrations/0014_chat_state.sql")),
+        step(17, "login_watch", include_str!("../migrations/0017_login_watch.sql")),
+        step(18, "outcomes", include_str!("../migrations/0018_outcomes.sql")),
     ]
 }
 

@@ -32,13 +32,14 @@ pub mod signals;
 mod sink;
 mod state_debts;
 mod status;
+pub mod trouble;
 pub mod version;
 
 use crate::convert::WaReference;
 use crate::ids::{ChatId, DeviceKey, GhostId, LoginId, WaMessageId};
 use crate::media::spool::{Spool, SpoolFile};
 use crate::numbers::{self, Direction};
-use crate::store::logins::{Login, LoginState, Owner};
+use crate::store::logins::{Farewell, Login, LoginState, Owner};
 use crate::store::seal::Sealer;
 use crate::store::status::Audience;
 use crate::store::{Result, Store};
@@ -65,6 +66,8 @@ pub struct WhatsappSettings {
     pub websocket_url: Option<String>,
     /// Whether status posts are taken.
     pub takes_status: bool,
+    /// Whether it is taken whose phone has our messages.
+    pub takes_deliveries: bool,
     /// The simulator's media; none for WhatsApp itself.
     pub media_base_url: Option<String>,
 }
@@ -368,6 +371,22 @@ impl Whatsapp {
         chat_marks::set(&client, chat, kind, value).await
     }
 
+    /// Asks a login's phone for a sign: for an older message than one that does not exist, in the account's chat with itself.
+    /// Whatever it answers comes from it.
+    ///
+    /// # Errors
+    /// When the login is offline, or nothing could be written.
+    pub async fn ask_for_sign(&self, login: &LoginId) -> anyhow::Result<()> {
+        let client = self.line(login).and_then(|line| line.client());
+        let client = client.ok_or_else(|| anyhow::anyhow!("the line is offline"))?;
+        let own = client.pn().ok_or_else(|| anyhow::anyhow!("the line is not linked"))?.to_non_ad();
+        let id = crate::derive::hex(&rand::random::<[u8; 8]>()).to_uppercase();
+        let now = self.shared.setup.store.clock().now_ms();
+        let asked = client.fetch_message_history(&own, &id, true, now, 1);
+        tokio::time::timeout(Duration::from_secs(60), asked).await??;
+        Ok(())
+    }
+
     /// Fetches a file through a login into the spool.
     ///
     /// # Errors
@@ -452,7 +471,7 @@ impl Whatsapp {
     /// When the database fails.
     pub async fn log_out(&self, login: &Login, reason: &str) -> Result<()> {
         let store = &self.shared.setup.store;
-        store.log_out(&login.id, &login.device, reason, Owner::Knows).await?;
+        store.log_out(&login.id, &login.device, reason, Farewell::Asked, Owner::Knows).await?;
         let line = {
             let mut lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
             let is_its = lines.get(&login.id).is_some_and(|line| *line.device() == login.device);

@@ -307,6 +307,9 @@ impl Bridge {
         if let Some(words) = self.command_words(event, false) {
             return self.command(row, event, words).await;
         }
+        if let Some(words) = self.retry_wish(event).await? {
+            return self.command(row, event, words).await;
+        }
         if super::channels::has_no_timer(portal, event) {
             return Ok(self.store().settle_row(row.seq).await?);
         }
@@ -327,7 +330,7 @@ impl Bridge {
         };
         if event.kind == "m.room.encrypted" {
             return Err(never(
-                "This room is encrypted, and the bridge can't read encrypted messages yet.",
+                "This room is encrypted, and the bridge can't read encrypted messages yet. Please write from your phone.",
                 "an encrypted event in a portal",
             ));
         }
@@ -344,6 +347,7 @@ impl Bridge {
         if more && self.is_taken_back(&saying).await? {
             return self.forget_unsent(&saying, wa_id).await;
         }
+        self.expect_outcome(row, event).await?;
         if portal.kind == PortalKind::Channel {
             return self.said_in_channel(&saying, wa_id).await;
         }

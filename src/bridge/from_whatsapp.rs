@@ -11,7 +11,7 @@ use crate::store::inbox::{InboxRow, MISSING};
 use crate::store::messages::PartKey;
 use crate::verdict::Verdict;
 use crate::whatsapp::calls::CALL;
-use crate::whatsapp::intake::{MESSAGE, RECEIPT};
+use crate::whatsapp::intake::{DELIVERED, MESSAGE, RECEIPT};
 use crate::whatsapp::removals::REMOVAL;
 use crate::whatsapp::signals::OWN_READ;
 use std::time::Duration;
@@ -57,6 +57,7 @@ impl Bridge {
         let worked = match row.kind.as_str() {
             MESSAGE => self.message_into_room(row, portal, login).await,
             RECEIPT => self.receipt_into_room(row, portal, login).await,
+            DELIVERED => self.delivered(row, portal, login).await,
             OWN_READ => self.own_read(row, portal, login).await,
             REMOVAL => self.removed_on_phone(row, portal, login).await,
             CALL => self.call_into_room(row, portal, login).await,

@@ -139,6 +139,7 @@ impl Bridge {
                     None => return,
                 },
             };
+            self.ring_watch();
             match &news.state {
                 LineState::Connected => {
                     self.open(&Gate::Login(news.login.clone()));
@@ -149,7 +150,7 @@ impl Bridge {
                     let (bridge, login) = (self.clone(), news.login.clone());
                     self.spawn(async move { bridge.read_groups_of(&login).await });
                 }
-                LineState::LoggedOut { .. } => {
+                LineState::LoggedOut(_) => {
                     self.line_is_down(&news.login);
                     // What waits for it is told now, not when it comes back.
                     self.open(&Gate::Login(news.login.clone()));
@@ -157,7 +158,7 @@ impl Bridge {
                     let bridge = self.clone();
                     self.spawn(async move { bridge.tell_logouts().await });
                 }
-                LineState::Connecting | LineState::Offline { .. } => self.line_is_down(&news.login),
+                LineState::Connecting | LineState::Offline(_) => self.line_is_down(&news.login),
             }
         }
     }
@@ -341,11 +342,17 @@ impl Bridge {
         numbers::count_verdict(direction, outcome_of(&verdict), row.attempts);
         match verdict {
             Verdict::Done => {
+                if self.tells_outcome(row) {
+                    self.shared.outcomes.notify_one();
+                }
                 numbers::note_delivery(direction, self.store().clock().now_ms() - row.received_at);
                 Next::Row
             }
             Verdict::Blocked(gate) => {
                 self.forgive(row).await;
+                if matches!(gate, Gate::Login(_)) {
+                    self.tell_waiting(row).await;
+                }
                 if blocks > BLOCKS_BEFORE_PAUSE {
                     self.pause(lane.clone(), backoff(i64::from(blocks), rand::random()));
                 } else {
@@ -380,6 +387,9 @@ impl Bridge {
         if !counted && !self.store().count_attempt(row.seq).await? {
             return Ok(None);
         }
+        if row.rounds > 0 {
+            self.expect_correction(row).await?;
+        }
         let worked = match row.source {
             Source::Whatsapp => AssertUnwindSafe(self.from_whatsapp(row)).catch_unwind().await,
             Source::Matrix => AssertUnwindSafe(self.from_matrix(row, more)).catch_unwind().await,
@@ -399,9 +409,15 @@ impl Bridge {
     /// said once.
     async fn give_up(&self, lane: &Lane, row: &InboxRow, tell: &str, why: &str) -> Next {
         tracing::warn!(row = row.seq, why, "a row is settled as failed");
-        if !tell.is_empty()
-            && let Err(error) = self.tell_failure(row, tell).await
-        {
+        let told = match tell.is_empty() {
+            true => Ok(()),
+            false => self.tell_failure(row, tell).await,
+        };
+        let told = match told {
+            Ok(()) => self.tell_failed_status(row, tell, why).await,
+            failed => failed,
+        };
+        if let Err(error) = told {
             if let Verdict::Blocked(gate) = error.verdict() {
                 self.park(lane.clone(), gate);
                 return Next::End;
@@ -412,6 +428,11 @@ impl Bridge {
             tracing::error!(%error, "a failed row could not be settled");
             self.pause(lane.clone(), DATABASE_PAUSE);
             return Next::End;
+        }
+        if self.tells_outcome(row)
+            && let Err(error) = self.store().forget_failed_outcomes().await
+        {
+            tracing::warn!(%error, row = row.seq, "the outcome of a failed row was not forgotten");
         }
         Next::Row
     }

@@ -400,6 +400,7 @@ impl Bridge {
             body: Vec::new(),
             attempts: 0,
             received_at: ts,
+            rounds: 0,
         };
         let wa_id = self.store().derive().wa_message(&login.id, cause, 0);
         let secret = self.store().derive().wa_message_secret(&login.id, &wa_id);

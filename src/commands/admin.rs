@@ -1,9 +1,10 @@
 //! What administrators do for others: act as somebody, act in another room, tell everybody something.
 
 use super::{Call, Words, database};
-use crate::matrix::error::Result;
+use crate::matrix::error::{MatrixError, Result};
 use crate::verdict::Verdict;
 use ruma::{RoomId, UserId};
+use serde_json::json;
 
 /// Runs a command as somebody else: with their level and their accounts. The answers come here.
 pub(super) async fn sudo(call: Call, usage: &str) -> Result<()> {
@@ -61,4 +62,36 @@ pub(super) async fn announce(call: &Call, usage: &str) -> Result<()> {
     }
     let failed = if untold == 0 { String::new() } else { format!(" {untold} could not be reached.") };
     call.answer(&format!("Told {told} people.{failed}")).await
+}
+
+/// Gives somebody a power in the room, by the bot's own.
+pub(super) async fn set_power(call: &Call, usage: &str) -> Result<()> {
+    let (user, power) = match call.rest.as_slice() {
+        [power] => (call.sender.as_str(), power),
+        [user, power] => (user.as_str(), power),
+        _ => return call.answer(&format!("Say `{usage}`.")).await,
+    };
+    let (Ok(user), Some(power)) =
+        (UserId::parse(user), power.parse::<i64>().ok().filter(|power| (0..=100).contains(power)))
+    else {
+        return call.answer(&format!("Say `{usage}`: a whole Matrix id and a number from 0 to 100.")).await;
+    };
+    let matrix = call.bridge.matrix();
+    let Some(mut powers) = matrix.get_state(&call.room, "m.room.power_levels", "").await? else {
+        return call.answer("This room has no powers that I could change.").await;
+    };
+    match powers["users"].as_object_mut() {
+        Some(users) => drop(users.insert(user.to_string(), power.into())),
+        None => powers["users"] = json!({ user.as_str(): power }),
+    }
+    match matrix.send_state(&call.room, matrix.bot(), "m.room.power_levels", "", &powers).await {
+        Ok(_) => call.answer(&format!("{user} has the power {power} in this room now.")).await,
+        Err(MatrixError::Forbidden { .. } | MatrixError::Refused { .. }) => {
+            call.answer(
+                "The homeserver does not let me: I may give at most my own power, and take it only from who has less.",
+            )
+            .await
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -102,6 +102,9 @@ pub(super) fn needs(run: &Run) -> Needs {
         | Run::Doctor
         | Run::Reload
         | Run::PostStatus
+        | Run::Search
+        | Run::Sync
+        | Run::SetPl
         | Run::AllLogins => Needs::Nothing,
     }
 }
@@ -175,7 +178,7 @@ mod tests {
             "anywhere",
             "login relogin logout list-logins set-preferred-login status chats login-matrix logout-matrix ping-matrix retry \
              space start-chat resolve-identifier create-group join resolve-link post-status \
-             follow unfollow channel",
+             follow unfollow channel search sync",
         ),
         (
             Level::User,
@@ -184,7 +187,7 @@ mod tests {
              delete-chat clear-chat about",
         ),
         (Level::User, "own group", "invite-link leave-group add-to-space remove-from-space"),
-        (Level::Admin, "anywhere", "all-logins sudo doin announce doctor reload"),
+        (Level::Admin, "anywhere", "all-logins sudo doin announce doctor reload set-pl"),
     ];
 
     const LEVELS: [Level; 5] = [Level::Block, Level::Relay, Level::Commands, Level::User, Level::Admin];

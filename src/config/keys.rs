@@ -97,6 +97,18 @@ pub(super) const SECTIONS: &[Section] = &[
             "for never wait for these, and count. Half a minute's worth may come at once.",
         ],
     },
+    Section { path: "matrix", doc: &["What people's clients are told of their messages."] },
+    Section {
+        path: "bridge.cleanup_on_logout",
+        doc: &[
+            "What becomes of an account's rooms when it is logged out. By default they stay, and go on at the next login.",
+        ],
+    },
+    Section { path: "bridge.cleanup_on_logout.manual", doc: &["When somebody here asked for the logout."] },
+    Section {
+        path: "bridge.cleanup_on_logout.bad_credentials",
+        doc: &["When WhatsApp or the phone ended the link: maybe by mistake, and soon to be linked again."],
+    },
     Section {
         path: "double_puppet",
         doc: &["Acting as people's own accounts, so that what they write on their phone comes from themselves."],
@@ -136,6 +148,16 @@ pub(super) const KEYS: &[Key] = &[
         default: Fallback::Required,
         example: Some("example.com"),
         doc: &["The server name: what stands behind the colon in user ids. It can't be changed later."],
+    },
+    Key {
+        path: "homeserver.status_endpoint",
+        kind: Kind::Text,
+        default: Fallback::Unset,
+        example: None,
+        doc: &[
+            "Where the state of each login is posted as JSON when it changes, with the as_token: an http or https URL of a",
+            "program that watches bridges; see docs/monitoring.md. null = nowhere.",
+        ],
     },
     Key {
         path: "appservice.address",
@@ -336,6 +358,47 @@ pub(super) const KEYS: &[Key] = &[
             "People brought into the rooms of groups, for all logins together; two requests each. A group of 1,024 takes a",
             "minute and a half; what is said in it does not wait. More keeps Synapse busy with nothing else.",
         ],
+    },
+    Key {
+        path: "bridge.cleanup_on_logout.enabled",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &["Whether anything is done to rooms after a logout. It is for logouts from then on."],
+    },
+    Key {
+        path: "bridge.cleanup_on_logout.manual.private",
+        kind: Kind::Choice(&["nothing", "delete"]),
+        default: Fallback::Is("nothing"),
+        example: None,
+        doc: &[
+            "Rooms of direct chats and own notes. delete = everybody is taken out and the bridge forgets them; WhatsApp keeps",
+            "the chats, and the next login makes new rooms.",
+        ],
+    },
+    Key {
+        path: "bridge.cleanup_on_logout.bad_credentials.private",
+        kind: Kind::Choice(&["nothing", "delete"]),
+        default: Fallback::Is("nothing"),
+        example: None,
+        doc: &["As above."],
+    },
+    Key {
+        path: "matrix.message_status_events",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &[
+            "Whether clients are told by events of type com.beeper.message_send_status what became of each message: it waits,",
+            "is on WhatsApp, is on the other's phone, or has failed and why. Only some clients show them, and each is stored.",
+        ],
+    },
+    Key {
+        path: "matrix.delivery_receipts",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &["Whether the bot marks as read what is on WhatsApp, so that every client shows it."],
     },
     Key {
         path: "double_puppet.automatic",

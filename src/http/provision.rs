@@ -104,7 +104,7 @@ struct Common;
 impl utoipa::Modify for Common {
     fn modify(&self, doc: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
-            "The user's own access token of the homeserver; or the shared secret, with the query parameter `user_id`.",
+            "The user's own access token of the homeserver; or `openid:` and an OpenID token of theirs; or the shared secret, with the query parameter `user_id`.",
         ));
         doc.components
             .get_or_insert_default()

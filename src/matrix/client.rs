@@ -167,6 +167,18 @@ impl Client {
         Ok(serde_json::from_slice(answer.body()).unwrap_or_default())
     }
 
+    /// What the homeserver says of an OpenID token (Server-Server API, "OpenID"): whom it stands for.
+    pub(crate) async fn ask_about_openid(&self, token: &str) -> Result<serde_json::Value> {
+        let mut url = reqwest::Url::parse(&self.address).map_err(unbuildable)?;
+        if let Ok(mut pieces) = url.path_segments_mut() {
+            pieces.pop_if_empty().extend(["_matrix", "federation", "v1", "openid", "userinfo"]);
+        }
+        url.query_pairs_mut().append_pair("access_token", token);
+        let request = self.http.get(url).build().map_err(unbuildable)?;
+        let answer = self.exchange(request, Pace::Ordinary).await?;
+        Ok(serde_json::from_slice(answer.body()).unwrap_or_default())
+    }
+
     fn build<R>(&self, who: Who<'_>, request: R) -> Result<reqwest::Request>
     where
         R: OutgoingRequest,

@@ -68,6 +68,26 @@ impl Matrix {
         Ok(owner.filter(is_person))
     }
 
+    /// Whom an OpenID token stands for; none when the homeserver does not know it, or it is no person of this homeserver.
+    /// Only this homeserver is asked, whatever the token or anybody says.
+    ///
+    /// # Errors
+    /// When the homeserver is not there.
+    pub async fn owner_of_openid(&self, token: &str) -> Result<Option<OwnedUserId>> {
+        let answer = match self.shared.client.ask_about_openid(token).await {
+            Ok(answer) => answer,
+            Err(
+                MatrixError::TokenRefused
+                | MatrixError::Forbidden { .. }
+                | MatrixError::NotFound
+                | MatrixError::Refused { .. },
+            ) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let owner = answer["sub"].as_str().and_then(|user| UserId::parse(user).ok());
+        Ok(owner.filter(|user| !self.is_ours(user) && user.server_name().as_str() == self.settings().domain))
+    }
+
     /// Sets the account's display name, cut to what homeservers take (256 characters).
     ///
     /// # Errors

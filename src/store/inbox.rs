@@ -79,6 +79,8 @@ pub struct InboxRow {
     pub attempts: i64,
     /// When it arrived, milliseconds since 1970.
     pub received_at: i64,
+    /// How often somebody had it tried again after it had failed.
+    pub rounds: i64,
 }
 
 /// Rows waiting and failed, for health and metrics.
@@ -104,12 +106,12 @@ const PUT_MISSING: &str = "-- inbox.put_missing
     SELECT $1, $2, $3, $4, $5, $6, 'wa.missing', $7, 'waiting', 0, $8, ''
     WHERE NOT EXISTS (SELECT 1 FROM seen WHERE dedup = $2) ON CONFLICT (dedup) DO NOTHING";
 const TAKE: &str = "-- inbox.take
-    SELECT seq, dedup, lane, source, login_id, portal_id, kind, body, attempts, received_at FROM inbox
+    SELECT seq, dedup, lane, source, login_id, portal_id, kind, body, attempts, received_at, rounds FROM inbox
     WHERE state = 'waiting' AND lane = $1 ORDER BY seq LIMIT $2";
 const TAKE_AND_COUNT: &str = "-- inbox.take_and_count
     UPDATE inbox SET attempts = 1
     WHERE seq = (SELECT MIN(seq) FROM inbox WHERE state = 'waiting' AND lane = $1) AND attempts = 0 AND kind NOT IN ('wa.missing', 'wa.merge')
-    RETURNING seq, dedup, lane, source, login_id, portal_id, kind, body, CAST(0 AS BIGINT) AS attempts, received_at,
+    RETURNING seq, dedup, lane, source, login_id, portal_id, kind, body, CAST(0 AS BIGINT) AS attempts, received_at, rounds,
         (SELECT MIN(other.seq) FROM inbox AS other WHERE other.state = 'waiting' AND other.lane = $1 AND other.seq > inbox.seq) AS next";
 const COUNT_ATTEMPT: &str = "-- inbox.count_attempt
     UPDATE inbox SET attempts = attempts + 1 WHERE seq = $1";
@@ -140,7 +142,7 @@ const SWEEP_FAILED: &str = "-- inbox.sweep_failed
 const SWEEP_SEEN: &str = "-- inbox.sweep_seen
     DELETE FROM seen WHERE at < $1 AND SUBSTR(dedup, 1, 1) = $2";
 const RETRY_FAILED: &str = "-- inbox.retry_failed
-    UPDATE inbox SET state = 'waiting', attempts = 0 WHERE state = 'failed' AND lane = $1";
+    UPDATE inbox SET state = 'waiting', attempts = 0, rounds = rounds + 1 WHERE state = 'failed' AND lane = $1";
 
 impl Store {
     /// Puts an arrival inside a transaction; false when it was ever put before. Ring its lane after the commit.
@@ -372,5 +374,6 @@ fn read_row(row: &AnyRow) -> std::result::Result<InboxRow, sqlx::Error> {
         body: row.try_get("body")?,
         attempts: row.try_get("attempts")?,
         received_at: row.try_get("received_at")?,
+        rounds: row.try_get("rounds")?,
     })
 }

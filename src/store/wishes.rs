@@ -34,7 +34,7 @@ const FIND_FAILED: &str = "-- failure_notice.find_failed
     SELECT seq, lane FROM inbox WHERE state = 'failed' AND (dedup = $2 OR seq IN (
         SELECT seq FROM failure_notice WHERE event_id = $1))";
 const RETRY: &str = "-- inbox.retry_one
-    UPDATE inbox SET state = 'waiting', attempts = 0 WHERE seq = $1 AND state = 'failed'";
+    UPDATE inbox SET state = 'waiting', attempts = 0, rounds = rounds + 1 WHERE seq = $1 AND state = 'failed'";
 const SWEEP_NOTICES: &str = "-- failure_notice.sweep
     DELETE FROM failure_notice WHERE NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.seq = failure_notice.seq)";
 

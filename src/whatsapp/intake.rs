@@ -7,6 +7,7 @@
 //! Who calls it: the library, on its receive path. A kill between commit and acknowledgement means a second
 //! delivery, which `seen` drops.
 
+use super::WhatsappSettings;
 use super::add_modes::AddModes;
 use super::order::Order;
 use super::placing::{bot_edit, from_list};
@@ -28,6 +29,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use whatsapp_rust::prelude::{Client, InboundMessage, Jid, MessageField, MessageInfo, Server, wa};
 use whatsapp_rust::wacore::types::events::Receipt;
+use whatsapp_rust::wacore::types::presence::ReceiptType;
 use whatsapp_rust::wacore_binary::{JidExt as _, NodeRef};
 use whatsapp_rust::{InboundDurabilityHook, anyhow, async_trait};
 
@@ -35,6 +37,8 @@ use whatsapp_rust::{InboundDurabilityHook, anyhow, async_trait};
 pub const MESSAGE: &str = "wa.message";
 /// Inbox kind of a read receipt: the body is a [`ReceiptRow`].
 pub const RECEIPT: &str = "wa.receipt";
+/// Inbox kind of a receipt that a phone has our messages: the body is a [`ReceiptRow`].
+pub const DELIVERED: &str = "wa.delivered";
 
 /// How long the hook of a line just pairing waits for its login to be recorded. The batch is refused after it and
 /// comes again with the next connection.
@@ -84,13 +88,14 @@ pub struct Intake {
     /// The highest number stored so far.
     newest: AtomicI64,
     takes_status: bool,
+    takes_deliveries: bool,
     /// News of contacts and own reads, to be stored by the line's task.
     pub(super) news: Newsstand,
 }
 
 impl Intake {
-    /// An intake for a line; `login` says whose it is once that is known, `takes_status` whether status posts are taken.
-    pub fn new(store: Store, login: watch::Receiver<Option<LoginId>>, takes_status: bool) -> Arc<Self> {
+    /// An intake for a line; `login` says whose it is once that is known, `settings` which kinds are taken.
+    pub fn new(store: Store, login: watch::Receiver<Option<LoginId>>, settings: &WhatsappSettings) -> Arc<Self> {
         Arc::new(Self {
             store,
             login,
@@ -104,7 +109,8 @@ impl Intake {
             debts: StateDebts::default(),
             asked: Mutex::default(),
             newest: AtomicI64::new(0),
-            takes_status,
+            takes_status: settings.takes_status,
+            takes_deliveries: settings.takes_deliveries,
             news: Newsstand::default(),
         })
     }
@@ -331,13 +337,21 @@ impl Intake {
         })
     }
 
-    /// Stores a receipt that somebody else read our messages. Droppable: a failure is only logged by the caller.
+    /// Whether a receipt is stored: of reading, and where it is wanted of what a phone has. In groups each member's phone would
+    /// be told of by itself.
+    pub(super) fn takes_receipt(&self, receipt: &Receipt) -> bool {
+        let is_direct = matches!(receipt.source.chat.server, Server::Pn | Server::Lid);
+        tells_reading(&receipt.r#type) || self.takes_deliveries && is_direct && receipt.r#type == ReceiptType::Delivered
+    }
+
+    /// Stores a receipt that somebody else read our messages, or that their phone has them where that is wanted. Droppable: a failure is only logged by the caller.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn store_receipt(&self, receipt: &Receipt) -> Result<()> {
         let Some(login) = self.login.borrow().clone() else { return Ok(()) };
-        if !tells_reading(&receipt.r#type) || !is_bridged(&receipt.source.chat) {
+        let is_delivery = !tells_reading(&receipt.r#type);
+        if !self.takes_receipt(receipt) || !is_bridged(&receipt.source.chat) {
             return Ok(());
         }
         let mut batch = self.begin("intake.receipt").await?;
@@ -345,6 +359,9 @@ impl Intake {
         let record = self.store.find_login_in(&mut batch.tx, &login).await?;
         if is_own_reading(&receipt.r#type) || record.is_some_and(|own| own.own == reader || own.pn == reader) {
             self.commit(batch).await?;
+            if is_delivery {
+                return Ok(());
+            }
             // In direct chats the chat is named by the stanza alone (`signals::own_read_in`).
             return self.store_own_receipt(&login, receipt).await;
         }
@@ -357,12 +374,18 @@ impl Intake {
         };
         let all = WaMessageId::new(row.ids.join(","));
         let arrival = Arrival {
-            dedup: self.store.derive().wa_dedup(&login, &chat, &reader, &all, "read"),
+            dedup: self.store.derive().wa_dedup(
+                &login,
+                &chat,
+                &reader,
+                &all,
+                if is_delivery { "delivered" } else { "read" },
+            ),
             lane: Lane::into_matrix(portal),
             source: Source::Whatsapp,
             login: Some(login),
             portal: Some(portal),
-            kind: RECEIPT,
+            kind: if is_delivery { DELIVERED } else { RECEIPT },
             body: serde_json::to_vec(&row).unwrap_or_default(),
             seq: None,
         };

@@ -19,6 +19,7 @@ matrix_bed::stories! {
         a_manager_hears_of_every_end
         a_manager_looks_people_up_and_opens_chats
         who_may_not_use_the_api
+        an_openid_token_stands_for_its_owner
         nobody_reaches_anothers_login
         who_asks_too_often_waits
     }
@@ -154,7 +155,7 @@ async fn a_manager_links_by_picture(world: &mut World) -> Result<()> {
     chat.wait_all(wait::STEP).await?;
 
     ensure!(manager.post(&format!("logout/{}", account.number), None).await? == json!({}));
-    wait_state(&manager, "BAD_CREDENTIALS").await?;
+    wait_state(&manager, "LOGGED_OUT").await?;
     world.phones.forget(&account.number);
     ensure!(manager.post("logout/all", None).await? == json!({}), "there is nothing left to do");
     manager.refused(Method::POST, "create_dm/12025550100", None, (404, "FI.MAU.NOT_LOGGED_IN")).await
@@ -385,6 +386,45 @@ async fn who_may_not_use_the_api(world: &mut World) -> Result<()> {
     Ok(())
 }
 
+async fn an_openid_token_stands_for_its_owner(world: &mut World) -> Result<()> {
+    let (alice, account, _) = world.log_in("alice").await?;
+    let mallory = world.person("mallory").await?;
+    let token_of = async |person: &Person| -> Result<String> {
+        let path = ["_matrix", "client", "v3", "user", person.id(), "openid", "request_token"];
+        let answer = person.client().post(&path, &json!({})).await?;
+        Ok(answer["access_token"].as_str().context("no token")?.to_owned())
+    };
+    let token = token_of(&alice).await?;
+    let mut manager = Manager::with(world, &format!("openid:{token}"));
+    let whoami = manager.get("whoami").await?;
+    ensure!(whoami["logins"][0]["id"] == account.number.as_str(), "{whoami}");
+    manager.user_id = Some(alice.id().to_owned());
+    manager.get("whoami").await?;
+    // It stands for nobody else, and reaches nobody else's login.
+    manager.user_id = Some(mallory.id().to_owned());
+    manager.refused(Method::GET, "whoami", None, (403, "M_FORBIDDEN")).await?;
+    let mallorys = Manager::with(world, &format!("openid:{}", token_of(&mallory).await?));
+    ensure!(mallorys.get("whoami").await?["logins"] == json!([]), "mallory sees alice's logins");
+    mallorys.refused(Method::POST, &format!("logout/{}", account.number), None, (404, "M_NOT_FOUND")).await?;
+    // One kind of token is not the other, and the secret is no token.
+    for wrong in [
+        token.clone(),
+        format!("openid:{}", alice.client().token()),
+        format!("openid:{token}x"),
+        "openid:".to_owned(),
+        format!("openid:openid:{token}"),
+    ] {
+        let wrong = Manager { address: "192.0.2.7", ..Manager::with(world, &wrong) };
+        wrong.refused(Method::GET, "whoami", None, (401, "M_UNKNOWN_TOKEN")).await?;
+    }
+    // Where people's own tokens are not taken, these are not either.
+    world.bridge.stop().await?;
+    world.bridge.reconfigure(&json!({"provisioning": {"allow_matrix_auth": false}}))?;
+    world.bridge.start().await?;
+    let late = Manager::with(world, &format!("openid:{token}"));
+    late.refused(Method::GET, "whoami", None, (401, "M_UNKNOWN_TOKEN")).await
+}
+
 async fn nobody_reaches_anothers_login(world: &mut World) -> Result<()> {
     let (alice, account, _) = world.log_in("alice").await?;
     let (bob, bobs_account, _) = world.log_in("bob").await?;
@@ -418,7 +458,7 @@ async fn nobody_reaches_anothers_login(world: &mut World) -> Result<()> {
         .await?;
     ensure!(bobs.post("logout/all", None).await? == json!({}));
     // Bob's own are logged out, hers are not.
-    wait_state(&bobs, "BAD_CREDENTIALS").await?;
+    wait_state(&bobs, "LOGGED_OUT").await?;
     world.phones.forget(&bobs_account.number);
     ensure!(whoami_state(&alices).await?.as_deref() == Some("CONNECTED"));
     let whoami = bobs.get("whoami").await?.to_string();

@@ -2,7 +2,8 @@
 //!
 //! The token is the operator's shared secret, compared in constant time, which names a user with `user_id`; or a user's own
 //! token, of which the homeserver says whose it is, each time anew. A token of another homeserver is unknown here: no other
-//! server is ever asked. Tokens are never logged, and a wrong one costs its address, so that guessing ends soon.
+//! server is ever asked. `openid:` before a token says that it is an OpenID token, as widgets have them: it stands for who asked
+//! the homeserver for it, and does nothing else there. Tokens are never logged, and a wrong one costs its address, so that guessing ends soon.
 
 use super::Door;
 use crate::config::Level;
@@ -18,6 +19,9 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use std::net::SocketAddr;
 use subtle::ConstantTimeEq as _;
+
+/// What stands before an OpenID token.
+const OPENID: &str = "openid:";
 
 /// Who asks; they may have logins.
 #[derive(Debug, Clone)]
@@ -82,13 +86,16 @@ async fn find_caller(door: &Door, request: &Parts) -> Answer<Caller> {
         }
     } else {
         door.limits.check(&address, tenth(most))?;
-        let owner = match settings.allow_matrix_auth {
-            true => door.bridge.matrix().owner_of_token(token).await.map_err(|error| {
-                tracing::debug!(%error, "the homeserver did not say whose token it is");
-                Refusal::away("The homeserver can't be asked about the token. Please try again later.")
-            })?,
-            false => None,
+        let matrix = door.bridge.matrix();
+        let owner = match (settings.allow_matrix_auth, token.strip_prefix(OPENID)) {
+            (true, None) => matrix.owner_of_token(token).await,
+            (true, Some(token)) => matrix.owner_of_openid(token).await,
+            (false, _) => Ok(None),
         };
+        let owner = owner.map_err(|error| {
+            tracing::debug!(%error, "the homeserver did not say whose token it is");
+            Refusal::away("The homeserver can't be asked about the token. Please try again later.")
+        })?;
         let Some(owner) = owner else {
             door.limits.count(&address, tenth(most))?;
             return Err(Refusal::new(StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN", "Nobody knows this token."));

@@ -35,7 +35,7 @@ pub(super) fn write(
         "public_baseurl": format!("http://127.0.0.1:{port}/"),
         "report_stats": false,
         "listeners": [{"port": port, "bind_addresses": ["127.0.0.1"], "type": "http", "tls": false,
-            "resources": [{"names": ["client", "media"], "compress": false}]}],
+            "resources": [{"names": ["client", "media", "openid"], "compress": false}]}],
         "database": database,
         "log_config": folder.join("log.yaml"),
         "media_store_path": folder.join("media"),

@@ -1,0 +1,187 @@
+//! What becomes of messages is told: by status events, by read marks, by notices that stay true; and what has failed is tried
+//! again by a reaction.
+
+use anyhow::{Context, Result, ensure};
+use matrix_bed::chat::Chat;
+use matrix_bed::person::{Event, Person};
+use matrix_bed::phones::FaultKind;
+use matrix_bed::wait;
+use matrix_bed::world::World;
+use serde_json::json;
+
+use crate::people::{bring_stranger, wait_told};
+
+matrix_bed::stories! {
+    shared {
+        what_became_of_a_message_is_told
+        killed_around_what_is_told
+        what_has_failed_is_tried_again_by_a_reaction
+        a_reaction_on_what_has_not_failed_is_one
+    }
+    own {}
+}
+
+const STATUS: &str = "com.beeper.message_send_status";
+
+async fn with_reports(world: &mut World) -> Result<Chat> {
+    world.bridge.stop().await?;
+    world.bridge.reconfigure(&json!({"matrix": {"message_status_events": true, "delivery_receipts": true}}))?;
+    world.bridge.start().await?;
+    world.begin().await
+}
+
+/// The status events about an event that the homeserver has, oldest first.
+async fn told(person: &Person, room: &str, event: &str) -> Result<Vec<Event>> {
+    let all = person.history(room).await?.into_iter();
+    Ok(all.filter(|one| one.kind == STATUS && one.content["m.relates_to"]["event_id"] == event).collect())
+}
+
+async fn wait_status(chat: &Chat, event: &str, status: &str) -> Result<Event> {
+    let what = format!("{status} of {event}");
+    let found = chat.person().wait_event(&what, wait::STEP, |one| {
+        one.kind == STATUS && one.content["m.relates_to"]["event_id"] == event && one.content["status"] == status
+    });
+    found.await
+}
+
+async fn react(chat: &Chat, target: &str, key: &str) -> Result<String> {
+    react_as(chat.person(), &chat.room()?, target, key).await
+}
+
+async fn react_as(person: &Person, room: &str, target: &str, key: &str) -> Result<String> {
+    let content = json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": target, "key": key } });
+    person.send(room, "m.reaction", &content).await
+}
+
+async fn what_became_of_a_message_is_told(world: &mut World) -> Result<()> {
+    let chat = with_reports(world).await?;
+    let (alice, room, bot) = (chat.person().clone(), chat.room()?, world.bridge.slot().bot());
+    let ghost = chat.begin("who are you?").await?.sender;
+    let sent = chat.person_says("on its way").await?;
+    let success = wait_status(&chat, &sent, "SUCCESS").await?;
+    ensure!(success.sender == bot, "the bot tells: {}", success.sender);
+    ensure!(success.content["m.relates_to"]["rel_type"] == "m.reference", "{}", success.content);
+    chat.wait_at_contact("on its way").await?;
+    let delivered = alice.wait_event("who has it", wait::STEP, |one| {
+        one.kind == STATUS
+            && one.content["m.relates_to"]["event_id"] == sent
+            && one.content["delivered_to_users"].as_array().is_some_and(|users| users.len() == 1)
+    });
+    let delivered = delivered.await?;
+    ensure!(delivered.content["delivered_to_users"] == json!([ghost]), "{}", delivered.content);
+    let is_bots = |receipt: &matrix_bed::person::Receipt| receipt.user == bot && receipt.event == sent;
+    alice.wait_receipt("the bot's read mark", wait::STEP, is_bots).await?;
+
+    // What fails says why, also to clients.
+    world.phones.fault(&chat.login().number, FaultKind::Nack(463), 1)?;
+    let refused = alice.send_text(&room, "refused once").await?;
+    let failed = wait_status(&chat, &refused, "FAIL_RETRIABLE").await?;
+    ensure!(failed.content["reason"] == "m.foreign_network_error", "{}", failed.content);
+    ensure!(failed.content["message"].as_str().is_some_and(|text| text.contains("Wait until")), "{}", failed.content);
+    let strange = json!({ "msgtype": "m.unheard_of", "body": "what is it?" });
+    let strange = alice.send(&room, "m.room.message", &strange).await?;
+    let failed = wait_status(&chat, &strange, "FAIL_PERMANENT").await?;
+    ensure!(failed.content["reason"] == "com.beeper.unsupported_event", "{}", failed.content);
+
+    // Commands are no messages.
+    let command = alice.send_text(&room, "!wa id").await?;
+    wait_told(&alice, &bot, &room, &room).await?;
+    let last = chat.person_says("the last").await?;
+    wait_status(&chat, &last, "SUCCESS").await?;
+    ensure!(told(&alice, &room, &command).await?.is_empty(), "a command has no such status");
+    Ok(())
+}
+
+async fn killed_around_what_is_told(world: &mut World) -> Result<()> {
+    let chat = with_reports(world).await?;
+    let (alice, room) = (chat.person().clone(), chat.room()?);
+    for point in ["outcome.expected", "from_mx.after_send", "from_mx.after_settle", "outcome.told"] {
+        world.bridge.kill9()?;
+        world.bridge.start_with_kill_points(&format!("{point}=1*return")).await?;
+        let event = chat.person_says(&format!("killed at {point}")).await?;
+        world.bridge.wait_exit(wait::STEP).await.with_context(|| format!("nobody passed {point}"))?;
+        world.bridge.start().await?;
+        wait_status(&chat, &event, "SUCCESS").await?;
+        chat.wait_at_contact(&format!("killed at {point}")).await?;
+        let after = chat.person_says(&format!("after {point}")).await?;
+        wait_status(&chat, &after, "SUCCESS").await?;
+        world.bridge.wait_idle().await?;
+        let told = told(&alice, &room, &event).await?;
+        let plain = told.iter().filter(|one| one.content.get("delivered_to_users").is_none()).count();
+        ensure!(plain <= 1 && told.len() <= 2, "{point}: told {} times, {plain} of them plain", told.len());
+        ensure!(told.iter().all(|one| one.content["status"] == "SUCCESS"), "{point}: {told:?}");
+    }
+    // A failure is told once too.
+    world.phones.fault(&chat.login().number, FaultKind::Nack(463), 1)?;
+    let refused = alice.send_text(&room, "refused").await?;
+    wait_status(&chat, &refused, "FAIL_RETRIABLE").await?;
+    world.bridge.wait_idle().await?;
+    world.bridge.kill9()?;
+    world.bridge.start().await?;
+    let after = chat.person_says("after the failure").await?;
+    wait_status(&chat, &after, "SUCCESS").await?;
+    let told = told(&alice, &room, &refused).await?;
+    ensure!(told.len() == 1, "a failure is no success: {told:?}");
+    Ok(())
+}
+
+async fn what_has_failed_is_tried_again_by_a_reaction(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let (alice, room, bot) = (chat.person().clone(), chat.room()?, world.bridge.slot().bot());
+    let mallory = bring_stranger(world, &chat).await?;
+    let number = &chat.login().number;
+    let notice_of = async |event: &str, before: usize| {
+        let wanted = |one: &Event| {
+            one.sender == bot
+                && one.body().contains("was not bridged")
+                && one.content["m.relates_to"]["m.in_reply_to"]["event_id"] == event
+        };
+        wait::until("a notice of the failure", wait::STEP, async || {
+            let found: Vec<Event> = alice.events(&room).into_iter().filter(|one| wanted(one)).collect();
+            Ok(found.get(before).cloned())
+        })
+        .await
+    };
+
+    // Twice refused: each failure is told. Once on the message, once on the notice.
+    world.phones.fault(number, FaultKind::Nack(463), 2)?;
+    let refused = alice.send_text(&room, "refused twice").await?;
+    notice_of(&refused, 0).await?;
+    // Nobody else's reaction does it.
+    react_as(&mallory, &room, &refused, "🔁").await?;
+    wait_told(&alice, &bot, &room, "is not yours to try again").await?;
+    ensure!(chat.find_at_contact("refused twice").is_none(), "a stranger had it sent");
+    react(&chat, &refused, "🔁").await?;
+    let second = notice_of(&refused, 1).await?;
+    react(&chat, &second.id, "🔄\u{fe0f}").await?;
+    chat.wait_at_contact("refused twice").await?;
+    // The notices say that they are no longer true.
+    for at in 0..2 {
+        let notice = notice_of(&refused, at).await?;
+        let corrected = alice.wait_event("a corrected notice", wait::STEP, |one| {
+            one.content["m.relates_to"]["rel_type"] == "m.replace"
+                && one.content["m.relates_to"]["event_id"] == notice.id
+        });
+        ensure!(corrected.await?.body().contains("another try has worked"), "it says so");
+    }
+    world.bridge.wait_idle().await?;
+    // None of the reactions is on WhatsApp.
+    let reactions = world
+        .phones
+        .inbox(&chat.contact().number)
+        .iter()
+        .filter(|item| item.message["reactionMessage"].is_object())
+        .count();
+    ensure!(reactions == 0, "a wish to try again is no reaction");
+    Ok(())
+}
+
+async fn a_reaction_on_what_has_not_failed_is_one(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let event = chat.person_says("arrived").await?;
+    chat.wait_at_contact("arrived").await?;
+    react(&chat, &event, "🔁").await?;
+    let is_reaction = |item: &matrix_bed::phones::InboxItem| item.message["reactionMessage"].is_object();
+    world.phones.simulator().wait_inbox(&chat.contact().number, is_reaction, wait::STEP).await?;
+    Ok(())
+}
