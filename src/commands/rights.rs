@@ -187,7 +187,7 @@ mod tests {
              delete-chat clear-chat about",
         ),
         (Level::User, "own group", "invite-link leave-group add-to-space remove-from-space"),
-        (Level::Admin, "anywhere", "all-logins sudo doin announce doctor reload set-pl"),
+        (Level::Admin, "anywhere", "all-logins sudo doin announce set-pl doctor reload"),
     ];
 
     const LEVELS: [Level; 5] = [Level::Block, Level::Relay, Level::Commands, Level::User, Level::Admin];
