@@ -155,6 +155,12 @@ async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Resul
     bridge.spawn(async move { puppets.run_puppets().await });
     let telling = bridge.clone();
     bridge.spawn(async move { telling.tell_logouts().await });
+    let posting = bridge.clone();
+    bridge.spawn(async move { posting.run_status_push().await });
+    let cleaning = bridge.clone();
+    bridge.spawn(async move { cleaning.run_cleanups().await });
+    let watching = bridge.clone();
+    bridge.spawn(async move { watching.run_watch().await });
     let logins = bridge.store().all_logins().await?;
     let starting = bridge.clone();
     bridge.spawn(async move {

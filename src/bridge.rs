@@ -16,6 +16,7 @@ mod calls;
 mod channel_counts;
 mod channels;
 mod chat_marks;
+mod cleanup;
 mod closed;
 mod communities;
 mod contacts;
@@ -55,12 +56,15 @@ pub mod rooms;
 mod sealed;
 pub mod signals;
 pub mod spaces;
+pub mod standing;
 mod states;
 mod status;
+mod status_push;
 pub mod timers;
 pub mod upkeep;
 mod uploads;
 mod waiting;
+pub mod watch;
 
 use crate::config::Config;
 use crate::matrix::Matrix;
@@ -118,6 +122,7 @@ struct Shared {
     rooms: rooms::Rooms,
     signals: signals::Signals,
     spaces: spaces::Spaces,
+    watch: watch::Watch,
     commands: OnceLock<CommandRunner>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -158,6 +163,7 @@ impl Bridge {
                 rooms: rooms::Rooms::default(),
                 signals: signals::Signals::default(),
                 spaces: spaces::Spaces::default(),
+                watch: watch::Watch::default(),
                 commands: OnceLock::new(),
                 tasks: TaskTracker::new(),
                 stop,

@@ -31,7 +31,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-pub use bridge::{Bridge, Budgets, Encryption, Level, LogLevel, Logging, Permissions};
+pub use bridge::{Bridge, Budgets, Cleanup, Encryption, Level, LogLevel, Logging, Permissions};
 pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, plain_name, render_displayname};
 pub use doors::{Metrics, Provisioning};
 pub use double_puppet::DoublePuppet;

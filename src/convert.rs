@@ -41,8 +41,9 @@ mod security;
 #[cfg(test)]
 mod wild;
 
-pub use notice::notice;
+pub use notice::{notice, notice_to};
 pub use part::{MediaKind, MessageName, MxPart, WaMedia, WaReference, WaSource};
+pub use words::moment;
 
 /// Why an event can not become a WhatsApp message, in words for the person who sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,6 +18,7 @@ pub mod media;
 pub mod own_data;
 mod previews;
 pub mod puppets;
+pub mod status_endpoint;
 mod transactions;
 mod users;
 mod watch;

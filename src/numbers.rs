@@ -132,8 +132,18 @@ label! {
         Connected = "connected",
         /// A connection is being made.
         Connecting = "connecting",
+        /// Connected, and the phone gives no sign for days.
+        PhoneOffline = "phone_offline",
         /// Not connected; tried again by itself.
         Offline = "offline",
+        /// WhatsApp refuses the connection; tried again by itself.
+        Refused = "refused",
+        /// Another program uses the same keys.
+        Replaced = "replaced",
+        /// WhatsApp asks for a newer version.
+        Outdated = "outdated",
+        /// Banned for a time.
+        Banned = "banned",
         /// WhatsApp no longer knows the device.
         LoggedOut = "logged_out",
         /// Linked, and no connection was begun yet.

@@ -19,12 +19,14 @@ pub mod directory;
 pub mod disappearing;
 pub mod files;
 pub mod ghosts;
+pub mod group_pictures;
 pub mod group_wishes;
 pub mod groups;
 pub mod identity;
 pub mod inbox;
 pub mod live;
 pub mod lock;
+pub mod login_watch;
 pub mod logins;
 pub mod messages;
 pub mod mx_intake;
@@ -417,6 +419,7 @@ fn migrations() -> Vec<Migration> {
         step(13, "budgets", include_str!("../migrations/0013_budgets.sql")),
         step(14, "chat_state", include_str!("../migrations/0014_chat_state.sql")),
         step(16, "relay", include_str!("../migrations/0016_relay.sql")),
+        step(17, "login_watch", include_str!("../migrations/0017_login_watch.sql")),
     ]
 }
 

@@ -8,9 +8,11 @@ mod add_modes;
 mod barrier;
 mod binding;
 pub mod calls;
+pub mod channel_acts;
 mod channel_posts;
+mod channel_reading;
 mod channel_sends;
-pub mod channels;
+mod channels;
 mod chat_marks;
 mod dial;
 pub mod finding;
@@ -30,13 +32,14 @@ pub mod signals;
 mod sink;
 mod state_debts;
 mod status;
+pub mod trouble;
 pub mod version;
 
 use crate::convert::WaReference;
 use crate::ids::{ChatId, DeviceKey, GhostId, LoginId, WaMessageId};
 use crate::media::spool::{Spool, SpoolFile};
 use crate::numbers::{self, Direction};
-use crate::store::logins::{Login, LoginState, Owner};
+use crate::store::logins::{Farewell, Login, LoginState, Owner};
 use crate::store::seal::Sealer;
 use crate::store::status::Audience;
 use crate::store::{Result, Store};
@@ -89,7 +92,7 @@ struct Shared {
     linking: Mutex<HashMap<String, Arc<Line>>>,
     tasks: TaskTracker,
     signals: Mutex<Option<mpsc::Receiver<signals::Signal>>>,
-    watched: channels::Watched,
+    watched: channel_acts::Watched,
 }
 
 /// What every line needs.
@@ -165,7 +168,7 @@ impl Whatsapp {
             linking: Mutex::default(),
             tasks: TaskTracker::new(),
             signals: Mutex::new(Some(heard)),
-            watched: channels::Watched::default(),
+            watched: channel_acts::Watched::default(),
         });
         Ok((Self { shared }, listen))
     }
@@ -229,7 +232,7 @@ impl Whatsapp {
 
     /// Where a login's line stands; none when it never had one in this process.
     pub fn state(&self, login: &LoginId) -> Option<LineState> {
-        self.line(login).map(|line| line.state.borrow().clone())
+        self.line(login).map(|line| *line.state.borrow())
     }
 
     /// Whether anything that reached the login before the inbox row of this number is not stored yet: a quick look
@@ -269,7 +272,7 @@ impl Whatsapp {
     /// Every line's state, for health.
     pub fn states(&self) -> Vec<(LoginId, LineState)> {
         let lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().map(|(login, line)| (login.clone(), line.state.borrow().clone())).collect()
+        lines.iter().map(|(login, line)| (login.clone(), *line.state.borrow())).collect()
     }
 
     /// Sends a message through a login under a fixed id and waits for the server's word.
@@ -366,6 +369,22 @@ impl Whatsapp {
         chat_marks::set(&client, chat, kind, value).await
     }
 
+    /// Asks a login's phone for a sign: for an older message than one that does not exist, in the account's chat with itself.
+    /// Whatever it answers comes from it.
+    ///
+    /// # Errors
+    /// When the login is offline, or nothing could be written.
+    pub async fn ask_for_sign(&self, login: &LoginId) -> anyhow::Result<()> {
+        let client = self.line(login).and_then(|line| line.client());
+        let client = client.ok_or_else(|| anyhow::anyhow!("the line is offline"))?;
+        let own = client.pn().ok_or_else(|| anyhow::anyhow!("the line is not linked"))?.to_non_ad();
+        let id = crate::derive::hex(&rand::random::<[u8; 8]>()).to_uppercase();
+        let now = self.shared.setup.store.clock().now_ms();
+        let asked = client.fetch_message_history(&own, &id, true, now, 1);
+        tokio::time::timeout(Duration::from_secs(60), asked).await??;
+        Ok(())
+    }
+
     /// Fetches a file through a login into the spool.
     ///
     /// # Errors
@@ -450,7 +469,7 @@ impl Whatsapp {
     /// When the database fails.
     pub async fn log_out(&self, login: &Login, reason: &str) -> Result<()> {
         let store = &self.shared.setup.store;
-        store.log_out(&login.id, &login.device, reason, Owner::Knows).await?;
+        store.log_out(&login.id, &login.device, reason, Farewell::Asked, Owner::Knows).await?;
         let line = {
             let mut lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
             let is_its = lines.get(&login.id).is_some_and(|line| *line.device() == login.device);

@@ -27,6 +27,8 @@ use std::sync::Arc;
 /// People brought into a room, or out of it, at the same time. With as many rooms as are worked on together, requests for
 /// messages have places beside them.
 const PEOPLE: usize = 4;
+/// People of one group brought into its room, or out of it, before it lets other groups pass that wait.
+const PART: usize = 20;
 /// How long somebody who is in the group no more may wait for what was said before, milliseconds.
 const YOUNG: i64 = 10 * 60 * 1000;
 /// What is said to who is taken out because their account is not in the group.
@@ -105,12 +107,11 @@ impl Bridge {
                 return Ok(Did::All);
             }
         };
-        let all = self.try_settle(&known, &row.shown, &facts, &logins, mark).await;
-        let all = match all {
-            Ok(all) => all,
+        let did = match self.try_settle(&known, &row.shown, &facts, &logins, mark).await {
+            Ok(did) => did,
             Err(halt) => return Err(self.leave_dead_room(&known, halt).await),
         };
-        if all {
+        if did == Did::All {
             self.store().group_is_settled(id, mark).await?;
         }
         let before = GroupFacts::from_bytes(&row.shown);
@@ -118,7 +119,7 @@ impl Bridge {
         if portal.room.is_none() || before.is_none_or(|before| place(&before) != place(&facts)) {
             self.wake_spaces();
         }
-        Ok(if all { Did::All } else { Did::Failed })
+        Ok(did)
     }
 
     /// The logins whose accounts are in a group. What a login that is linked says of itself counts; one that is logged out
@@ -143,7 +144,7 @@ impl Bridge {
         facts: &GroupFacts,
         logins: &[Login],
         mark: i64,
-    ) -> Result<bool, Halt> {
+    ) -> Result<Did, Halt> {
         let id = known.portal.id;
         let before = GroupFacts::from_bytes(shown);
         let mut all = self.settle_owners(known, logins, LEFT).await?;
@@ -162,22 +163,26 @@ impl Bridge {
             .filter(|member| !(member.role > 0 && own.contains_key(&member.person)))
             .collect();
         let mut moves = moves.into_iter();
-        let mut moving = FuturesUnordered::new();
+        let (mut moving, mut begun) = (FuturesUnordered::new(), 0);
         loop {
-            while moving.len() < PEOPLE {
+            while moving.len() < PEOPLE && !(begun >= PART && self.shared.groups.others_wait()) {
                 let Some(member) = moves.next() else { break };
                 moving.push(self.move_member(known, member));
+                begun += 1;
             }
             match moving.next().await {
                 Some(moved) => all &= moved?,
                 None => break,
             }
         }
+        if moves.next().is_some() {
+            return Ok(if all { Did::Part } else { Did::Failed });
+        }
         fail::fail_point!("groups.after_people", |_| super::states::die_here());
         self.settle_powers(known, facts, &members, &own).await?;
         self.tell_closed(known, facts, mark).await?;
         self.store().group_is_shown(id, &facts.to_bytes(), mark).await?;
-        Ok(all)
+        Ok(if all { Did::All } else { Did::Failed })
     }
 
     /// Takes those out whose logins are in the group no more, and invites the owners of those that are; whether all of it

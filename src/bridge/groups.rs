@@ -4,7 +4,8 @@
 //! marks. A group is read through any login that is in it, once for all of them. Messages never wait for this: who speaks
 //! is brought into the room by their message.
 //!
-//! Work is bounded: a few groups at a time, within one a few people at a time, and all of it by the budgets.
+//! Work is bounded: a few groups at a time, within one a few people at a time, and all of it by the budgets. A large group
+//! does not keep the others from their rooms: after some of its people it lets those pass that wait.
 //!
 //! Nothing is read twice for nothing: a login that connects reads all its groups with one request and all their pictures
 //! with another, and what it read counts for marks from before; single groups wait meanwhile.
@@ -24,6 +25,7 @@ use crate::whatsapp::line::LineState;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -45,6 +47,15 @@ pub struct Groups {
     reading: Mutex<HashSet<LoginId>>,
     /// Pictures as they were told with all others of a login, and when that was asked for (an ordered id).
     pictures: Mutex<HashMap<PortalId, (i64, Option<Picture>)>>,
+    /// Whether there are groups that wait for a place to be shown: then large ones let them pass now and then.
+    others_wait: AtomicBool,
+}
+
+impl Groups {
+    /// Whether other groups wait to be shown.
+    pub(super) fn others_wait(&self) -> bool {
+        self.others_wait.load(Ordering::Relaxed)
+    }
 }
 
 /// What there is to do for a marked group.
@@ -70,6 +81,8 @@ impl Work {
 pub(super) enum Did {
     /// All of it.
     All,
+    /// A part: it goes on after those that wait.
+    Part,
     /// Nothing can be done before something changes, which rings.
     Waits,
     /// It did not work, and may later.
@@ -103,8 +116,10 @@ impl Bridge {
         let mut running = FuturesUnordered::new();
         let mut busy = HashSet::new();
         let mut again: HashMap<PortalId, Again> = HashMap::new();
+        // Groups done in part, and when: the others come before them, and of these the one whose part is the oldest.
+        let mut parts: HashMap<PortalId, Instant> = HashMap::new();
         loop {
-            let marked = match self.marked(work).await {
+            let mut marked = match self.marked(work).await {
                 Ok(marked) => marked,
                 Err(error) => {
                     tracing::error!(%error, "the database failed under the groups");
@@ -115,17 +130,22 @@ impl Bridge {
                 }
             };
             again.retain(|portal, _| marked.iter().any(|(other, _)| other == portal));
+            parts.retain(|portal, _| marked.iter().any(|(other, _)| other == portal));
+            marked.sort_by_key(|(portal, _)| parts.get(portal).copied());
             let now = Instant::now();
             let is_due = |portal: &PortalId| match again.get(portal) {
                 None => true,
                 Some(Again::AtARing) => false,
                 Some(Again::At { time, .. }) => *time <= now,
             };
-            for (portal, mark) in marked {
-                if running.len() >= work.places() {
-                    break;
-                }
-                if is_due(&portal) && busy.insert(portal) {
+            let due = marked.into_iter().filter(|(portal, _)| is_due(portal) && !busy.contains(portal));
+            let due: Vec<_> = due.collect();
+            let free = work.places() - running.len();
+            if matches!(work, Work::Show) {
+                self.shared.groups.others_wait.store(due.len() > free, Ordering::Relaxed);
+            }
+            for (portal, mark) in due.into_iter().take(free) {
+                if busy.insert(portal) {
                     // A task of its own: work that is not polled while this loop waits for the database would keep the
                     // connections it was given, and with enough of it nobody would ever get one.
                     let bridge = self.clone();
@@ -146,8 +166,13 @@ impl Bridge {
                 () = self.stop().cancelled() => return,
                 Some((portal, did)) = running.next(), if !running.is_empty() => {
                     busy.remove(&portal);
+                    parts.remove(&portal);
                     match did {
                         Did::All => drop(again.remove(&portal)),
+                        Did::Part => {
+                            again.remove(&portal);
+                            parts.insert(portal, Instant::now());
+                        }
                         Did::Waits => drop(again.insert(portal, Again::AtARing)),
                         Did::Failed => {
                             let tries = match again.get(&portal) {

@@ -139,6 +139,7 @@ impl Bridge {
                     None => return,
                 },
             };
+            self.ring_watch();
             match &news.state {
                 LineState::Connected => {
                     self.open(&Gate::Login(news.login.clone()));
@@ -149,7 +150,7 @@ impl Bridge {
                     let (bridge, login) = (self.clone(), news.login.clone());
                     self.spawn(async move { bridge.read_groups_of(&login).await });
                 }
-                LineState::LoggedOut { .. } => {
+                LineState::LoggedOut(_) => {
                     self.line_is_down(&news.login);
                     // What waits for it is told now, not when it comes back.
                     self.open(&Gate::Login(news.login.clone()));
@@ -157,7 +158,7 @@ impl Bridge {
                     let bridge = self.clone();
                     self.spawn(async move { bridge.tell_logouts().await });
                 }
-                LineState::Connecting | LineState::Offline { .. } => self.line_is_down(&news.login),
+                LineState::Connecting | LineState::Offline(_) => self.line_is_down(&news.login),
             }
         }
     }

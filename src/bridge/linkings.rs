@@ -235,6 +235,7 @@ impl Bridge {
         // What still waits for this login is told now.
         self.open(&Gate::Login(login.id.clone()));
         self.wake_spaces();
+        self.ring_watch();
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! Every notice has a transaction id made from its cause, so that a repeated cause is told once.
 
 use super::Bridge;
-use crate::convert::notice;
+use crate::convert::{notice, notice_to};
 use crate::matrix::error::{MatrixError, Result};
 use crate::store::inbox::{InboxRow, Source};
 use crate::store::logins::LoginState;
@@ -94,26 +94,35 @@ impl Bridge {
 
     async fn try_tell_logouts(&self) -> anyhow::Result<()> {
         for login in self.store().untold_logouts().await? {
-            let LoginState::LoggedOut { reason } = &login.state else { continue };
-            let room = self.management_room(&login.mxid).await?;
+            let LoginState::LoggedOut { reason, how } = &login.state else { continue };
             let cause = format!("{}:{}", login.id, login.since);
             let txn = self.store().derive().notice_txn(&cause, "logged-out");
-            let body = format!(
-                "{}: your WhatsApp account +{} is logged out. {reason} Your rooms stay; say `login qr` to link it again.",
-                login.mxid, login.id
+            let text = format!(
+                "your WhatsApp account +{} is logged out. {reason} {}; say `login qr` to link it again.",
+                login.id,
+                self.rooms_after(*how)
             );
-            let mut content = notice(&body);
-            content["m.mentions"] = json!({ "user_ids": [login.mxid] });
-            match self.matrix().send(&room, self.matrix().bot(), "m.room.message", &txn, &content, None).await {
-                Ok(_) => self.store().owner_was_told(&login).await?,
-                Err(MatrixError::Forbidden { .. } | MatrixError::NotFound) => {
-                    self.store().set_management_room(&login.mxid, "").await?;
-                    anyhow::bail!("the management room is gone; the next try makes another");
-                }
-                Err(error) => return Err(error.into()),
-            }
+            self.call_out(&login.mxid, &text, &txn).await?;
+            self.store().owner_was_told(&login).await?;
         }
         Ok(())
+    }
+
+    /// Tells somebody something where they talk to the bot, with a mention; once for each transaction id.
+    ///
+    /// # Errors
+    /// When database or homeserver fail, or the room is gone: then the next try makes another.
+    pub(super) async fn call_out(&self, mxid: &str, text: &str, txn: &str) -> anyhow::Result<()> {
+        let room = self.management_room(mxid).await?;
+        let content = notice_to(mxid, text);
+        match self.matrix().send(&room, self.matrix().bot(), "m.room.message", txn, &content, None).await {
+            Ok(_) => Ok(()),
+            Err(MatrixError::Forbidden { .. } | MatrixError::NotFound) => {
+                self.store().set_management_room(mxid, "").await?;
+                anyhow::bail!("the management room is gone; the next try makes another");
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Where a person talks to the bot; made when there is none.

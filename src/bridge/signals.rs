@@ -112,7 +112,12 @@ impl Bridge {
         let shown = match what {
             Heard::People => return self.look_at_people(&login),
             Heard::Renumbered => return self.forget_rooms(),
-            Heard::PhoneAnswered => return self.phone_answered(&login).await,
+            Heard::PhoneAnswered => {
+                self.phone_is_there(&login).await;
+                return self.phone_answered(&login).await;
+            }
+            Heard::PhoneThere => return self.phone_is_there(&login).await,
+            Heard::Tried => return self.ring_watch(),
             _ if at.elapsed() > STALE || !self.matrix().is_reachable() => return,
             Heard::Typing { chat, person, on } => self.show_typing_in_room(&login, &chat, &person, on).await,
             Heard::Presence { person, online, last_seen } => {

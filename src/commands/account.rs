@@ -8,8 +8,7 @@ use crate::bridge::linkings::read_number;
 use crate::bridge::page_links::LINK_LIFE;
 use crate::bridge::people::Halt;
 use crate::matrix::error::Result;
-use crate::store::logins::{Login, LoginState};
-use crate::whatsapp::line::LineState;
+use crate::store::logins::{Farewell, Login, LoginState};
 use crate::whatsapp::linking::LinkMethod;
 
 pub(super) async fn list(call: &Call) -> Result<()> {
@@ -22,13 +21,7 @@ pub(super) async fn list(call: &Call) -> Result<()> {
 }
 
 pub(super) fn describe(bridge: &Bridge, login: &Login) -> String {
-    let state = match (&login.state, bridge.whatsapp().state(&login.id)) {
-        (LoginState::LoggedOut { reason }, _) => format!("logged out. {reason}"),
-        (LoginState::Linked, Some(LineState::Offline { why })) => format!("not connected. {why}"),
-        (LoginState::Linked, Some(state)) => state.word().to_owned(),
-        (LoginState::Linked, None) => "not started".to_owned(),
-    };
-    format!("+{}: {state}", login.id)
+    format!("+{}: {}", login.id, bridge.standing(login).words())
 }
 
 pub(super) async fn cancel(call: &Call) -> Result<()> {
@@ -47,11 +40,12 @@ pub(super) async fn logout(call: &Call, usage: &str) -> Result<()> {
     let Some(login) = find_login(call, number, |login| login.state == LoginState::Linked, usage).await? else {
         return Ok(());
     };
+    let rooms = call.bridge.rooms_after(Farewell::Asked);
     if !is_sure {
         let again = call.spell(&format!("logout {} yes", login.id)).await?;
         let text = format!(
-            "This unlinks +{} from the bridge: nothing of it comes any more until you link it again. Its rooms stay. If you \
-             mean it, say `{again}`.",
+            "This unlinks +{} from the bridge: nothing of it comes any more until you link it again. {rooms}. If \
+             you mean it, say `{again}`.",
             login.id
         );
         return call.answer_alone(&text).await;
@@ -62,12 +56,12 @@ pub(super) async fn logout(call: &Call, usage: &str) -> Result<()> {
     if login.mxid != call.speaker {
         let room = call.bridge.management_room(&login.mxid).await?;
         let text = format!(
-            "+{} was logged out by the bridge's administrator. Its rooms stay; say `login qr` to link it again.",
+            "+{} was logged out by the bridge's administrator. {rooms}; say `login qr` to link it again.",
             login.id
         );
         call.bridge.say(&room, &text, &call.event_id, "logged-out").await?;
     }
-    call.answer_alone(&format!("+{} is logged out. Its rooms stay; say `login qr` to link it again.", login.id)).await
+    call.answer_alone(&format!("+{} is logged out. {rooms}; say `login qr` to link it again.", login.id)).await
 }
 
 /// The account a command is about: one `wanted` of the caller's, or an administrator's choice; else an answer.

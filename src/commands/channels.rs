@@ -7,7 +7,7 @@ use crate::ids::ChatId;
 use crate::matrix::error::Result;
 use crate::store::logins::Login;
 use crate::store::portals::{Portal, PortalKind};
-use crate::whatsapp::channels::ChannelFailure;
+use crate::whatsapp::channel_acts::ChannelFailure;
 
 /// Posts whose counts are told when none is named.
 const POSTS: i64 = 5;

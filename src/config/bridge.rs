@@ -29,6 +29,50 @@ pub struct Bridge {
     pub budgets: Budgets,
     /// Who is relayed through somebody else's login.
     pub relay: Relay,
+    /// What becomes of an account's rooms when it is logged out.
+    pub cleanup_on_logout: CleanupOnLogout,
+}
+
+/// Section `bridge.cleanup_on_logout`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CleanupOnLogout {
+    /// Whether anything is done at all.
+    pub enabled: bool,
+    /// When somebody here asked for the logout.
+    pub manual: Cleanups,
+    /// When WhatsApp or the phone ended the link.
+    pub bad_credentials: Cleanups,
+}
+
+/// What becomes of which rooms.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cleanups {
+    /// Rooms of direct chats and own notes.
+    pub private: Cleanup,
+}
+
+/// What becomes of rooms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cleanup {
+    /// They stay for the next login.
+    Nothing,
+    /// Everybody is taken out, and they are forgotten.
+    Delete,
+}
+
+impl CleanupOnLogout {
+    /// What becomes of direct chats' rooms after a logout that was asked for, or was not.
+    #[must_use]
+    pub fn of_private(&self, was_asked_for: bool) -> Cleanup {
+        match (self.enabled, was_asked_for) {
+            (false, _) => Cleanup::Nothing,
+            (true, true) => self.manual.private,
+            (true, false) => self.bad_credentials.private,
+        }
+    }
 }
 
 /// Section `bridge.budgets`: at most so much in a minute, at least 1.

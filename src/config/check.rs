@@ -279,6 +279,9 @@ fn check_media(config: &Config, out: &mut Checker<'_>) {
 }
 
 fn check_doors(config: &Config, out: &mut Checker<'_>) {
+    if let Some(url) = &config.homeserver.status_endpoint {
+        out.url("homeserver.status_endpoint", url, &["https", "http"]);
+    }
     if let Some(url) = &config.appservice.public_address {
         out.url("appservice.public_address", url, &["https", "http"]);
     }

@@ -111,6 +111,17 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        path: "bridge.cleanup_on_logout",
+        doc: &[
+            "What becomes of an account's rooms when it is logged out. By default they stay, and go on at the next login.",
+        ],
+    },
+    Section { path: "bridge.cleanup_on_logout.manual", doc: &["When somebody here asked for the logout."] },
+    Section {
+        path: "bridge.cleanup_on_logout.bad_credentials",
+        doc: &["When WhatsApp or the phone ended the link: maybe by mistake, and soon to be linked again."],
+    },
+    Section {
         path: "double_puppet",
         doc: &["Acting as people's own accounts, so that what they write on their phone comes from themselves."],
     },
@@ -149,6 +160,16 @@ pub(super) const KEYS: &[Key] = &[
         default: Fallback::Required,
         example: Some("example.com"),
         doc: &["The server name: what stands behind the colon in user ids. It can't be changed later."],
+    },
+    Key {
+        path: "homeserver.status_endpoint",
+        kind: Kind::Text,
+        default: Fallback::Unset,
+        example: None,
+        doc: &[
+            "Where the state of each login is posted as JSON when it changes, with the as_token: an http or https URL of a",
+            "program that watches bridges; see docs/monitoring.md. null = nowhere.",
+        ],
     },
     Key {
         path: "appservice.address",
@@ -404,6 +425,30 @@ pub(super) const KEYS: &[Key] = &[
             "{{.Sender.FormattedName}} in those formats: made of {{.Displayname}}, {{.UserID}} and {{.DisambiguatedName}}, the",
             "name with the user id behind it where somebody else in the room is called the same.",
         ],
+    },
+    Key {
+        path: "bridge.cleanup_on_logout.enabled",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &["Whether anything is done to rooms after a logout. It is for logouts from then on."],
+    },
+    Key {
+        path: "bridge.cleanup_on_logout.manual.private",
+        kind: Kind::Choice(&["nothing", "delete"]),
+        default: Fallback::Is("nothing"),
+        example: None,
+        doc: &[
+            "Rooms of direct chats and own notes. delete = everybody is taken out and the bridge forgets them; WhatsApp keeps",
+            "the chats, and the next login makes new rooms.",
+        ],
+    },
+    Key {
+        path: "bridge.cleanup_on_logout.bad_credentials.private",
+        kind: Kind::Choice(&["nothing", "delete"]),
+        default: Fallback::Is("nothing"),
+        example: None,
+        doc: &["As above."],
     },
     Key {
         path: "double_puppet.automatic",

@@ -19,6 +19,8 @@ pub struct Homeserver {
     pub address: String,
     /// The server name in Matrix ids, e.g. `example.com`.
     pub domain: String,
+    /// Where the states of logins are posted; `None` = nowhere.
+    pub status_endpoint: Option<String>,
 }
 
 /// Section `appservice`: how the homeserver reaches us, and who we are there.

@@ -13,6 +13,19 @@ pub fn notice(text: &str) -> Value {
     content
 }
 
+/// The content of a notice that calls somebody: they are mentioned, and named before the words.
+pub fn notice_to(mxid: &str, text: &str) -> Value {
+    let html = html_of(text).unwrap_or_else(|| escape(text));
+    let mxid_html = escape(mxid);
+    json!({
+        "msgtype": "m.notice",
+        "body": format!("{mxid}: {text}"),
+        "format": "org.matrix.custom.html",
+        "formatted_body": format!("<a href=\"https://matrix.to/#/{mxid_html}\">{mxid_html}</a>: {html}"),
+        "m.mentions": { "user_ids": [mxid] },
+    })
+}
+
 fn html_of(text: &str) -> Option<String> {
     let pieces: Vec<String> = text.split('`').map(escape).collect();
     // An odd backtick is one.
@@ -33,6 +46,17 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_called_is_mentioned_and_named() {
+        let content = notice_to("@a\"<b:x", "say `help` & <go>");
+        assert_eq!(content["body"], "@a\"<b:x: say `help` & <go>");
+        assert_eq!(content["m.mentions"]["user_ids"], json!(["@a\"<b:x"]));
+        assert_eq!(
+            content["formatted_body"],
+            "<a href=\"https://matrix.to/#/@a&quot;&lt;b:x\">@a&quot;&lt;b:x</a>: say <code>help</code> &amp; &lt;go&gt;"
+        );
+    }
 
     #[test]
     fn commands_are_shown_as_code_and_nothing_else_is_html() {

@@ -6,7 +6,6 @@
 use crate::bridge::Bridge;
 use crate::numbers::{self, Direction, Reading};
 use crate::store::inbox::Source;
-use crate::store::logins::LoginState;
 use axum::Router;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -63,12 +62,7 @@ async fn ask_database(bridge: &Bridge, readings: &mut Vec<Reading>) -> crate::st
 pub async fn login_counts(bridge: &Bridge) -> crate::store::Result<Vec<(numbers::Login, u64)>> {
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for login in bridge.store().all_logins().await? {
-        let state = match (&login.state, bridge.whatsapp().state(&login.id)) {
-            (LoginState::LoggedOut { .. }, _) => numbers::Login::LoggedOut,
-            (LoginState::Linked, Some(state)) => state.number(),
-            (LoginState::Linked, None) => numbers::Login::NotStarted,
-        };
-        *counts.entry(state.word()).or_default() += 1;
+        *counts.entry(bridge.standing(&login).number().word()).or_default() += 1;
     }
     let count = |state: &numbers::Login| (*state, counts.get(state.word()).copied().unwrap_or(0));
     Ok(numbers::Login::ALL.iter().map(count).collect())

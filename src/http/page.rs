@@ -10,9 +10,8 @@ use super::limits::{Limits, address_of};
 use super::provision::bearer;
 use crate::bridge::Bridge;
 use crate::bridge::linkings::{Linking, Stand, Way};
+use crate::bridge::standing::Standing;
 use crate::config::Level;
-use crate::store::logins::LoginState;
-use crate::whatsapp::line::LineState;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -262,13 +261,14 @@ struct ShownLinking {
 async fn shown(door: &Door, owner: &str, linking: Option<&Linking>) -> Answer<Shown> {
     let logins = door.bridge.store().logins_of(owner).await?;
     let logins = logins.into_iter().map(|login| {
-        let (state, why) = match (login.state, door.bridge.whatsapp().state(&login.id)) {
-            (LoginState::LoggedOut { reason }, _) => ("logged_out", reason),
-            (_, Some(LineState::Offline { why })) => ("offline", why),
-            (_, Some(LineState::LoggedOut { why })) => ("logged_out", why),
-            (_, Some(LineState::Connected)) => ("connected", String::new()),
-            (_, Some(LineState::Connecting) | None) => ("connecting", String::new()),
+        let standing = door.bridge.standing(&login);
+        let state = match standing {
+            Standing::Connected | Standing::PhoneOffline { .. } => "connected",
+            Standing::Connecting | Standing::NotStarted => "connecting",
+            Standing::Trouble(_) => "offline",
+            Standing::LoggedOut { .. } => "logged_out",
         };
+        let why = standing.why();
         ShownLogin { name: format!("+{}", login.id), id: login.id.to_string(), state, why }
     });
     Ok(Shown { user: owner.to_owned(), logins: logins.collect(), linking: linking.map(show_linking) })

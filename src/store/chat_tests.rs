@@ -9,7 +9,7 @@ use super::*;
 use crate::ids::{ChatId, DeviceKey, GhostId, LoginId, PortalId, WaMessageId};
 use crate::store::ghosts::NameRank;
 use crate::store::inbox::{Arrival, Source};
-use crate::store::logins::{LoginState, Owner};
+use crate::store::logins::{Farewell, LoginState, Owner};
 
 on_both! {
     an_account_is_one_persons_until_it_is_logged_out => one_owner;
@@ -63,15 +63,18 @@ async fn one_owner(store: Store) {
     assert!(!link(&store, BOB, "d3").await, "linked by somebody else");
     assert_eq!(store.find_login(&login()).await.unwrap().unwrap().device, DeviceKey::new("d2"));
     let (old, new) = (DeviceKey::new("d1"), DeviceKey::new("d2"));
-    assert!(!store.log_out(&login(), &old, "late", Owner::MustHear).await.unwrap(), "an old device's late word");
-    assert!(store.log_out(&login(), &new, "gone", Owner::MustHear).await.unwrap());
-    assert!(!store.log_out(&login(), &new, "again", Owner::MustHear).await.unwrap());
+    assert!(
+        !store.log_out(&login(), &old, "late", Farewell::Removed, Owner::MustHear).await.unwrap(),
+        "an old device's late word"
+    );
+    assert!(store.log_out(&login(), &new, "gone", Farewell::Locked, Owner::MustHear).await.unwrap());
+    assert!(!store.log_out(&login(), &new, "again", Farewell::Removed, Owner::MustHear).await.unwrap());
     let untold = store.untold_logouts().await.unwrap();
     assert_eq!(untold.len(), 1);
     store.owner_was_told(&untold[0]).await.unwrap();
     assert!(store.untold_logouts().await.unwrap().is_empty());
     let out = store.find_login(&login()).await.unwrap().unwrap();
-    assert_eq!(out.state, LoginState::LoggedOut { reason: "gone".into() });
+    assert_eq!(out.state, LoginState::LoggedOut { reason: "gone".into(), how: Farewell::Locked });
     assert!(link(&store, BOB, "d4").await);
     assert!(store.logins_of(ALICE).await.unwrap().is_empty());
     assert_eq!(store.logins_of(BOB).await.unwrap()[0].state, LoginState::Linked);
@@ -82,7 +85,7 @@ async fn closed_chats(store: Store) {
     let hers = portal(&store, "100@lid", ALICE).await;
     store.set_portal_room(hers.id, "!hers:test.local").await.unwrap();
     assert_eq!(portal(&store, "100@lid", ALICE).await.id, hers.id);
-    store.log_out(&login(), &DeviceKey::new("d1"), "gone", Owner::Knows).await.unwrap();
+    store.log_out(&login(), &DeviceKey::new("d1"), "gone", Farewell::Asked, Owner::Knows).await.unwrap();
     link(&store, BOB, "d2").await;
     let his = portal(&store, "100@lid", BOB).await;
     assert_ne!(his.id, hers.id);
@@ -93,7 +96,7 @@ async fn closed_chats(store: Store) {
     // And back, and over again: everybody finds their own room.
     for (round, (owner, expected)) in [(ALICE, &hers), (BOB, &his), (ALICE, &hers)].into_iter().enumerate() {
         let device = store.find_login(&login()).await.unwrap().unwrap().device;
-        assert!(store.log_out(&login(), &device, "gone", Owner::Knows).await.unwrap());
+        assert!(store.log_out(&login(), &device, "gone", Farewell::Asked, Owner::Knows).await.unwrap());
         assert!(link(&store, owner, &format!("again{round}")).await);
         assert_eq!(portal(&store, "100@lid", owner).await.id, expected.id);
     }

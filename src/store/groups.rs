@@ -31,19 +31,6 @@ pub struct Member {
     pub shown: i64,
 }
 
-/// A group and the picture its room shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupPicture {
-    /// The group's portal.
-    pub portal: PortalId,
-    /// Its id on WhatsApp.
-    pub chat: String,
-    /// WhatsApp's id of the picture the room shows; empty = none.
-    pub shown: String,
-    /// Whether it is to be looked at anyway.
-    pub is_stale: bool,
-}
-
 const MARK_STALE: &str = "-- group_chat.mark_stale
     INSERT INTO group_chat (portal_id, facts, shown, stale, unsettled) VALUES ($1, $2, $2, $3, 0)
     ON CONFLICT (portal_id) DO UPDATE SET stale = excluded.stale";
@@ -64,13 +51,6 @@ const IS_READ: &str = "-- group_chat.is_read
 const IS_READ_ALONE: &str = "-- group_chat.is_read_alone
     UPDATE group_chat SET stale = 0 WHERE portal_id = $1 AND stale > 0 AND stale <= $2
         AND (SELECT COUNT(*) FROM portal_login WHERE portal_login.portal_id = group_chat.portal_id) = 1";
-const PICTURES_OF: &str = "-- group_chat.pictures_of
-    SELECT portal.portal_id, portal.chat, picture_id, picture_stale FROM group_chat
-    JOIN portal ON portal.portal_id = group_chat.portal_id
-    JOIN portal_login ON portal_login.portal_id = group_chat.portal_id AND portal_login.login_id = $1
-    ORDER BY portal.portal_id";
-const MARK_PICTURE_AT: &str = "-- group_chat.mark_picture_at
-    UPDATE group_chat SET picture_stale = $2 WHERE portal_id = $1 AND picture_stale < $2";
 const IS_SHOWN: &str = "-- group_chat.is_shown
     UPDATE group_chat SET shown = $2 WHERE portal_id = $1 AND unsettled <= $3";
 const SHOW_AGAIN: &str = "-- group_chat.show_again
@@ -93,21 +73,11 @@ const FORGET_GONE: &str = "-- group_member.forget_gone
 const NOT_SHOWN_ANY_MORE: &str = "-- group_member.not_shown_any_more
     UPDATE group_member SET shown = 0 WHERE portal_id = $1";
 const LOGINS: &str = "-- portal_login.logins
-    SELECT login.login_id, mxid, device_key, lid, pn, push_name, state, reason, since
+    SELECT login.login_id, mxid, device_key, lid, pn, push_name, state, reason, farewell, since
     FROM portal_login JOIN login ON login.login_id = portal_login.login_id WHERE portal_id = $1 ORDER BY login.login_id";
 const GROUPS_OF: &str = "-- portal_login.groups_of
     SELECT portal.portal_id, portal.chat FROM portal_login JOIN portal ON portal.portal_id = portal_login.portal_id
     WHERE login_id = $1 AND portal.kind = 'group'";
-const MARK_PICTURE: &str = "-- group_chat.mark_picture
-    UPDATE group_chat SET picture_stale = $2 WHERE portal_id = $1";
-const STALE_PICTURES: &str = "-- group_chat.stale_pictures
-    SELECT portal_id, picture_stale AS mark FROM group_chat WHERE picture_stale > 0 ORDER BY picture_stale";
-const FIND_PICTURE: &str = "-- group_chat.find_picture
-    SELECT picture_id FROM group_chat WHERE portal_id = $1";
-const PICTURE_IS_SHOWN: &str = "-- group_chat.picture_is_shown
-    UPDATE group_chat SET picture_id = $2 WHERE portal_id = $1";
-const PICTURE_IS_SETTLED: &str = "-- group_chat.picture_is_settled
-    UPDATE group_chat SET picture_stale = 0 WHERE portal_id = $1 AND picture_stale <= $2";
 const OWN_ROLE: &str = "-- group_member.left
     UPDATE group_member SET role = 0 WHERE portal_id = $1 AND ghost_id = $2";
 const MARK_GROUPS_OF: &str = "-- group_chat.mark_groups_of
@@ -115,8 +85,6 @@ const MARK_GROUPS_OF: &str = "-- group_chat.mark_groups_of
 const LEAVE_GROUPS: &str = "-- portal_login.leave_groups
     DELETE FROM portal_login WHERE login_id = $1
         AND portal_id IN (SELECT portal_id FROM portal WHERE kind = 'group')";
-const SHOW_PICTURE_AGAIN: &str = "-- group_chat.show_picture_again
-    UPDATE group_chat SET picture_id = '?', picture_stale = $2 WHERE portal_id = $1";
 const LEAVE: &str = "-- portal_login.delete
     DELETE FROM portal_login WHERE portal_id = $1 AND login_id = $2";
 // In the transaction that learns that two ids are one person: the number's row goes, the LID's has or takes its place.
@@ -221,7 +189,7 @@ impl Store {
         self.marked(UNSETTLED, "group_chat.unsettled").await
     }
 
-    async fn marked(&self, statement: &'static str, what: &'static str) -> Result<Vec<(PortalId, i64)>> {
+    pub(super) async fn marked(&self, statement: &'static str, what: &'static str) -> Result<Vec<(PortalId, i64)>> {
         let rows = sqlx::query(statement).fetch_all(self.pool()).await.named(what)?;
         let read = |row: &sqlx::any::AnyRow| Ok((PortalId::new(row.try_get("portal_id")?), row.try_get("mark")?));
         rows.iter().map(|row| read(row).named(what)).collect()
@@ -324,35 +292,6 @@ impl Store {
     pub async fn group_was_read_in(&self, tx: &mut Tx, portal: PortalId, asked_at: i64) -> Result<()> {
         let read = sqlx::query(IS_READ_ALONE).bind(portal.get()).bind(asked_at).execute(tx.connection()).await;
         read.named("group_chat.is_read_alone").map(drop)
-    }
-
-    /// The groups of a login with the pictures their rooms show.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn group_pictures_of(&self, login: &LoginId) -> Result<Vec<GroupPicture>> {
-        let rows = sqlx::query(PICTURES_OF).bind(login.as_str()).fetch_all(self.pool()).await;
-        let read = |row: &sqlx::any::AnyRow| {
-            Ok(GroupPicture {
-                portal: PortalId::new(row.try_get("portal_id")?),
-                chat: row.try_get("chat")?,
-                shown: row.try_get("picture_id")?,
-                is_stale: row.try_get::<i64, _>("picture_stale")? > 0,
-            })
-        };
-        rows.named("group_chat.pictures_of")?.iter().map(|row| read(row).named("group_chat.pictures_of")).collect()
-    }
-
-    /// Marks a group's picture to be looked at, by what was told when asked at `asked_at`, unless it is marked since; and
-    /// rings.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn mark_group_picture(&self, portal: PortalId, asked_at: i64) -> Result<()> {
-        let write = sqlx::query(MARK_PICTURE_AT).bind(portal.get()).bind(asked_at);
-        self.write("group_chat.mark_picture_at", write).await?;
-        self.ring_groups();
-        Ok(())
     }
 
     /// Notes which facts a group's room shows, unless it was marked again after `mark`: somebody may have changed the room
@@ -473,55 +412,6 @@ impl Store {
         left.named("group_member.left")?;
         let mark = sqlx::query(MARK_UNSETTLED).bind(portal.get()).bind(self.clock().next_id());
         mark.execute(tx.connection()).await.named("group_chat.mark_unsettled").map(drop)
-    }
-
-    /// Marks a group's picture to be looked at again. Ring after the commit.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn mark_group_picture_in(&self, tx: &mut Tx, portal: PortalId) -> Result<()> {
-        let mark = sqlx::query(MARK_PICTURE).bind(portal.get()).bind(self.clock().next_id());
-        mark.execute(tx.connection()).await.named("group_chat.mark_picture").map(drop)
-    }
-
-    /// Groups whose pictures are to be looked at, with their marks, oldest first.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn stale_group_pictures(&self) -> Result<Vec<(PortalId, i64)>> {
-        self.marked(STALE_PICTURES, "group_chat.stale_pictures").await
-    }
-
-    /// Notes that a group's room may show any picture by now, so that it is looked at; and rings.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn show_group_picture_again(&self, portal: PortalId) -> Result<()> {
-        let write = sqlx::query(SHOW_PICTURE_AGAIN).bind(portal.get()).bind(self.clock().next_id());
-        self.write("group_chat.show_picture_again", write).await?;
-        self.ring_groups();
-        Ok(())
-    }
-
-    /// WhatsApp's id of the picture a group's room shows; empty when none.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn group_picture(&self, portal: PortalId) -> Result<String> {
-        let row = sqlx::query(FIND_PICTURE).bind(portal.get()).fetch_optional(self.pool()).await;
-        let row = row.named("group_chat.find_picture")?;
-        Ok(row.map(|row| row.try_get("picture_id")).transpose().named("group_chat.find_picture")?.unwrap_or_default())
-    }
-
-    /// Notes which picture a group's room shows, and that it was looked at, unless it was marked again after `mark`.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn group_picture_is_shown(&self, portal: PortalId, picture: &str, mark: i64) -> Result<()> {
-        let shown = sqlx::query(PICTURE_IS_SHOWN).bind(portal.get()).bind(picture);
-        self.write("group_chat.picture_is_shown", shown).await?;
-        let settled = sqlx::query(PICTURE_IS_SETTLED).bind(portal.get()).bind(mark);
-        self.write("group_chat.picture_is_settled", settled).await.map(drop)
     }
 }
 

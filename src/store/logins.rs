@@ -35,25 +35,68 @@ pub enum LoginState {
     LoggedOut {
         /// Why, in the person's words.
         reason: String,
+        /// How it came to that.
+        how: Farewell,
     },
 }
 
+/// How a link ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Farewell {
+    /// Somebody on this side asked for it.
+    Asked,
+    /// The device was removed, on the phone or by WhatsApp.
+    Removed,
+    /// WhatsApp has locked the account, or it has moved to another phone.
+    Locked,
+    /// WhatsApp does not say.
+    Unknown,
+}
+
+impl Farewell {
+    /// What managers of bridges call it (the codes of mautrix's bridge), and the database; empty when asked for.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Asked => "",
+            Self::Removed => "wa-logged-out",
+            Self::Locked => "wa-main-device-gone",
+            Self::Unknown => "wa-unknown-logout",
+        }
+    }
+
+    /// Why, for people.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Asked => "You logged out here.",
+            Self::Removed => "The device was removed: on the phone, or by WhatsApp.",
+            Self::Locked => "WhatsApp has locked the account, or it was set up on another phone.",
+            Self::Unknown => "WhatsApp ended the link and does not say why.",
+        }
+    }
+
+    fn of(code: &str) -> Option<Self> {
+        [Self::Asked, Self::Removed, Self::Locked, Self::Unknown].into_iter().find(|how| how.code() == code)
+    }
+}
+
 const COLUMNS_FROM: &str = "-- login.all
-    SELECT login_id, mxid, device_key, lid, pn, push_name, state, reason, since FROM login ORDER BY login_id";
+    SELECT login_id, mxid, device_key, lid, pn, push_name, state, reason, farewell, since FROM login ORDER BY login_id";
 const FIND: &str = "-- login.find
-    SELECT login_id, mxid, device_key, lid, pn, push_name, state, reason, since FROM login WHERE login_id = $1";
+    SELECT login_id, mxid, device_key, lid, pn, push_name, state, reason, farewell, since FROM login WHERE login_id = $1";
 const OF_USER: &str = "-- login.of_user
-    SELECT login_id, mxid, device_key, lid, pn, push_name, state, reason, since FROM login WHERE mxid = $1 ORDER BY login_id";
+    SELECT login_id, mxid, device_key, lid, pn, push_name, state, reason, farewell, since FROM login WHERE mxid = $1 ORDER BY login_id";
 const PUT: &str = "-- login.put
     INSERT INTO login (login_id, mxid, device_key, lid, pn, push_name, state, reason, since, told)
     VALUES ($1, $2, $3, $4, $5, '', 'linked', '', $6, 1)
     ON CONFLICT (login_id) DO UPDATE SET device_key = excluded.device_key, lid = excluded.lid, pn = excluded.pn,
-        state = 'linked', reason = '', since = excluded.since, told = 1 WHERE login.mxid = excluded.mxid";
+        state = 'linked', reason = '', farewell = '', since = excluded.since, told = 1 WHERE login.mxid = excluded.mxid";
 const LOG_OUT: &str = "-- login.log_out
-    UPDATE login SET state = 'logged_out', reason = $2, since = $3, told = $4
+    UPDATE login SET state = 'logged_out', reason = $2, since = $3, told = $4, farewell = $6
     WHERE login_id = $1 AND state = 'linked' AND device_key = $5";
 const UNTOLD: &str = "-- login.untold
-    SELECT login_id, mxid, device_key, lid, pn, push_name, state, reason, since FROM login
+    SELECT login_id, mxid, device_key, lid, pn, push_name, state, reason, farewell, since FROM login
     WHERE state = 'logged_out' AND told = 0 ORDER BY login_id";
 const TOLD: &str = "-- login.told
     UPDATE login SET told = 1 WHERE login_id = $1 AND since = $2";
@@ -133,6 +176,7 @@ impl Store {
         if done.rows_affected() > 0 {
             // A new device gets the whole address book.
             self.forget_contacts_in(tx, id).await?;
+            self.watch_login_in(tx, id).await?;
         }
         Ok(done.rows_affected() > 0)
     }
@@ -170,6 +214,7 @@ impl Store {
         self.leave_all_groups_in(tx, id).await?;
         self.leave_all_channels_in(tx, id).await?;
         self.forget_contacts_in(tx, id).await?;
+        self.forget_watch_in(tx, id).await?;
         sqlx::query(DELETE).bind(id.as_str()).execute(tx.connection()).await.named("login.delete")?;
         Ok(true)
     }
@@ -179,13 +224,21 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn log_out(&self, id: &LoginId, device: &DeviceKey, reason: &str, owner: Owner) -> Result<bool> {
+    pub async fn log_out(
+        &self,
+        id: &LoginId,
+        device: &DeviceKey,
+        reason: &str,
+        how: Farewell,
+        owner: Owner,
+    ) -> Result<bool> {
         let write = sqlx::query(LOG_OUT)
             .bind(id.as_str())
             .bind(reason)
             .bind(self.clock().now_ms())
             .bind(i64::from(owner == Owner::Knows))
-            .bind(device.as_str());
+            .bind(device.as_str())
+            .bind(how.code());
         Ok(self.write("login.log_out", write).await?.affected > 0)
     }
 
@@ -299,7 +352,11 @@ pub(super) fn read_login(row: &AnyRow) -> Result<Login> {
     let pn = text("pn")?;
     let state = match text("state")?.as_str() {
         "linked" => LoginState::Linked,
-        "logged_out" => LoginState::LoggedOut { reason: text("reason")? },
+        "logged_out" => LoginState::LoggedOut {
+            reason: text("reason")?,
+            // A row of a later version may hold a code this one does not know.
+            how: Farewell::of(&text("farewell")?).unwrap_or(Farewell::Unknown),
+        },
         _ => return Err(StoreError::Corrupt { table: "login", why: "unknown state".into() }),
     };
     Ok(Login {

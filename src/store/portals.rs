@@ -57,7 +57,7 @@ const FIND_BY_ROOM: &str = "-- portal.find_by_room
     WHERE portal_id = (SELECT CASE WHEN merged_into = 0 THEN portal_id ELSE merged_into END FROM portal WHERE room_id = $1)";
 const FIND_WITH_LOGIN: &str = "-- portal.find_with_login
     SELECT portal_id, chat, receiver, kind, room_id, alias,
-           login_id, mxid, device_key, lid, pn, push_name, state, reason, since
+           login_id, mxid, device_key, lid, pn, push_name, state, reason, farewell, since
     FROM portal LEFT JOIN login ON login_id = receiver
     WHERE portal_id = (SELECT CASE WHEN merged_into = 0 THEN portal_id ELSE merged_into END FROM portal WHERE room_id = $1)";
 const LOAD: &str = "-- portal.load
@@ -71,6 +71,9 @@ const SET_ROOM: &str = "-- portal.set_room
     UPDATE portal SET room_id = $2 WHERE portal_id = $1";
 const CLEAR_ROOM: &str = "-- portal.clear_room
     UPDATE portal SET room_id = NULL, alias = $3 WHERE portal_id = $1 AND room_id = $2";
+const PRIVATE_ROOMS: &str = "-- portal.private_rooms
+    SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal
+    WHERE receiver = $1 AND kind IN ('dm', 'self') AND room_id IS NOT NULL AND merged_into = 0 ORDER BY portal_id";
 const MEMBER_PUT: &str = "-- portal_member.put
     INSERT INTO portal_member (portal_id, mxid, membership) VALUES ($1, $2, $3)
     ON CONFLICT (portal_id, mxid) DO UPDATE SET membership = excluded.membership";
@@ -135,6 +138,16 @@ impl Store {
             .map(read_portal)
             .transpose()?
             .ok_or(StoreError::Corrupt { table: "portal", why: "a row refers to a portal that is gone".into() })
+    }
+
+    /// The rooms of a login's direct chats and own notes.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn private_rooms_of(&self, login: &LoginId) -> Result<Vec<Portal>> {
+        let what = "portal.private_rooms";
+        let rows = sqlx::query(PRIVATE_ROOMS).bind(login.as_str()).fetch_all(self.pool()).await.named(what)?;
+        rows.iter().map(read_portal).collect()
     }
 
     /// The portal behind a room; behind one that was left for another by a merge, that other's.

@@ -234,7 +234,7 @@ fn rooms(rows: Vec<AnyRow>) -> Result<Vec<String>> {
 mod tests {
     use super::*;
     use crate::ids::{ChatId, DeviceKey, GhostId};
-    use crate::store::logins::{Own, Owner};
+    use crate::store::logins::{Farewell, Own, Owner};
     use crate::store::portals::PortalKind;
     use crate::store::tests::on_both;
 
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(store.rooms_in_space("!space", 10).await.unwrap(), ["!five"]);
         assert!(!store.set_space_left("!space", "@mallory:b", true).await.unwrap());
         assert!(store.set_space_left("!space", "@a:b", true).await.unwrap());
-        store.log_out(&login, &DeviceKey::new("d1"), "", Owner::Knows).await.unwrap();
+        store.log_out(&login, &DeviceKey::new("d1"), "", Farewell::Asked, Owner::Knows).await.unwrap();
         let spaces = store.login_spaces().await.unwrap();
         let left = spaces.iter().find(|space| space.login == login).unwrap();
         assert!(left.has_left && !left.is_linked && left.name == "WhatsApp");

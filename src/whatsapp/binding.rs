@@ -8,7 +8,9 @@ use super::LineSetup;
 use super::intake::bare;
 use super::line::{Ending, Line, Link};
 use super::linking::LinkStep;
+use super::signals::Heard;
 use crate::ids::LoginId;
+use crate::masked::Masked;
 use crate::store::StoreError;
 use crate::store::inbox::ring_all;
 use crate::store::logins::Own;
@@ -42,6 +44,11 @@ impl Line {
                 None
             }
             Ok(false) => {
+                if let Err(error) = setup.store.note_try(&login).await {
+                    tracing::warn!(%error, "the owner of a login does not hear that somebody else tried to link it");
+                }
+                tracing::info!(login = %Masked::phone(login.as_str()), "refused to somebody else: it is linked already");
+                setup.signal(login, Heard::Tried);
                 client.logout().await;
                 let tell = "This WhatsApp account is already linked by another person on this bridge. They have to log out first.";
                 self.fail_linking(Some(link), tell).await

@@ -14,13 +14,14 @@ use super::intake::Intake;
 use super::linking::{LinkMethod, LinkStep};
 use super::outgoing::Acks;
 use super::sink::Sink;
+use super::trouble::{Ban, Trouble};
 use super::{LineNews, LineSetup, lost};
 use crate::ids::{DeviceKey, LoginId};
 use crate::masked::Masked;
 use crate::numbers::{self, Linking};
-use crate::store::logins::Owner;
+use crate::store::logins::{Farewell, Owner};
 use crate::store::wa_backend::LineBackend;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -30,6 +31,7 @@ use whatsapp_rust::pair_code::PairCodeOptions;
 use whatsapp_rust::prelude::{Client, Event, EventInterest, TokioRuntime};
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::wacore::store::DevicePropsOverride;
+use whatsapp_rust::wacore::types::events::ConnectFailureReason;
 use whatsapp_rust::{CacheConfig, MsgSecretPolicy, waproto};
 
 /// First pause between two tries; doubled for each client that ends soon.
@@ -40,24 +42,20 @@ const GOOD_RUN: Duration = Duration::from_secs(60);
 const FIRST_CODE: Duration = Duration::from_secs(60);
 /// Longest pause between two tries of a line that keeps failing.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Longest pause of a banned account: a ban may be lifted before its time.
+const LONGEST_BAN: Duration = Duration::from_secs(6 * 3600);
 
 /// Where a line stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineState {
     /// A connection is being made.
     Connecting,
     /// Messages flow.
     Connected,
     /// Not connected; tried again by itself.
-    Offline {
-        /// Why, in the person's words.
-        why: String,
-    },
+    Offline(Trouble),
     /// WhatsApp no longer knows the device.
-    LoggedOut {
-        /// Why, in the person's words.
-        why: String,
-    },
+    LoggedOut(Farewell),
 }
 
 /// One login's connection; shared by its task and those who send through it.
@@ -71,6 +69,8 @@ pub struct Line {
     pub(super) available: AtomicBool,
     /// Held while it is said: what is said last is what was wished last.
     pub(super) showing: tokio::sync::Mutex<()>,
+    /// Whether WhatsApp refused our version once since the last connection: the newest was looked for then.
+    refused_version: AtomicBool,
     pub(super) stop: CancellationToken,
     /// Set when the run has ended.
     ended: CancellationToken,
@@ -94,14 +94,20 @@ pub(super) enum Ending {
     Again(Duration),
 }
 
+/// A pause, up to a fifth longer by `chance` (0 to 1): lines that went down together do not come back in one instant.
+/// Never shorter, because WhatsApp may have named it.
+fn spread(pause: Duration, chance: f64) -> Duration {
+    pause + pause.mul_f64(chance.clamp(0.0, 1.0) / 5.0)
+}
+
 impl LineState {
     /// One word for logs and `/health`.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Connecting => "connecting",
             Self::Connected => "connected",
-            Self::Offline { .. } => "offline",
-            Self::LoggedOut { .. } => "logged out",
+            Self::Offline(trouble) => trouble.number().word(),
+            Self::LoggedOut(_) => "logged out",
         }
     }
 
@@ -110,8 +116,8 @@ impl LineState {
         match self {
             Self::Connecting => numbers::Login::Connecting,
             Self::Connected => numbers::Login::Connected,
-            Self::Offline { .. } => numbers::Login::Offline,
-            Self::LoggedOut { .. } => numbers::Login::LoggedOut,
+            Self::Offline(trouble) => trouble.number(),
+            Self::LoggedOut(_) => numbers::Login::LoggedOut,
         }
     }
 }
@@ -126,6 +132,7 @@ impl Line {
             acks: Arc::default(),
             available: AtomicBool::new(false),
             showing: tokio::sync::Mutex::default(),
+            refused_version: AtomicBool::new(false),
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
             device,
@@ -180,11 +187,7 @@ impl Line {
                 Ok(ending) => ending,
                 Err(error) => {
                     tracing::warn!(login = %self.masked(), error = %error, "a connection to WhatsApp could not be set up");
-                    self.set_state(
-                        &setup,
-                        LineState::Offline { why: "The connection to WhatsApp could not be set up.".into() },
-                    )
-                    .await;
+                    self.set_state(&setup, LineState::Offline(Trouble::NotBegun)).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     Ending::Again(pause)
                 }
@@ -194,7 +197,7 @@ impl Line {
                 Ending::Again(wait) => {
                     tokio::select! {
                         () = self.stop.cancelled() => break,
-                        () = tokio::time::sleep(wait) => {}
+                        () = tokio::time::sleep(spread(wait, rand::random())) => {}
                     }
                     // The database first: a client without its rows would only fail again.
                     let mut database = Duration::from_millis(200);
@@ -208,7 +211,7 @@ impl Line {
             }
         }
         // After the client is gone: a living one would write its rows again.
-        if matches!(*self.state.borrow(), LineState::LoggedOut { .. })
+        if matches!(*self.state.borrow(), LineState::LoggedOut(_))
             && let Err(error) = setup.store.delete_device(&self.device).await
         {
             tracing::warn!(%error, "the rows of a logged-out device were not deleted");
@@ -233,7 +236,7 @@ impl Line {
             }
         });
         let _raw = client.acquire_raw_node_forwarding();
-        let (sink, mut received, mut receipts, channels) = Sink::new(self.acks.clone(), intake.clone(), setup);
+        let (sink, mut received, mut receipts, channels) = Sink::new(self.acks.clone(), intake.clone(), setup, &client);
         client.subscribe(EventInterest::ALL, Arc::new(sink)).detach();
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some((client.clone(), barrier));
         *self.intake.lock().unwrap_or_else(PoisonError::into_inner) = Some(intake.clone());
@@ -380,12 +383,12 @@ impl Line {
     ) -> Option<Ending> {
         match event {
             Event::Connected(_) => {
+                self.refused_version.store(false, Ordering::SeqCst);
                 self.show_presence(client).await;
                 self.set_state(setup, LineState::Connected).await;
             }
             Event::Disconnected(_) => {
-                let why = "The connection to WhatsApp was lost.";
-                self.set_state(setup, LineState::Offline { why: why.into() }).await;
+                self.set_state(setup, LineState::Offline(Trouble::Lost)).await;
                 // Acknowledgements can not come any more: who waits for one looks at the state and sends again later.
                 self.acks.forget_all();
             }
@@ -446,42 +449,52 @@ impl Line {
                     return Some(Ending::Final);
                 }
             }
-            Event::LoggedOut(_) => {
-                return Some(self.logged_out(setup, "The device was removed: on the phone, or by WhatsApp.").await);
+            Event::LoggedOut(end) => {
+                let how = match end.reason {
+                    ConnectFailureReason::AccountLocked => Farewell::Locked,
+                    ConnectFailureReason::UnknownLogout => Farewell::Unknown,
+                    _ => Farewell::Removed,
+                };
+                return Some(self.logged_out(setup, how).await);
             }
             Event::StreamReplaced(_) => {
-                let why = "Another program uses this login's keys at the same time.";
-                self.set_state(setup, LineState::Offline { why: why.into() }).await;
+                self.set_state(setup, LineState::Offline(Trouble::Replaced)).await;
                 return Some(Ending::Again(Duration::from_secs(60)));
             }
             Event::TemporaryBan(ban) => {
                 let wait = ban.expire.to_std().unwrap_or_default().max(Duration::from_secs(60));
-                let why = format!("WhatsApp has banned this account for {} minutes.", wait.as_secs().div_ceil(60));
-                self.set_state(setup, LineState::Offline { why }).await;
-                return Some(Ending::Again(wait));
+                let until = i64::try_from(wait.as_millis())
+                    .ok()
+                    .and_then(|wait| setup.store.clock().now_ms().checked_add(wait))
+                    .unwrap_or(i64::MAX);
+                self.set_state(setup, LineState::Offline(Trouble::Banned { until, why: Ban::of(&ban.code) })).await;
+                return Some(Ending::Again(wait.min(LONGEST_BAN)));
             }
             Event::ClientOutdated(_) => {
                 setup.version.refresh().await;
-                let why = "WhatsApp asks for a newer version; the bridge looks for it.";
-                self.set_state(setup, LineState::Offline { why: why.into() }).await;
+                // Mostly the newest version is taken: then nothing was wrong.
+                if !self.refused_version.swap(true, Ordering::SeqCst) {
+                    return Some(Ending::Again(Duration::from_secs(1)));
+                }
+                self.set_state(setup, LineState::Offline(Trouble::Outdated)).await;
                 return Some(Ending::Again(Duration::from_secs(60)));
             }
-            Event::ConnectFailure(_) => {
-                self.set_state(setup, LineState::Offline { why: "WhatsApp refused the connection.".into() }).await;
+            Event::ConnectFailure(failure) => {
+                self.set_state(setup, LineState::Offline(Trouble::Refused(failure.reason.code()))).await;
             }
             _ => {}
         }
         None
     }
 
-    async fn logged_out(&self, setup: &LineSetup, why: &str) -> Ending {
+    async fn logged_out(&self, setup: &LineSetup, how: Farewell) -> Ending {
         if let Some(login) = self.login_id()
-            && let Err(error) = setup.store.log_out(&login, &self.device, why, Owner::MustHear).await
+            && let Err(error) = setup.store.log_out(&login, &self.device, how.words(), how, Owner::MustHear).await
         {
             tracing::error!(%error, "a logout could not be stored");
             return Ending::Again(Duration::from_secs(5));
         }
-        self.set_state(setup, LineState::LoggedOut { why: why.into() }).await;
+        self.set_state(setup, LineState::LoggedOut(how)).await;
         Ending::Final
     }
 
@@ -505,7 +518,7 @@ impl Line {
     async fn set_state(&self, setup: &LineSetup, state: LineState) {
         let changed = self.state.send_if_modified(|old| {
             let changed = *old != state;
-            old.clone_from(&state);
+            *old = state;
             changed
         });
         if let (true, Some(login)) = (changed, self.login_id()) {
@@ -517,5 +530,17 @@ impl Line {
 
     pub(super) fn masked(&self) -> Masked {
         Masked::phone(self.login_id().as_ref().map_or("", LoginId::as_str))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_never_shorter_than_asked_and_a_fifth_longer_at_most() {
+        let pause = Duration::from_secs(60);
+        let times: Vec<f64> = [-1.0, 0.0, 0.5, 1.0, 7.0].iter().map(|c| spread(pause, *c).as_secs_f64()).collect();
+        assert_eq!(times, [60.0, 60.0, 66.0, 72.0, 72.0]);
     }
 }

@@ -78,6 +78,10 @@ pub enum Heard {
     Renumbered,
     /// The phone has answered about a file: it is there now.
     PhoneAnswered,
+    /// The phone has said something: it is there now.
+    PhoneThere,
+    /// Somebody else tried to link the number; that is stored, and its owner is to hear of it.
+    Tried,
 }
 
 /// What the owner read on another device, as the inbox keeps it.

@@ -9,9 +9,10 @@ use super::channels::{ChannelDesk, DeskEnd};
 use super::intake::Intake;
 use super::outgoing::Acks;
 use super::signals::{self, Heard, News};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
 use tokio::sync::mpsc;
-use whatsapp_rust::prelude::Event;
+use whatsapp_rust::prelude::{Client, Event, Jid};
 use whatsapp_rust::wacore::types::events::EventHandler;
 use whatsapp_rust::wacore_binary::{JidExt as _, NodeRef};
 
@@ -25,6 +26,17 @@ fn is_about_a_file(stanza: &NodeRef<'_>) -> bool {
     stanza.attrs().optional_string("type").as_deref() == Some("mediaretry")
 }
 
+/// Signs of the phone within this time are one, milliseconds.
+const SAME_SIGN: i64 = 60_000;
+
+/// Whether the phone itself has written a message or receipt: its device number is 0.
+fn is_of_own_phone(stanza: &NodeRef<'_>, client: &Client) -> bool {
+    let mut attrs = stanza.attrs();
+    let Some(author) = attrs.optional_jid("participant").or_else(|| attrs.optional_jid("from")) else { return false };
+    let is_own = |own: Option<Jid>| own.is_some_and(|own| own.user == author.user && own.server == author.server);
+    author.device == 0 && (is_own(client.pn()) || is_own(client.lid()))
+}
+
 /// One client's sink.
 pub(super) struct Sink {
     events: mpsc::Sender<Arc<Event>>,
@@ -33,6 +45,10 @@ pub(super) struct Sink {
     intake: Arc<Intake>,
     channels: ChannelDesk,
     setup: LineSetup,
+    /// The client holds the sink.
+    client: Weak<Client>,
+    /// When the phone gave its last sign, milliseconds since 1970.
+    last_sign: AtomicI64,
 }
 
 impl Sink {
@@ -41,11 +57,29 @@ impl Sink {
         acks: Arc<Acks>,
         intake: Arc<Intake>,
         setup: &LineSetup,
+        client: &Arc<Client>,
     ) -> (Self, mpsc::Receiver<Arc<Event>>, mpsc::Receiver<Arc<Event>>, DeskEnd) {
         let (events, received) = mpsc::channel(EVENTS);
         let (receipts, read) = mpsc::channel(RECEIPTS);
         let (channels, end) = ChannelDesk::new();
-        (Self { events, receipts, acks, intake, channels, setup: setup.clone() }, received, read, end)
+        let (setup, client, last_sign) = (setup.clone(), Arc::downgrade(client), AtomicI64::new(0));
+        (Self { events, receipts, acks, intake, channels, setup, client, last_sign }, received, read, end)
+    }
+
+    /// Passes on that the phone is there, when it was it that wrote a stanza.
+    fn note_sign(&self, stanza: &NodeRef<'_>) {
+        let now = self.setup.store.clock().now_ms();
+        if now - self.last_sign.load(Ordering::Relaxed) < SAME_SIGN {
+            return;
+        }
+        let Some(client) = self.client.upgrade() else { return };
+        if is_of_own_phone(stanza, &client) {
+            self.last_sign.store(now, Ordering::Relaxed);
+            let login = self.intake.login.borrow().clone();
+            if let Some(login) = login {
+                self.setup.signal(login, Heard::PhoneThere);
+            }
+        }
     }
 }
 
@@ -54,6 +88,9 @@ impl EventHandler for Sink {
         match &*event {
             Event::RawNode(stanza) => {
                 let number = || self.setup.store.clock().next_id();
+                if matches!(stanza.tag(), "message" | "receipt") {
+                    self.note_sign(stanza.get());
+                }
                 match stanza.tag() {
                     "message" if channel_posts::is_post(stanza.get()) => {
                         self.channels.take_stanza(stanza.get(), number);

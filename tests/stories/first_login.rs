@@ -18,6 +18,7 @@ use super::groups::{ghost, tiny_jpeg};
 matrix_bed::stories! {
     shared {
         words_cross_while_a_large_group_fills
+        large_groups_let_small_ones_pass
         one_notice_tells_how_far_a_first_login_is
         nothing_is_asked_twice_for_nothing
         killed_around_changes_of_a_group
@@ -86,6 +87,41 @@ async fn words_cross_while_a_large_group_fills(world: &mut World) -> Result<()> 
     let twice: Vec<_> = came.iter().filter(|(_, times)| **times != 1).collect();
     ensure!(twice.is_empty(), "somebody came more than once: {twice:?}");
     group.check_laws(&[&alice], &[last, &maker]).await
+}
+
+async fn large_groups_let_small_ones_pass(world: &mut World) -> Result<()> {
+    const MEMBERS: usize = 24;
+    // A hundred at once, then ten in three seconds.
+    world.bridge.reconfigure(&json!({ "bridge": { "budgets": { "memberships_per_minute": 200 } } }))?;
+    world.bridge.restart().await?;
+    let members = people(world, MEMBERS)?;
+    let maker = world.phones.create_account("maker")?;
+    let account = world.phones.create_account("alice")?;
+    let all: Vec<&Account> = members.iter().chain([&account]).collect();
+    // From either end, as many as are worked on together come before the small one.
+    let large = |name: &str| Group::create(&world.phones, &maker, name, &all);
+    let before = [large("Large 1")?, large("Large 2")?, large("Large 3")?];
+    let small = Group::create(&world.phones, &maker, "Small", &[&account, &members[0], &members[1]])?;
+    let after = [large("Large 4")?, large("Large 5")?, large("Large 6")?];
+    let alice = world.person("alice").await?;
+    world.management(&alice).await?.login_by_qr(&world.phones, &account).await?;
+    let room = small.room_of(&alice).await?;
+    wait::until("everybody is in the small one", LONG, || async {
+        Ok((joined(&alice, &room).await == 5).then_some(()))
+    })
+    .await?;
+    let mut full = 0;
+    for group in before.iter().chain(&after) {
+        let count = joined(&alice, &group.room_of(&alice).await?).await;
+        full += usize::from(count == MEMBERS + 3);
+    }
+    ensure!(full == 0, "{full} of the large groups were done before the small one");
+    wait_settled(world).await?;
+    for group in before.iter().chain(&after) {
+        let count = joined(&alice, &group.room_of(&alice).await?).await;
+        ensure!(count == MEMBERS + 3, "{count} in a large group");
+    }
+    Ok(())
 }
 
 /// The notices that tell how far somebody's chats are: those sent, and their edits.

@@ -34,6 +34,7 @@ mod limits;
 mod links;
 mod live;
 mod login;
+mod login_states;
 mod metrics;
 mod opening;
 mod outage;

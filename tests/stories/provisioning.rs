@@ -154,7 +154,7 @@ async fn a_manager_links_by_picture(world: &mut World) -> Result<()> {
     chat.wait_all(wait::STEP).await?;
 
     ensure!(manager.post(&format!("logout/{}", account.number), None).await? == json!({}));
-    wait_state(&manager, "BAD_CREDENTIALS").await?;
+    wait_state(&manager, "LOGGED_OUT").await?;
     world.phones.forget(&account.number);
     ensure!(manager.post("logout/all", None).await? == json!({}), "there is nothing left to do");
     manager.refused(Method::POST, "create_dm/12025550100", None, (404, "FI.MAU.NOT_LOGGED_IN")).await
@@ -418,7 +418,7 @@ async fn nobody_reaches_anothers_login(world: &mut World) -> Result<()> {
         .await?;
     ensure!(bobs.post("logout/all", None).await? == json!({}));
     // Bob's own are logged out, hers are not.
-    wait_state(&bobs, "BAD_CREDENTIALS").await?;
+    wait_state(&bobs, "LOGGED_OUT").await?;
     world.phones.forget(&bobs_account.number);
     ensure!(whoami_state(&alices).await?.as_deref() == Some("CONNECTED"));
     let whoami = bobs.get("whoami").await?.to_string();

@@ -33,9 +33,11 @@ pub(super) fn describe(place: &wa::message::LocationMessage) -> Vec<String> {
     lines
 }
 
-/// The place of a message as an address, for texts.
+/// The place of a message as an address, for texts. What has a name only has zeros for its place.
 pub(super) fn uri(place: &wa::message::LocationMessage) -> Option<String> {
-    point(place.degrees_latitude, place.degrees_longitude, place.accuracy_in_meters).map(Point::to_uri)
+    let is_named_only = place.degrees_latitude == Some(0.0) && place.degrees_longitude == Some(0.0);
+    let found = point(place.degrees_latitude, place.degrees_longitude, place.accuracy_in_meters);
+    found.filter(|_| !is_named_only).map(Point::to_uri)
 }
 
 fn point(latitude: Option<f64>, longitude: Option<f64>, accuracy: Option<u32>) -> Option<Point> {
@@ -76,4 +78,26 @@ pub(super) fn live(frame: &Frame<'_>, place: &wa::message::LiveLocationMessage) 
         None => frame.notice("Live location: the position is shown on your phone."),
     };
     Effect::LiveLocation { sequence: place.sequence_number.unwrap_or(0), parts }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::uri;
+    use whatsapp_rust::prelude::wa;
+
+    #[test]
+    fn a_place_that_has_a_name_only_has_no_address() {
+        let at = |latitude, longitude| {
+            let place = wa::message::LocationMessage {
+                degrees_latitude: latitude,
+                degrees_longitude: longitude,
+                name: Some("The pier".into()),
+                ..Default::default()
+            };
+            uri(&place)
+        };
+        assert_eq!(at(Some(0.0), Some(0.0)), None);
+        assert_eq!(at(None, None), None);
+        assert_eq!(at(Some(0.0), Some(4.5)).as_deref(), Some("geo:0,4.5"));
+    }
 }

@@ -94,7 +94,7 @@
         return;
       }
       button.disabled = true;
-      act(async () => { render(await ask('logout', { login: login.id })); say(`${login.name} is logged out. Its rooms stay.`); })
+      act(async () => { render(await ask('logout', { login: login.id })); say(`${login.name} is logged out.`); })
         .finally(() => { button.disabled = false; });
     });
     return button;

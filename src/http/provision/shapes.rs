@@ -49,13 +49,13 @@ pub(super) struct Flows {
 /// Where a login stands.
 #[derive(Serialize, ToSchema)]
 pub(super) struct State {
-    /// `CONNECTING`, `CONNECTED`, `TRANSIENT_DISCONNECT` or `BAD_CREDENTIALS`.
+    /// `CONNECTING`, `CONNECTED`, `TRANSIENT_DISCONNECT`, `UNKNOWN_ERROR`, `BAD_CREDENTIALS` or `LOGGED_OUT`.
     pub(super) state_event: &'static str,
     /// Seconds since 1970.
     pub(super) timestamp: i64,
     /// For programs; not there when all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) error: Option<&'static str>,
+    pub(super) error: Option<String>,
     /// For people; not there when all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message: Option<String>,

@@ -4,9 +4,9 @@ use super::auth::Caller;
 use super::login::all_flows;
 use super::shapes::{Capabilities, Empty, Login, LoginIds, Network, Profile, State, Whoami};
 use super::{Door, describe};
+use crate::bridge::standing::Standing;
 use crate::http::answer::{Answer, Refusal};
 use crate::store::logins::{Login as Record, LoginState};
-use crate::whatsapp::line::LineState;
 use axum::Json;
 use axum::extract::{Extension, Path, State as Ours};
 use axum::response::{IntoResponse, Response};
@@ -28,7 +28,7 @@ pub(super) async fn whoami(Ours(door): Ours<Door>, Extension(caller): Extension<
     let spaces = bridge.store().login_spaces().await?;
     let records = bridge.store().logins_of(&caller.mxid).await?;
     let logins = records.iter().map(|record| {
-        let state = state_of(record, bridge.whatsapp().state(&record.id), bridge.store().clock().now_ms());
+        let state = state_of(&bridge.standing(record), bridge.store().clock().now_ms());
         let space = spaces.iter().find(|space| space.login == record.id && space.mxid == caller.mxid);
         Login {
             state_event: state.state_event,
@@ -59,24 +59,17 @@ pub(super) async fn whoami(Ours(door): Ours<Door>, Extension(caller): Extension<
 }
 
 /// What mautrix's bridges call it.
-fn state_of(record: &Record, line: Option<LineState>, now_ms: i64) -> State {
-    let well = |state_event| State { state_event, timestamp: now_ms / 1000, error: None, message: None };
-    let ill = |state_event, error, message: &str, at_ms: i64| State {
-        state_event,
-        timestamp: at_ms / 1000,
-        error: Some(error),
-        message: Some(message.to_owned()),
+fn state_of(standing: &Standing, now_ms: i64) -> State {
+    let at_ms = match standing {
+        Standing::LoggedOut { since, .. } => *since,
+        _ => now_ms,
     };
-    match (&record.state, line) {
-        (LoginState::LoggedOut { reason }, _) => ill("BAD_CREDENTIALS", "wa-logged-out", reason, record.since),
-        (LoginState::Linked, Some(LineState::Connected)) => well("CONNECTED"),
-        (LoginState::Linked, Some(LineState::Offline { why })) => {
-            ill("TRANSIENT_DISCONNECT", "wa-not-connected", &why, now_ms)
-        }
-        (LoginState::Linked, Some(LineState::LoggedOut { why })) => {
-            ill("BAD_CREDENTIALS", "wa-logged-out", &why, now_ms)
-        }
-        (LoginState::Linked, Some(LineState::Connecting) | None) => well("CONNECTING"),
+    let why = standing.why();
+    State {
+        state_event: standing.event(),
+        timestamp: at_ms / 1000,
+        error: standing.error(),
+        message: (!why.is_empty()).then_some(why),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     ids::{Address, ConnId, Number},
     messages,
     noise::{HandshakeKind, IkPolicy, ServerKeys},
-    stanza::empty,
+    stanza::{conflict, empty},
     state::State,
 };
 
@@ -98,6 +98,20 @@ impl Simulator {
             if let Some(conn) = companion.link.conn() {
                 let error = NodeBuilder::new("stream:error").attr("code", code).build();
                 state.send(conn, error);
+                state.close(conn);
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends the connection of a companion as when another program connects with its
+    /// keys: `<conflict type="replaced"/>`.
+    pub fn replace(&self, number: &str, device: u16) -> Result<()> {
+        let address = Address::new(&Number::parse(number)?, device);
+        self.shared.with(|state| {
+            let companion = state.companion_mut(&address).with_context(|| format!("no device {address:?}"))?;
+            if let Some(conn) = companion.link.conn() {
+                state.send(conn, conflict("replaced", None));
                 state.close(conn);
             }
             Ok(())
