@@ -53,12 +53,15 @@ pub struct Relayed {
     pub(super) name: String,
 }
 
+/// What the relay says, and before it whose it is, where that takes a message of its own.
+type Said = (Plan, Option<Draft>);
+
 /// What becomes of a relayed event.
 enum Wanted {
     /// Nothing.
     Nothing,
-    /// A message, and one before it that says whose it is.
-    Say(Plan, Option<Draft>),
+    /// A message.
+    Say(Box<Said>),
     /// A vote.
     Vote { poll: String, answers: Vec<String> },
     /// A vote is taken back.
@@ -188,10 +191,10 @@ impl Bridge {
         &'a self,
         saying: &'a Saying<'a>,
         who: &'a Relayed,
-    ) -> BoxFuture<'a, Result<Option<(Plan, Option<Draft>)>, Halt>> {
+    ) -> BoxFuture<'a, Result<Option<Said>, Halt>> {
         Box::pin(async move {
             match self.wanted_of(saying, who).await? {
-                Wanted::Say(plan, label) => return Ok(Some((plan, label))),
+                Wanted::Say(said) => return Ok(Some(*said)),
                 Wanted::Nothing => self.store().settle_row(saying.row.seq).await?,
                 Wanted::Vote { poll, answers } => self.relay_vote(saying, who, &poll, &answers).await?,
                 Wanted::Unvote { event } => self.relay_unvote(saying, who, &event).await?,
@@ -224,11 +227,11 @@ impl Bridge {
         let planned =
             plan(&event.kind, &content).map_err(|refusal| never(refusal.tell, "a relayed event of no kind"))?;
         let msgtype = said["msgtype"].as_str().unwrap_or_default();
-        let say = |plan| Ok(Wanted::Say(plan, None));
+        let say = |plan| Ok(Wanted::Say(Box::new((plan, None))));
         match planned {
             Plan::Message(draft) => {
                 let (draft, label) = self.dressed(who, *draft, msgtype);
-                Ok(Wanted::Say(Plan::Message(Box::new(draft)), label))
+                Ok(Wanted::Say(Box::new((Plan::Message(Box::new(draft)), label))))
             }
             Plan::Album(mut drafts) => {
                 if let Some(first) = drafts.first_mut() {
@@ -319,10 +322,10 @@ impl Bridge {
     fn poll_of(&self, who: &Relayed, draft: PollDraft) -> Wanted {
         let question = letters(&self.around(who, FormatKind::Poll, "", lines(&draft.question)));
         if question.chars().count() <= MAX_QUESTION {
-            return Wanted::Say(Plan::Poll(PollDraft { question, ..draft }), None);
+            return Wanted::Say(Box::new((Plan::Poll(PollDraft { question, ..draft }), None)));
         }
         let label = words(self.around(who, FormatKind::Poll, "", Vec::new()));
-        Wanted::Say(Plan::Poll(draft), Some(label))
+        Wanted::Say(Box::new((Plan::Poll(draft), Some(label))))
     }
 
     /// Says whose the next message is.

@@ -12,7 +12,7 @@ pub(super) async fn set(call: &Call, usage: &str) -> Result<()> {
     let Some((portal, relays)) = begin(call).await? else { return Ok(()) };
     let number = match call.rest.as_slice() {
         [] => None,
-        [number @ ..] => Some(number.concat()),
+        number => Some(number.concat()),
     };
     let logins = logins_in(call, &portal).await?;
     let own = call.chat.as_ref().map(|(_, login)| login).filter(|_| number.is_none());

@@ -142,7 +142,14 @@ fn joined(before: Vec<Inline>, mut message: Vec<Block>, after: Vec<Inline>) -> V
         Some(Block::Lines(first)) => {
             first.splice(0..0, before);
         }
-        _ => message.insert(0, Block::Lines(before)),
+        // What is shown on lines of its own begins one: a blank before it is nothing.
+        _ => {
+            let mut before = before;
+            if let Some(Inline::Text(last)) = before.last_mut() {
+                last.truncate(last.trim_end().len());
+            }
+            message.insert(0, Block::Lines(before));
+        }
     }
     if !after.is_empty() {
         match message.last_mut() {
