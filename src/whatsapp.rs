@@ -234,7 +234,7 @@ impl Whatsapp {
 
     /// Where a login's line stands; none when it never had one in this process.
     pub fn state(&self, login: &LoginId) -> Option<LineState> {
-        self.line(login).map(|line| line.state.borrow().clone())
+        self.line(login).map(|line| *line.state.borrow())
     }
 
     /// Whether anything that reached the login before the inbox row of this number is not stored yet: a quick look
@@ -274,7 +274,7 @@ impl Whatsapp {
     /// Every line's state, for health.
     pub fn states(&self) -> Vec<(LoginId, LineState)> {
         let lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().map(|(login, line)| (login.clone(), line.state.borrow().clone())).collect()
+        lines.iter().map(|(login, line)| (login.clone(), *line.state.borrow())).collect()
     }
 
     /// Sends a message through a login under a fixed id and waits for the server's word.
