@@ -117,7 +117,7 @@ bridge.permissions.what ever: `what ever` is neither a user id nor a server name
 bridge.relay.message_formats.m.txt: is no kind of message; did you mean `m.text`? It is one of `m.text`, `m.notice`, `m.emote`, `m.image`, `m.video`, `m.audio`, `m.file`, `m.sticker`, `m.location`, `m.reaction`, `m.poll.start`
 bridge.relay.message_formats.m.text: does not say who wrote it; use `{{.Sender.FormattedName}}`, `{{.Sender.DisambiguatedName}}`, `{{.Sender.Displayname}}`, `{{.Sender.UserID}}`; correct the format
 bridge.relay.default_relays: holds something that is no phone number; write numbers as in ['+15550001111']
-bridge.matrix: unknown key; remove it
+bridge.matrix: unknown key; did you mean `matrix`? Else remove it
 network.displayname_template: `.Nick` is not a field; use `{{.BusinessName}}`, `{{.PushName}}`, `{{.FullName}}`, `{{.Phone}}`; correct the template
 network.os_name: holds a line break or another control character; remove it
 loging: unknown key; did you mean `logging`? Else remove it
