@@ -137,7 +137,6 @@ impl Bridge {
             return Ok(self.store().settle_row(row.seq).await?);
         }
         if event.kind == "m.room.member" {
-            self.forget_names(&event.room_id);
             if event.state_key.as_deref() != Some(event.sender.as_str())
                 && let Some(portal) = self.store().find_portal_by_room(&event.room_id).await?
                 && portal.kind == PortalKind::Group

@@ -27,8 +27,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long the names in a room are remembered: they are asked for anew when somebody's membership changes, too.
-const NAMES_FOR: Duration = Duration::from_secs(60);
+/// How long the names in a room are remembered; who is new in it is asked for at once.
+const NAMES_FOR: Duration = Duration::from_secs(10);
 /// Rooms whose names are remembered.
 const MOST_ROOMS: usize = 500;
 /// Which part of an event says whose a file is that takes no words; see [`crate::store::messages::PartKey`].
@@ -175,11 +175,6 @@ impl Bridge {
         }
         remembered.insert(room.to_owned(), (Instant::now(), Arc::clone(&names)));
         Ok(names)
-    }
-
-    /// Somebody came, left or is called otherwise.
-    pub(super) fn forget_names(&self, room: &str) {
-        self.shared.relays.names.lock().unwrap_or_else(PoisonError::into_inner).remove(room);
     }
 
     /// What somebody without a login said, as the relay is to say it, and what goes before it; none when nothing is left to do
