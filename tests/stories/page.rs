@@ -145,8 +145,8 @@ async fn a_page_leads_from_the_link_to_a_linked_account(world: &mut World) -> Re
     chat.begin("hello, whom a page linked").await?;
 
     // The page goes on when it is loaded again, and logs out when asked twice.
-    browser.eval("location.reload()").await;
-    browser.wait("document.querySelector('.state')?.textContent === 'Connected'").await;
+    browser.eval("document.body.dataset.old = 'yes'; location.reload()").await;
+    browser.wait("!document.body.dataset.old && document.querySelector('.state')?.textContent === 'Connected'").await;
     browser.press("Log out").await;
     browser.press("Really log out?").await;
     browser.wait("document.querySelector('.state')?.textContent.startsWith('Logged out')").await;
