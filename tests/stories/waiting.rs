@@ -177,6 +177,8 @@ async fn killed_around_a_place_that_is_kept(world: &mut World) -> Result<()> {
         let answers = match point {
             "states.free" => {
                 let question = contact_sends(world, &chat, text("again a question")).await?;
+                // Else it may be this one that is broken below: it waits until the bridge is connected.
+                wait_event(&chat, "the question", |event| event.body() == "again a question").await?;
                 Options { reply_to: Some(question), ..Options::default() }
             }
             _ => Options::default(),
