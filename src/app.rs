@@ -17,10 +17,11 @@ use crate::store::seal::Sealer;
 use crate::whatsapp::{LineNews, Whatsapp, WhatsappSettings};
 use anyhow::Context as _;
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -83,7 +84,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let runner = bridge.clone();
     bridge.set_commands(Box::new(move |call| Box::pin(commands::run(runner.clone(), call))));
 
-    bridge.spawn(reload_on_signal(bridge.clone(), hangups));
+    // Of a terminal the signal says that it is closed, and who started the bridge in it wants it to end, as all programs do.
+    let is_in_terminal = std::io::stdout().is_terminal();
+    bridge.spawn(heed_hangups(bridge.clone(), hangups, is_in_terminal));
     let listener = TcpListener::bind((address.0.as_str(), address.1)).await.with_context(|| {
         format!("could not listen on {}:{}: check appservice.hostname and appservice.port", address.0, address.1)
     })?;
@@ -142,6 +145,7 @@ async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Resul
     bridge.spawn(async move { catching_up.run(stop).await });
     let following = bridge.clone();
     bridge.spawn(async move { following.follow_lines(news).await });
+    bridge.load_filter().await?;
     let signalling = bridge.clone();
     bridge.spawn(async move { signalling.run_signals().await });
     let keeping = bridge.clone();
@@ -171,6 +175,8 @@ async fn start(bridge: &Bridge, news: mpsc::Receiver<LineNews>) -> anyhow::Resul
     bridge.spawn(async move { posting.run_status_push().await });
     let cleaning = bridge.clone();
     bridge.spawn(async move { cleaning.run_cleanups().await });
+    let deleting = bridge.clone();
+    bridge.spawn(async move { deleting.run_deletions().await });
     let watching = bridge.clone();
     bridge.spawn(async move { watching.run_watch().await });
     let logins = bridge.store().all_logins().await?;
@@ -227,9 +233,12 @@ fn keep_to_owner(path: &Path) {
     }
 }
 
-/// Reads the configuration again at each SIGHUP, as `systemctl reload` sends it.
-async fn reload_on_signal(bridge: Bridge, mut hangups: Signal) {
+/// Reads the configuration again at each SIGHUP, as `systemctl reload` sends it; in a terminal, stops.
+async fn heed_hangups(bridge: Bridge, mut hangups: Signal, is_in_terminal: bool) {
     while let Some(Some(())) = bridge.stop().run_until_cancelled(hangups.recv()).await {
+        if is_in_terminal {
+            return bridge.stop().cancel();
+        }
         if let Err(faults) = bridge.reload() {
             tracing::debug!(faults = faults.iter().count(), "nothing was changed");
         }
@@ -264,7 +273,7 @@ fn whatsapp_settings(config: &Config) -> WhatsappSettings {
     WhatsappSettings {
         os_name: config.network.os_name.clone(),
         takes_status: config.network.enable_status_broadcast,
-        takes_deliveries: config.matrix.message_status_events,
+        takes_deliveries: Arc::new(config.matrix.message_status_events.into()),
         websocket_url: config.network.websocket_url.clone(),
         media_base_url: config.network.media_base_url.clone(),
     }

@@ -11,6 +11,8 @@
 mod albums;
 mod announcements;
 mod ballots;
+mod begun;
+mod blocking;
 mod budget;
 mod calls;
 mod channel_counts;
@@ -20,12 +22,15 @@ mod cleanup;
 mod closed;
 mod communities;
 mod contacts;
+pub mod deletions;
 pub mod deliver;
 pub mod effects;
 mod expiry;
 mod files;
+pub mod filter;
 pub mod from_matrix;
 pub mod from_whatsapp;
+pub mod gates;
 mod group_changes;
 mod group_rooms;
 pub mod groups;
@@ -42,6 +47,7 @@ mod own_data;
 pub mod page_links;
 pub mod people;
 mod pins;
+pub mod plumbing;
 mod polls;
 mod pressing;
 mod previews;
@@ -56,6 +62,7 @@ mod removals;
 pub mod report;
 pub mod rooms;
 mod sealed;
+mod sending;
 pub mod signals;
 pub mod spaces;
 pub mod standing;
@@ -113,7 +120,7 @@ struct Shared {
     intake: Intake,
     whatsapp: Whatsapp,
     media: Media,
-    lanes: lanes::Lanes,
+    lanes: gates::Lanes,
     linkings: linkings::Linkings,
     page_links: page_links::PageLinks,
     silent_phones: files::SilentPhones,
@@ -122,6 +129,8 @@ struct Shared {
     progress: progress::Progress,
     groups: groups::Groups,
     puppets: puppets::Puppets,
+    deletions: deletions::Deletions,
+    filter: filter::Filter,
     relays: relay::Relays,
     rooms: rooms::Rooms,
     signals: signals::Signals,
@@ -157,7 +166,7 @@ impl Bridge {
                 intake,
                 whatsapp,
                 media,
-                lanes: lanes::Lanes::default(),
+                lanes: gates::Lanes::default(),
                 linkings: linkings::Linkings::default(),
                 page_links: page_links::PageLinks::new(clock),
                 silent_phones: files::SilentPhones::default(),
@@ -166,6 +175,8 @@ impl Bridge {
                 progress: progress::Progress::default(),
                 groups: groups::Groups::default(),
                 puppets: puppets::Puppets::default(),
+                deletions: deletions::Deletions::default(),
+                filter: filter::Filter::default(),
                 relays: relay::Relays::default(),
                 rooms: rooms::Rooms::default(),
                 signals: signals::Signals::default(),

@@ -5,13 +5,18 @@
 
 mod account;
 mod admin;
+mod blocking;
 mod channels;
 mod chat;
 mod chat_marks;
+mod filter;
 mod finding;
 mod groups;
 mod info;
+mod passkey;
 mod people;
+mod plumbing;
+mod portals;
 mod puppet;
 mod relay;
 mod rights;
@@ -116,11 +121,15 @@ pub async fn run(bridge: Bridge, call: CommandCall) -> Verdict {
 
 async fn begin(bridge: Bridge, call: CommandCall) -> Result<()> {
     let room = RoomId::parse(&call.room).map_err(|_| MatrixError::NotFound)?;
-    if bridge.config().bridge.level_of(&call.sender) < Level::Commands {
+    let level = bridge.config().bridge.level_of(&call.sender);
+    // Who is relayed is told to say it.
+    let is_retry = call.words.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("retry"));
+    if level < Level::Commands && !(is_retry && level >= Level::Relay) {
         // No word to strangers: a bot that answers everybody is a nuisance in shared rooms.
         return Ok(());
     }
-    let mut words = call.words.split_whitespace().map(str::to_owned);
+    let text = call.words;
+    let mut words = text.split_whitespace().map(str::to_owned);
     let name = words.next().unwrap_or_else(|| "help".into()).to_lowercase();
     let words = Words { name, rest: words.collect() };
     let call = Call {
@@ -136,6 +145,9 @@ async fn begin(bridge: Bridge, call: CommandCall) -> Result<()> {
         place: Place::NoChat,
         chat: None,
     };
+    if passkey::is_answer(&call, &text) {
+        return passkey::take(&call, &text).await;
+    }
     run_words(call, words).await
 }
 
@@ -146,8 +158,15 @@ async fn run_words(mut call: Call, words: Words) -> Result<()> {
     let found =
         COMMANDS.iter().find(|entry| entry.name == words.name || entry.run.other_names().contains(&&*words.name));
     let Some(entry) = found else {
+        if passkey::is_waited_for(&call) {
+            return passkey::take(&call, &words.name).await;
+        }
         return call.answer(&format!("I don't know `{}`.\n\n{}", shorten(&words.name), help(call.level))).await;
     };
+    // Done once; after a kill the row comes again, and the room is no chat's any more.
+    if entry.run.deletes_rooms() && call.bridge.store().has_deletion(&call.event_id).await.map_err(database)? {
+        return Ok(());
+    }
     (call.place, call.chat) = find_chat(&call).await?;
     if let Err(refusal) = rights::check(entry.level, rights::needs(&entry.run), call.level, call.place) {
         return call.answer(refusal.words()).await;
@@ -162,6 +181,7 @@ async fn run_words(mut call: Call, words: Words) -> Result<()> {
         Run::Login => account::login(call, entry.usage).await,
         Run::Relogin => account::relogin(call, entry.usage).await,
         Run::Cancel => account::cancel(&call).await,
+        Run::Confirm => passkey::confirm(&call).await,
         Run::Logout => account::logout(&call, entry.usage).await,
         Run::SetPreferredLogin => account::prefer(&call, entry.usage).await,
         Run::Status => info::status(&call).await,
@@ -183,6 +203,13 @@ async fn run_words(mut call: Call, words: Words) -> Result<()> {
         | Run::InSpace(_)
         | Run::SetRelay
         | Run::UnsetRelay
+        | Run::Block(_)
+        | Run::CreatePortal
+        | Run::DeletePortal
+        | Run::DeleteAllPortals
+        | Run::Bridge
+        | Run::Unbridge
+        | Run::Filter
         | Run::About => run_apart(&call, entry).await,
         Run::ResolveIdentifier => info::resolve_identifier(&call, entry.usage).await,
         Run::Join => groups::join(&call, entry.usage).await,
@@ -193,7 +220,6 @@ async fn run_words(mut call: Call, words: Words) -> Result<()> {
         Run::Follow => channels::follow(&call, entry.usage).await,
         Run::Unfollow => channels::unfollow(&call).await,
         Run::Channel => channels::show(&call).await,
-        Run::DeletePortal => chat::delete(&call).await,
         Run::DisappearingTimer => chat::set_timer(&call, entry.usage).await,
         Run::Search => finding::search(&call, entry.usage).await,
         Run::Sync => finding::sync(&call, entry.usage).await,
@@ -216,7 +242,14 @@ fn run_apart<'a>(call: &'a Call, entry: &'a Entry) -> BoxFuture<'a, Result<()>> 
         Run::ClearChat => Box::pin(chat::remove(call, Removal::Messages)),
         Run::SetRelay => Box::pin(relay::set(call, entry.usage)),
         Run::UnsetRelay => Box::pin(relay::unset(call)),
+        Run::Block(is_blocked) => Box::pin(blocking::set(call, is_blocked, entry.usage)),
         Run::InSpace(place) => Box::pin(spaces::place(call, place, entry.usage)),
+        Run::CreatePortal => Box::pin(portals::create(call, entry.usage)),
+        Run::DeletePortal => Box::pin(portals::delete(call)),
+        Run::DeleteAllPortals => Box::pin(portals::delete_all(call)),
+        Run::Bridge => Box::pin(plumbing::bridge(call, entry.usage)),
+        Run::Unbridge => Box::pin(plumbing::unbridge(call, entry.usage)),
+        Run::Filter => Box::pin(filter::filter(call, entry.usage)),
         _ => Box::pin(people::about(call)),
     }
 }
@@ -281,18 +314,17 @@ async fn retry(call: &Call) -> Result<()> {
     let meant = call.rest.first().map(|word| event_named(word)).or_else(|| call.reply_to.clone());
     if let Some(event) = meant {
         let found = store.find_failed(&event, &store.derive().mx_dedup(&["event", &event])).await.map_err(database)?;
-        let again = match found.filter(|(_, lane)| lanes.contains(lane)) {
-            Some((seq, lane)) => store.retry_one(seq, &lane).await.map_err(database)?,
-            None => false,
+        let Some((seq, lane)) = found.filter(|(_, lane)| lanes.contains(lane)) else {
+            let text = "That message has not failed, or it is not yours to try again. Answer the notice that says so, or say \
+                        `retry` alone for all of this room.";
+            return call.answer(text).await;
         };
-        let text = match again {
-            true => "Trying that message again.",
-            false => {
-                "That message has not failed, or it is not yours to try again. Answer the notice that says so, or say `retry` \
-                 alone for all of this room."
-            }
-        };
-        return call.answer(text).await;
+        // First, since the retry settles what asked for it: seen again afterwards, a reaction would be one like others.
+        call.answer("Trying that message again.").await?;
+        let wish = store.derive().mx_dedup(&["event", &call.event_id]);
+        store.retry_one(seq, &lane, &wish).await.map_err(database)?;
+        fail::fail_point!("outcome.retried", |_| std::process::abort());
+        return Ok(());
     }
     let mut again = 0;
     for lane in &lanes {

@@ -35,7 +35,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-pub use bridge::{Bridge, Budgets, Cleanup, Encryption, Level, LogLevel, Logging, Permissions};
+pub use bridge::{Bridge, Budgets, Cleanup, Cleanups, Encryption, Level, LogLevel, Logging, Permissions};
 pub use carry::carry_over;
 pub use displayname::{DisplaynameTemplate, NAME_LIMIT, NameFacts, plain_name, render_displayname};
 pub use doors::{Metrics, Provisioning};
@@ -53,7 +53,7 @@ pub use registration::{
 pub use relay::{FormatKind, MESSAGE_MARK, MessageFormats, NameFormat, Relay, SenderNames};
 pub use reload::{Live, Reloaded};
 pub use secrets::fill_secrets;
-pub use start::{Answers, Question, keep_secrets};
+pub use start::{Answers, Question};
 pub use template::TemplateFault;
 
 /// A checked configuration; made by [`Config::load`] or [`Config::parse`].

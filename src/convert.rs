@@ -43,7 +43,7 @@ mod wild;
 
 pub use notice::{notice, notice_to};
 pub use part::{MediaKind, MessageName, MxPart, WaMedia, WaReference, WaSource};
-pub use words::moment;
+pub use words::{escape, moment};
 
 /// Why an event can not become a WhatsApp message, in words for the person who sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]

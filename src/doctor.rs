@@ -16,8 +16,9 @@ pub use report::{Finding, Report, State};
 
 use crate::clock::Clock;
 use crate::config::{Config, Level, compare_registration};
+use ruma::UserId;
 
-/// How long the homeserver may take to answer once.
+/// How long the homeserver, and a database's server, may take to answer once.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// From where it looks.
@@ -29,21 +30,31 @@ pub enum Seat<'a> {
         config: &'a Path,
         /// The registration file.
         registration: &'a Path,
+        /// The registration for double puppets.
+        puppets: &'a Path,
     },
     /// In the running bridge, whose database answers.
     Inside,
 }
 
-/// Looks at everything. `user` is somebody to ask the homeserver about: whether the bridge may act as them.
+/// Looks at everything. `user` is somebody to ask the homeserver about: whether the bridge may act as them; who is no user is a
+/// fault.
 pub async fn examine(config: &Config, seat: Seat<'_>, user: Option<&str>, clock: &Clock) -> Report {
     let mut report = Report::default();
+    let user = user.filter(|user| {
+        let is_user = UserId::parse(user).is_ok();
+        if !is_user {
+            report.fault("user", format!("`{user}` is no user id"), "write the whole id, as in `@you:example.com`");
+        }
+        is_user
+    });
     look_at_config(config, seat, &mut report);
     let door = match seat {
         Seat::Inside => door::Door::Running,
         Seat::Outside { .. } => door::open(&config.appservice, &mut report).await,
     };
     if matches!(seat, Seat::Outside { .. }) {
-        machine::look_at_database(&config.database, door.is_running(), &mut report).await;
+        machine::look_at_database(&config.database, door.is_running(), PATIENCE, &mut report).await;
     }
     machine::look_at_disk(config, &mut report);
     machine::look_at_ffmpeg(&config.media, &mut report).await;
@@ -80,8 +91,13 @@ fn look_at_config(config: &Config, seat: Seat<'_>, report: &mut Report) {
         ),
         _ => report.well("permissions", format!("{admins} of the names in bridge.permissions may administer")),
     }
-    let Seat::Outside { config: path, registration } = seat else { return };
+    let Seat::Outside { config: path, registration, puppets } = seat else { return };
     machine::look_at_mode("config", path, report);
+    for backup in machine::backups_of(path) {
+        machine::look_at_mode("config", &backup, report);
+    }
+    machine::look_at_mode("registration", registration, report);
+    machine::look_at_mode("registration", puppets, report);
     match std::fs::read_to_string(registration) {
         Err(why) => report.warn(
             "registration",

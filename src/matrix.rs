@@ -28,6 +28,7 @@ pub mod error;
 pub mod incoming;
 pub mod intake;
 pub mod reach;
+mod renames;
 pub mod rooms;
 pub mod signals;
 
@@ -96,6 +97,7 @@ struct Shared {
     reach: reach::Reach,
     upload_limit: tokio::sync::OnceCell<u64>,
     puppets: puppets::Puppets,
+    renames: renames::Renames,
 }
 
 impl Matrix {
@@ -117,8 +119,15 @@ impl Matrix {
             reach: reach::Reach::default(),
             upload_limit: tokio::sync::OnceCell::new(),
             puppets: puppets::Puppets::default(),
+            renames: renames::Renames::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// A number that is another one after somebody came into a room or took another name there, as far as the homeserver has
+    /// told it.
+    pub fn names_mark(&self, room: &str) -> u64 {
+        self.shared.renames.of(room)
     }
 
     /// The bot's user id.

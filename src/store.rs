@@ -10,14 +10,17 @@
 //! [`bell::Bell`].
 
 pub mod bell;
+pub mod blocked;
 pub mod calls;
 pub mod channels;
 pub mod chat_marks;
 pub mod communities;
 pub mod contacts;
+pub mod deletions;
 pub mod directory;
 pub mod disappearing;
 pub mod files;
+pub mod filter;
 pub mod ghosts;
 pub mod group_pictures;
 pub mod group_wishes;
@@ -37,6 +40,7 @@ pub mod own_data;
 pub mod parking;
 pub mod pins;
 pub mod places;
+pub mod plumbing;
 pub mod polls;
 pub mod portals;
 pub mod pressing;
@@ -48,6 +52,7 @@ pub mod seal;
 pub mod spaces;
 mod states;
 pub mod status;
+pub mod wa_applied;
 mod wa_appstate;
 pub mod wa_backend;
 pub mod wa_device;
@@ -423,6 +428,11 @@ fn migrations() -> Vec<Migration> {
         step(16, "relay", include_str!("../migrations/0016_relay.sql")),
         step(17, "login_watch", include_str!("../migrations/0017_login_watch.sql")),
         step(18, "outcomes", include_str!("../migrations/0018_outcomes.sql")),
+        step(19, "deletions", include_str!("../migrations/0019_deletions.sql")),
+        step(21, "blocked", include_str!("../migrations/0021_blocked.sql")),
+        step(22, "plumbing", include_str!("../migrations/0022_plumbing.sql")),
+        step(23, "unsent", include_str!("../migrations/0023_unsent.sql")),
+        step(24, "relay marks", include_str!("../migrations/0024_relay_marks.sql")),
     ]
 }
 

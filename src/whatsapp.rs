@@ -5,8 +5,10 @@
 //! bounded channel; floor 3 listens.
 
 mod add_modes;
+mod applied;
 mod barrier;
 mod binding;
+mod blocking;
 pub mod calls;
 pub mod channel_acts;
 mod channel_posts;
@@ -14,6 +16,7 @@ mod channel_reading;
 mod channel_sends;
 mod channels;
 mod chat_marks;
+mod codes;
 mod dial;
 pub mod finding;
 pub mod group_acts;
@@ -26,6 +29,8 @@ mod lost;
 pub mod media;
 mod order;
 pub mod outgoing;
+pub mod passkey;
+mod passkey_step;
 mod placing;
 pub mod removals;
 pub mod signals;
@@ -46,7 +51,9 @@ use crate::store::{Result, Store};
 use line::{Line, LineState, Link};
 use linking::{LinkMethod, LinkStep};
 use outgoing::SendFailure;
+use passkey::AnswerFault;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -66,8 +73,8 @@ pub struct WhatsappSettings {
     pub websocket_url: Option<String>,
     /// Whether status posts are taken.
     pub takes_status: bool,
-    /// Whether it is taken whose phone has our messages.
-    pub takes_deliveries: bool,
+    /// Whether it is taken whose phone has our messages; it may change while the process lives.
+    pub takes_deliveries: Arc<AtomicBool>,
     /// The simulator's media; none for WhatsApp itself.
     pub media_base_url: Option<String>,
 }
@@ -180,6 +187,11 @@ impl Whatsapp {
         &self.shared.setup.sealer
     }
 
+    /// Whether it is taken from now on whose phone has our messages.
+    pub fn take_deliveries(&self, takes: bool) {
+        self.shared.setup.settings.takes_deliveries.store(takes, Ordering::Relaxed);
+    }
+
     /// Starts the line of a linked login, unless it runs.
     pub fn start(&self, login: &LoginId, device: &DeviceKey) {
         let mut lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -230,6 +242,28 @@ impl Whatsapp {
     pub fn cancel_link(&self, mxid: &str) -> bool {
         let line = self.shared.linking.lock().unwrap_or_else(PoisonError::into_inner).remove(mxid);
         line.inspect(|line| line.stop.cancel()).is_some()
+    }
+
+    /// Gives the answer of the passkey that a person's linking waits for, as it was copied; it is looked at, and sent once.
+    ///
+    /// # Errors
+    /// [`AnswerFault`] when it is not good, or nothing waits for one; then WhatsApp has not seen it.
+    pub fn answer_passkey(&self, mxid: &str, text: &str) -> std::result::Result<(), AnswerFault> {
+        self.linking_of(mxid).ok_or(AnswerFault::NotAsked)?.passkey.give(text)
+    }
+
+    /// Whether a person's linking waits for the answer of a passkey.
+    pub fn wants_passkey(&self, mxid: &str) -> bool {
+        self.linking_of(mxid).is_some_and(|line| line.passkey.wants_answer())
+    }
+
+    /// Says that the phone of a person who links shows the same code; false when that is not asked.
+    pub fn confirm_code(&self, mxid: &str) -> bool {
+        self.linking_of(mxid).is_some_and(|line| line.passkey.confirm())
+    }
+
+    fn linking_of(&self, mxid: &str) -> Option<Arc<Line>> {
+        self.shared.linking.lock().unwrap_or_else(PoisonError::into_inner).get(mxid).cloned()
     }
 
     /// Where a login's line stands; none when it never had one in this process.

@@ -6,6 +6,7 @@
 use super::Bridge;
 use super::outgoing::{Outgoing, Saying, made};
 use super::people::Halt;
+use super::relay::words_before;
 use super::uploads::Carried;
 use crate::convert::incoming::expires_s;
 use crate::convert::outgoing::{Draft, DraftContent, Plan, Resolved};
@@ -83,6 +84,9 @@ impl Bridge {
                 made(&Plan::Message(Box::new(draft.clone())), &resolved)?
             }
         };
+        if let Some(label) = words_before(saying, draft, &message) {
+            self.send_label(saying, label, at).await?;
+        }
         self.hand_over_part(saying, &key, message).await
     }
 

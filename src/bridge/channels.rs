@@ -100,6 +100,9 @@ impl Bridge {
         let facts = ChannelFacts::from_bytes(&row.facts).unwrap_or_default();
         let mut logins = self.store().logins_in(id).await?;
         logins.retain(|login| login.state == LoginState::Linked);
+        if !self.lets_in(&portal).await? {
+            logins.clear();
+        }
         let known = match (logins.first(), &portal.room) {
             (Some(login), _) => self.ready_room(id, &login.id).await?,
             (None, Some(_)) => self.known_room(&portal).await?,
@@ -289,7 +292,7 @@ impl Bridge {
                 }
                 Ok(())
             }
-            None => Ok(self.store().settle_row(saying.row.seq).await?),
+            None => self.settle_unsent(saying.row, super::from_matrix::NOTHING_THERE).await,
         }
     }
 

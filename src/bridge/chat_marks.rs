@@ -26,6 +26,9 @@ impl Bridge {
             if let Err(error) = self.show_marks().await {
                 tracing::warn!(%error, "what people did with their chats is shown later");
             }
+            if let Err(error) = self.tell_blocks().await {
+                tracing::warn!(%error, "who was blocked is told later");
+            }
             tokio::select! {
                 () = self.stop().cancelled() => return,
                 () = self.store().marks_rung() => {}

@@ -7,6 +7,7 @@ use super::Bridge;
 use super::budget::Cost;
 use super::deliver::Delivery;
 use super::people::{Facts, Halt};
+use super::relay_votes::TALLY;
 use crate::convert::arrival::WaArrival;
 use crate::convert::incoming::{Context, Effect, Person, people_in, read};
 use crate::convert::{MessageName, MxPart, edit, quote};
@@ -86,7 +87,10 @@ impl Bridge {
         });
         let mut unknown = Vec::new();
         for id in asked.into_inner() {
-            if self.store().find_message_by_wa_id(scene.portal, &WaMessageId::new(id.as_str())).await?.is_none() {
+            let wa_id = WaMessageId::new(id.as_str());
+            if self.store().find_message_by_wa_id(scene.portal, &wa_id).await?.is_none()
+                && self.store().find_told_votes(scene.portal, &wa_id).await?.is_none()
+            {
                 unknown.push(id);
             }
         }
@@ -221,7 +225,10 @@ impl Bridge {
                 return Ok(Some(found));
             }
         }
-        Ok(self.store().find_message_by_wa_id(scene.portal, &wa_id).await?)
+        Ok(match self.store().find_message_by_wa_id(scene.portal, &wa_id).await? {
+            Some(found) => Some(found),
+            None => self.store().find_told_votes(scene.portal, &wa_id).await?,
+        })
     }
 
     /// The message a row is about; none when it is not here yet, and the row now waits for it.
@@ -308,6 +315,9 @@ impl Bridge {
     async fn take_back(&self, scene: &Scene<'_>, name: &MessageName) -> Result<(), Halt> {
         let Some(target) = self.target_or_park(scene, name).await? else { return Ok(()) };
         if target.key.sender == *scene.sender || self.may_moderate(scene).await? {
+            if target.kind == TALLY {
+                self.store().forget_tally(scene.portal, &target.key.wa_id).await?;
+            }
             let known = self.ready_room(scene.portal, scene.login).await?;
             for part in self.store().parts_of(scene.portal, &target.key.sender, &target.key.wa_id).await? {
                 if let Some(event) = &part.event_id {

@@ -3,35 +3,28 @@
 //! Who may do what is decided here and in the configuration's permission table, in one place: only the owner of a
 //! direct chat's login speaks through it; commands need the level they name.
 
-use super::ballots::{self, Ballot};
+use super::begun::GoesOn;
 use super::group_changes::SHAPING;
-use super::outgoing::{self, Outgoing, Saying};
+use super::outgoing::{self, Saying};
 use super::people::Halt;
 use super::pins::PINNED;
-use super::relay::relay_logged_out;
-use super::relay_votes::TALLY;
-use super::rooms::room_id;
+use super::relay::{relay_logged_out, words_before};
 use super::{Bridge, CommandCall};
 use crate::config::Level;
-use crate::convert::incoming::expires_s;
 use crate::convert::outgoing::{Plan, plan};
-use crate::ids::{LoginId, WaMessageId};
 use crate::store::StoreError;
-use crate::store::inbox::{InboxRow, ring_all};
+use crate::store::inbox::InboxRow;
 use crate::store::logins::{Login, LoginState};
-use crate::store::messages::{MessageState, PartKey, Reservation};
 use crate::store::portals::{Portal, PortalKind};
-use crate::verdict::{Gate, Verdict};
-use crate::whatsapp::line::LineState;
-use crate::whatsapp::outgoing::SendFailure;
+use crate::verdict::Verdict;
 use ruma::RoomId;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
-use whatsapp_rust::prelude::wa;
-use whatsapp_rust::waproto::codec::{message_decode, message_to_vec};
 
+/// What is said of a reaction, a deletion or the like whose target WhatsApp does not know.
+pub(super) const NOTHING_THERE: &str = "What it is about is not on WhatsApp.";
 /// How far ahead in its lane a message is looked for among what was taken back, in rows.
 const LOOK_AHEAD: i64 = 64;
 
@@ -140,6 +133,7 @@ impl Bridge {
             if event.state_key.as_deref() != Some(event.sender.as_str())
                 && let Some(portal) = self.store().find_portal_by_room(&event.room_id).await?
                 && portal.kind == PortalKind::Group
+                && !self.is_move_of_others(&event, &portal).await?
             {
                 let login = self.login_of(&portal, None, &event.sender).await?;
                 return match self.speaker(&portal, login, &event.sender) {
@@ -261,7 +255,7 @@ impl Bridge {
     }
 
     /// The command in a message: behind the prefix anywhere, bare in the management room.
-    fn command_words(&self, event: &Event, managed: bool) -> Option<String> {
+    pub(super) fn command_words(&self, event: &Event, managed: bool) -> Option<String> {
         if event.kind != "m.room.message" || event.content.get("msgtype").and_then(Value::as_str) != Some("m.text") {
             return None;
         }
@@ -318,6 +312,9 @@ impl Bridge {
         if event.kind == super::timers::STATE {
             return self.timer_event(row, event, portal, login).await;
         }
+        if self.relay_unvote(row, event, portal).await? {
+            return Ok(());
+        }
         let is_shaping = portal.kind == PortalKind::Group
             && SHAPING.contains(&event.kind.as_str())
             && event.state_key.as_deref() == Some("");
@@ -334,10 +331,15 @@ impl Bridge {
             },
         };
         if event.kind == "m.room.encrypted" {
-            return Err(never(
-                "This room is encrypted, and the bridge can't read encrypted messages yet. Please write from your phone.",
-                "an encrypted event in a portal",
-            ));
+            let tell = match relayed.is_some() {
+                true => {
+                    "This room is encrypted, and the bridge can't read encrypted messages yet, so nothing reaches WhatsApp."
+                }
+                false => {
+                    "This room is encrypted, and the bridge can't read encrypted messages yet. Please write from your phone."
+                }
+            };
+            return Err(never(tell, "an encrypted event in a portal"));
         }
         if let LoginState::LoggedOut { .. } = login.state {
             if is_shaping {
@@ -345,6 +347,10 @@ impl Bridge {
             }
             return Err(if relayed.is_some() { relay_logged_out() } else { logged_out() });
         }
+        let (login, relayed) = match self.goes_on_through(event, portal, login, relayed).await? {
+            GoesOn::Through(through) => *through,
+            GoesOn::IsThere => return Ok(self.store().settle_row(row.seq).await?),
+        };
         let wa_id = self.store().derive().wa_message(&login.id, &event.event_id, 0);
         // The same secret on every try: votes and encrypted edits of receivers hang on it.
         let secret = self.store().derive().wa_message_secret(&login.id, &wa_id);
@@ -359,6 +365,7 @@ impl Bridge {
         if is_shaping {
             return self.shape_group(&saying).await;
         }
+        self.refuse_blocked(&saying).await?;
         if relayed.is_none()
             && let Some(plan) = states_of(event)?
         {
@@ -395,12 +402,16 @@ impl Bridge {
         }
         match self.outgoing_of(&saying, &plan).await? {
             Some(outgoing) => {
+                let label = match &plan {
+                    Plan::Message(draft) => label.or_else(|| words_before(&saying, draft, &outgoing.message)),
+                    _ => label,
+                };
                 if let Some(label) = label {
-                    self.send_label(&saying, label).await?;
+                    self.send_label(&saying, label, 0).await?;
                 }
                 self.send_to_whatsapp(&saying, wa_id, outgoing).await
             }
-            None => Ok(self.store().settle_row(row.seq).await?),
+            None => self.settle_unsent(row, NOTHING_THERE).await,
         }
     }
 
@@ -450,118 +461,6 @@ impl Bridge {
         Ok(later.iter().any(|later| outgoing::redacts(later, &saying.event.event_id)))
     }
 
-    /// Settles a message that was taken back while it waited: if it was never tried, nobody on WhatsApp hears of it.
-    async fn forget_unsent(&self, saying: &Saying<'_>, wa_id: WaMessageId) -> Result<(), Halt> {
-        let key = PartKey { portal: saying.portal.id, sender: saying.login.own.clone(), wa_id, part: 0 };
-        if self.store().find_message(&key).await?.is_none() {
-            let row = Outgoing {
-                message: wa::Message::default(),
-                quote: None,
-                kind: "new",
-                reaction: None,
-                replaces: None,
-                ballot: None,
-            };
-            self.store().reserve(&reservation(saying, &key, &row, None)).await?;
-            self.store().message_has_failed(&key).await?;
-        }
-        Ok(self.store().settle_row(saying.row.seq).await?)
-    }
-
-    pub(super) async fn send_to_whatsapp(
-        &self,
-        saying: &Saying<'_>,
-        wa_id: WaMessageId,
-        mut outgoing: Outgoing,
-    ) -> Result<(), Halt> {
-        let Saying { row, event, portal, login, .. } = *saying;
-        let key = PartKey { portal: portal.id, sender: login.own.clone(), wa_id, part: 0 };
-        let Some(message) = self.hand_over(saying, &key, &outgoing).await? else {
-            let mut tx = self.store().begin("from_matrix.known").await?;
-            if let Some(ballot) = &outgoing.ballot {
-                ballots::record_in(self.store(), &mut tx, ballot, event.origin_server_ts).await?;
-            }
-            self.store().settle_row_in(&mut tx, row.seq).await?;
-            return Ok(tx.commit().await?);
-        };
-        if let (Some(Ballot::Cast { vote, .. }), Some(ts)) = (&mut outgoing.ballot, ballots::cast_at(&message)) {
-            vote.ts = ts;
-        }
-        if let Some((replaced, sent_by)) = &outgoing.replaces {
-            self.redact_once(&room_id(&event.room_id)?, replaced, sent_by, &row.dedup, "replaced").await?;
-        }
-        if let Some(ballot) = &mut outgoing.ballot {
-            self.unshow(saying, ballot).await?;
-        }
-        let mut tx = self.store().begin("from_matrix.settle").await?;
-        self.store().message_was_sent_in(&mut tx, &key, None).await?;
-        if let Some(reaction) = &outgoing.reaction {
-            self.store().put_reaction_in(&mut tx, reaction).await?;
-        }
-        if let Some(ballot) = &outgoing.ballot {
-            ballots::record_in(self.store(), &mut tx, ballot, event.origin_server_ts).await?;
-        }
-        if let Some(seconds) = expires_s(&message) {
-            self.store().put_expiry_in(&mut tx, &key, self.expires_at(seconds)).await?;
-        }
-        let elsewhere = self.settle_in_status(&mut tx, saying, &key, outgoing.kind, &message).await?;
-        self.store().settle_row_in(&mut tx, row.seq).await?;
-        tx.commit().await?;
-        ring_all(self.store(), elsewhere);
-        fail::fail_point!("from_mx.after_settle", |_| std::process::abort());
-        Ok(())
-    }
-
-    /// Reserves a message and sends it; the caller settles it. Gives what was sent (one that was built on an earlier try
-    /// goes as it was then), and none when it was there already.
-    ///
-    /// # Errors
-    /// [`Halt`]; a message that never can arrive is recorded as failed.
-    pub(super) async fn hand_over(
-        &self,
-        saying: &Saying<'_>,
-        key: &PartKey,
-        outgoing: &Outgoing,
-    ) -> Result<Option<wa::Message>, Halt> {
-        let Saying { portal, login, .. } = *saying;
-        let mut message = outgoing.message.clone();
-        let built = message_to_vec(&message);
-        // A tally says what is so when it is sent.
-        let kept = (outgoing.kind != TALLY).then_some(built.as_slice());
-        let is_new = self.store().reserve(&reservation(saying, key, outgoing, kept)).await?;
-        fail::fail_point!("from_mx.after_reserve", |_| std::process::abort());
-        if !is_new && let Some(before) = self.store().find_message(key).await? {
-            if before.state == MessageState::Sent {
-                return Ok(None);
-            }
-            if let Some(body) = before.body {
-                message = message_decode(&body).map_err(|_| never("", "a stored message of ours can not be read"))?;
-            }
-        }
-        let written = match portal.kind {
-            PortalKind::Status => self.write_status(login, key, message.clone()).await?,
-            PortalKind::Channel => {
-                self.whatsapp().send_to_channel(&login.id, portal, &key.wa_id, message.clone()).await
-            }
-            _ => self.whatsapp().send(&login.id, &portal.chat, &key.wa_id, message.clone()).await,
-        };
-        if let Err(failure) = written {
-            let mut halt = read_failure(failure, &login.id);
-            // The connection went away under the send: that says nothing against the row.
-            if matches!(halt, Halt::Verdict(Verdict::Later { .. }))
-                && self.whatsapp().state(&login.id) != Some(LineState::Connected)
-            {
-                halt = Halt::Verdict(Verdict::Blocked(Gate::Login(login.id.clone())));
-            }
-            if let Halt::Verdict(Verdict::Never { .. }) = &halt {
-                self.store().message_has_failed(key).await?;
-            }
-            return Err(halt);
-        }
-        fail::fail_point!("from_mx.after_send", |_| std::process::abort());
-        Ok(Some(message))
-    }
-
     async fn read_mark(&self, row: &InboxRow) -> Result<(), Halt> {
         let mark: ReadMark =
             serde_json::from_slice(&row.body).map_err(|_| never("", "a stored read mark can not be read"))?;
@@ -590,11 +489,6 @@ fn logged_out() -> Halt {
     )
 }
 
-/// The name of a message we send.
-pub(super) fn key_of_ours(saying: &Saying<'_>, wa_id: WaMessageId, part: i64) -> PartKey {
-    PartKey { portal: saying.portal.id, sender: saying.login.own.clone(), wa_id, part }
-}
-
 /// What a piece of room state wants: pins, or a live location. A state event of another key than its own is none.
 fn states_of(event: &Event) -> Result<Option<Plan>, Halt> {
     let is_state = match event.kind.as_str() {
@@ -609,72 +503,4 @@ fn states_of(event: &Event) -> Result<Option<Plan>, Halt> {
     plan(&event.kind, &event.content)
         .map(Some)
         .map_err(|refusal| never(refusal.tell, "a live location can not be read"))
-}
-
-fn reservation<'a>(
-    saying: &'a Saying<'_>,
-    key: &'a PartKey,
-    outgoing: &'a Outgoing,
-    built: Option<&'a [u8]>,
-) -> Reservation<'a> {
-    Reservation {
-        key,
-        event_id: Some(&saying.event.event_id),
-        txn_id: None,
-        mx_sender: &saying.event.sender,
-        login: &saying.login.id,
-        ts: saying.event.origin_server_ts,
-        kind: outgoing.kind,
-        body: built,
-        quote: outgoing.quote.as_deref(),
-    }
-}
-
-/// What a failure to send means for the row. Codes as seen from WhatsApp's servers by open clients.
-pub(super) fn read_failure(failure: SendFailure, login: &LoginId) -> Halt {
-    match failure {
-        SendFailure::Offline => Halt::Verdict(Verdict::Blocked(Gate::Login(login.clone()))),
-        SendFailure::Unknown(why) => Halt::Verdict(Verdict::Later { why: why.into() }),
-        SendFailure::Impossible => never(
-            "WhatsApp has no such chat. Please look on your phone whether it is still there.",
-            "the client library refused the message",
-        ),
-        SendFailure::Refused(code) => {
-            let tell = match code.as_str() {
-                "403" => "WhatsApp does not let you write to this chat. In a group ask one of its admins.",
-                "404" | "421" => {
-                    "This WhatsApp account or chat does not exist any more. Please ask the person for their new number."
-                }
-                "463" | "479" => {
-                    "WhatsApp does not let this account write to this person yet. Wait until they write to you, or write from your phone."
-                }
-                _ => {
-                    return Halt::Verdict(Verdict::Later { why: format!("WhatsApp refused with code {code}") });
-                }
-            };
-            never(tell, format!("WhatsApp refused with code {code}"))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refusals_that_can_not_change_are_final_and_the_others_are_tried_again() {
-        let login = LoginId::new("1");
-        for code in ["403", "404", "421", "463", "479"] {
-            let halt = read_failure(SendFailure::Refused(code.into()), &login);
-            assert!(matches!(halt, Halt::Verdict(Verdict::Never { tell, .. }) if !tell.is_empty()));
-        }
-        for code in ["500", "503", "999"] {
-            assert!(matches!(
-                read_failure(SendFailure::Refused(code.into()), &login),
-                Halt::Verdict(Verdict::Later { .. })
-            ));
-        }
-        assert!(matches!(read_failure(SendFailure::Unknown("x"), &login), Halt::Verdict(Verdict::Later { .. })));
-        assert!(matches!(read_failure(SendFailure::Offline, &login), Halt::Verdict(Verdict::Blocked(Gate::Login(_)))));
-    }
 }

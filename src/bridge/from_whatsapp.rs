@@ -54,6 +54,11 @@ impl Bridge {
         let (Some(portal), Some(login)) = (row.portal, &row.login) else {
             return Ok(Verdict::Never { tell: String::new(), why: "a row from WhatsApp names no chat".into() });
         };
+        if row.kind != MERGE && self.is_filtered(portal).await? {
+            tracing::debug!(portal = portal.get(), kind = %row.kind, "settled: the filter lets the chat have no room");
+            self.store().settle_row(row.seq).await?;
+            return Ok(Verdict::Done);
+        }
         let worked = match row.kind.as_str() {
             MESSAGE => self.message_into_room(row, portal, login).await,
             RECEIPT => self.receipt_into_room(row, portal, login).await,

@@ -36,6 +36,8 @@ impl Bridge {
         let text = |key: &str| saying.event.content.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let facts = self.group_facts(saying.portal.id).await?.unwrap_or_default();
         match saying.event.kind.as_str() {
+            // Who may what in a room of people's own is theirs to say, and says nothing of the group.
+            "m.room.join_rules" | "m.room.power_levels" if self.is_plumbed(saying.portal).await? => {}
             "m.room.name" if text("name") != facts.name() => {
                 self.act(saying, GroupAct::Subject(text("name"))).await?;
             }

@@ -13,6 +13,7 @@ use crate::ids::{GhostId, Lane, PortalId};
 use crate::matrix::rooms::{BridgedChat, RoomRecipe};
 use crate::store::groups::Member;
 use crate::store::logins::{Login, LoginState};
+use crate::store::plumbing::{OWN_PICTURE, Plumbed};
 use crate::store::portals::Portal;
 use crate::verdict::{Gate, Verdict};
 use crate::whatsapp::groups::{GroupFailure, GroupRead};
@@ -34,7 +35,7 @@ const YOUNG: i64 = 10 * 60 * 1000;
 /// What is said to who is taken out because their account is not in the group.
 const LEFT: &str = "Your WhatsApp account is not in this group any more.";
 /// What we note of somebody whom the bridge has taken out of a room: they may be invited again.
-const OUT: &str = "out";
+pub(super) const OUT: &str = "out";
 
 impl Bridge {
     /// Makes a group's room, with the owners of the logins that are in it invited. The others follow.
@@ -96,7 +97,8 @@ impl Bridge {
         let facts = GroupFacts::from_bytes(&row.facts).unwrap_or_default();
         let logins = self.logins_still_in(id).await?;
         // Nobody of ours is in it, or nobody writes there: there is nothing to make.
-        let speaker = logins.first().filter(|_| !facts.is_community);
+        let gets_room = !facts.is_community && self.lets_in(&portal).await?;
+        let speaker = logins.first().filter(|_| gets_room);
         let known = match (speaker, &portal.room) {
             (Some(login), _) => self.ready_room(id, &login.id).await?,
             (None, Some(_)) => self.known_room(&portal).await?,
@@ -148,11 +150,15 @@ impl Bridge {
         let id = known.portal.id;
         let before = GroupFacts::from_bytes(shown);
         let mut all = self.settle_owners(known, logins, LEFT).await?;
-        if before.as_ref().is_some_and(|before| before != facts) {
-            // Killed on the way, the room shows some of both, and comparing with what was would miss it.
-            self.store().begin_showing(id).await?;
+        let plumbed = self.store().find_plumbed(id).await?;
+        // The next part of a large group is about its people only.
+        if !self.shared.groups.had_names(id, mark, &known.room) {
+            if before.as_ref().is_some_and(|before| before != facts) {
+                // Killed on the way, the room shows some of both, and comparing with what was would miss it.
+                self.store().begin_showing(id).await?;
+            }
+            self.settle_names(known, before.as_ref(), facts, plumbed.as_ref()).await?;
         }
-        self.settle_names(known, before.as_ref(), facts).await?;
         fail::fail_point!("groups.after_names", |_| super::states::die_here());
         let members = self.store().members_of(id).await?;
         // Admins first: they are the ones who may speak everywhere.
@@ -176,10 +182,14 @@ impl Bridge {
             }
         }
         if moves.next().is_some() {
+            self.shared.groups.has_names(id, mark, known.room.clone());
             return Ok(if all { Did::Part } else { Did::Failed });
         }
         fail::fail_point!("groups.after_people", |_| super::states::die_here());
-        self.settle_powers(known, facts, &members, &own).await?;
+        if plumbed.is_none() {
+            self.settle_powers(known, facts, &members, &own).await?;
+        }
+        self.note_roles(known, &members, &own).await?;
         self.tell_closed(known, facts, mark).await?;
         self.store().group_is_shown(id, &facts.to_bytes(), mark).await?;
         Ok(if all { Did::All } else { Did::Failed })
@@ -197,6 +207,10 @@ impl Bridge {
             people.extend(self.store().members_with(id, reached).await?);
         }
         people.retain(|person| !owners.contains(person.as_str()));
+        if self.is_plumbed(&known.portal).await? {
+            // In a room of people's own they are no guests of the bridge's.
+            people.clear();
+        }
         for person in people {
             let user = user_id(&person)?;
             // Guests who never had an account here are somebody's guests.
@@ -262,11 +276,24 @@ impl Bridge {
         }
     }
 
-    /// Name, topic and the way in.
-    async fn settle_names(&self, known: &Known, before: Option<&GroupFacts>, facts: &GroupFacts) -> Result<(), Halt> {
+    /// Name, topic and the way in. A room of people's own keeps what it has of them until the group's change.
+    async fn settle_names(
+        &self,
+        known: &Known,
+        before: Option<&GroupFacts>,
+        facts: &GroupFacts,
+        plumbed: Option<&Plumbed>,
+    ) -> Result<(), Halt> {
+        let keeps_name = plumbed.is_some_and(|plumbed| plumbed.name == Some(facts.name()));
+        let keeps_topic = plumbed.is_some_and(|plumbed| plumbed.topic == Some(facts.topic()));
         if before.is_none_or(|before| before.name() != facts.name()) {
-            let name = text_state("name", &facts.name());
-            self.set_as(known, &facts.subject_by, "m.room.name", &name).await?;
+            if !keeps_name {
+                let name = text_state("name", &facts.name());
+                self.set_as(known, &facts.subject_by, "m.room.name", &name).await?;
+                if plumbed.is_some() {
+                    self.store().name_follows(known.portal.id).await?;
+                }
+            }
             let portal = &known.portal;
             let named = facts.name();
             let chat = BridgedChat { key: &portal.alias, channel_id: &portal.alias, channel_name: Some(&named) };
@@ -283,11 +310,14 @@ impl Bridge {
             }
             None => true,
         };
-        if topic_differs {
+        if topic_differs && !keeps_topic {
             let topic = text_state("topic", &facts.topic());
             self.set_as(known, &facts.description_by, "m.room.topic", &topic).await?;
+            if plumbed.is_some() {
+                self.store().topic_follows(known.portal.id).await?;
+            }
         }
-        if before.is_none_or(|before| before.join_rule() != facts.join_rule()) {
+        if plumbed.is_none() && before.is_none_or(|before| before.join_rule() != facts.join_rule()) {
             self.set_as(known, "", "m.room.join_rules", &json!({ "join_rule": facts.join_rule() })).await?;
         }
         let timer_differs = match before {
@@ -327,14 +357,16 @@ impl Bridge {
     async fn move_member(&self, known: &Known, member: &Member) -> Result<bool, Halt> {
         let moved = async {
             let user = self.ready_ghost(&member.person, Facts::default()).await?;
+            let room = known.room.as_str();
             if member.role > 0 {
                 self.ready_member(known, &user).await?;
                 fail::fail_point!("groups.after_member", |_| super::states::die_here());
                 // The powers follow; until then they are as anybody.
-                self.store().member_is_shown(known.portal.id, &member.person, Role::Member.number()).await?;
+                let role = Role::Member.number();
+                self.store().member_is_shown_in_room(known.portal.id, room, &member.person, role).await?;
             } else {
                 self.take_out(known, &user).await?;
-                self.store().member_is_shown(known.portal.id, &member.person, 0).await?;
+                self.store().member_is_shown_in_room(known.portal.id, room, &member.person, 0).await?;
             }
             Ok::<(), Halt>(())
         };
@@ -347,7 +379,7 @@ impl Bridge {
     async fn take_out(&self, known: &Known, user: &UserId) -> Result<(), Halt> {
         self.spend(Cost::Membership).await;
         self.matrix().leave(&known.room, user).await?;
-        self.store().set_membership(known.portal.id, user.as_str(), OUT).await?;
+        self.store().set_membership_in_room(known.portal.id, known.room.as_str(), user.as_str(), OUT).await?;
         known.forget_member(user);
         Ok(())
     }
@@ -388,9 +420,15 @@ impl Bridge {
             let (matrix, bot) = (self.matrix(), self.matrix().bot());
             matrix.send_state(&known.room, bot, "m.room.power_levels", "", &wanted).await?;
         }
+        Ok(())
+    }
+
+    /// Notes as what people are in the room now.
+    async fn note_roles(&self, known: &Known, members: &[Member], own: &HashMap<&GhostId, &Login>) -> Result<(), Halt> {
         for member in members.iter().filter(|member| member.role > 0 && member.role != member.shown) {
             if !own.contains_key(&member.person) {
-                self.store().member_is_shown(known.portal.id, &member.person, member.role).await?;
+                let room = known.room.as_str();
+                self.store().member_is_shown_in_room(known.portal.id, room, &member.person, member.role).await?;
             }
         }
         Ok(())
@@ -431,6 +469,11 @@ impl Bridge {
         };
         let shown = self.store().group_picture(id).await?;
         let wanted = picture.as_ref().map_or("", |picture| picture.id.as_str());
+        if shown == OWN_PICTURE {
+            // A room of people's own keeps its picture until the group's changes.
+            self.store().group_picture_is_shown(id, wanted, mark).await?;
+            return Ok(Did::All);
+        }
         if shown != wanted {
             let url = match &picture {
                 Some(picture) => {

@@ -24,6 +24,7 @@ use crate::whatsapp::groups::{GroupFailure, GroupRead};
 use crate::whatsapp::line::LineState;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use ruma::{OwnedRoomId, RoomId};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -49,12 +50,25 @@ pub struct Groups {
     pictures: Mutex<HashMap<PortalId, (i64, Option<Picture>)>>,
     /// Whether there are groups that wait for a place to be shown: then large ones let them pass now and then.
     others_wait: AtomicBool,
+    /// Groups shown in part so far, whose rooms have their names: under which mark, and which room.
+    named: Mutex<HashMap<PortalId, (i64, OwnedRoomId)>>,
 }
 
 impl Groups {
     /// Whether other groups wait to be shown.
     pub(super) fn others_wait(&self) -> bool {
         self.others_wait.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a room shows what is known of its group but for its people, as of `mark`.
+    pub(super) fn has_names(&self, portal: PortalId, mark: i64, room: OwnedRoomId) {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).insert(portal, (mark, room));
+    }
+
+    /// Whether that was noted of this room and mark; it is forgotten with it.
+    pub(super) fn had_names(&self, portal: PortalId, mark: i64, room: &RoomId) -> bool {
+        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner).remove(&portal);
+        named.is_some_and(|(at, named)| at == mark && named == room)
     }
 }
 

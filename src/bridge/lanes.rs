@@ -1,12 +1,7 @@
-//! Who works on which lane, and where lanes wait.
+//! Who works on which lane.
 //!
 //! A lane with rows has one worker; the worker takes rows from the lowest waiting number on and ends when there
 //! are none. Rows stay in the table, so a worker may die at any await: the next wake takes the same row again.
-//!
-//! A lane is *running*, *parked* behind a gate (homeserver or login down: nothing counts against its rows),
-//! *held* (lanes of people, while events may be missing from the homeserver: rows would go out of order) or
-//! *pausing* (a row failed by itself). Each of the latter three ends by a wake; a wake of a running lane is noted
-//! and looked at before its worker ends.
 
 use super::Bridge;
 use crate::ids::Lane;
@@ -16,21 +11,12 @@ use crate::verdict::{AWAY_LIMIT, Gate, MAX_ATTEMPTS, Verdict, backoff};
 use crate::whatsapp::LineNews;
 use crate::whatsapp::line::LineState;
 use futures_util::FutureExt as _;
-use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::Instant;
+use tokio::sync::mpsc;
 
 /// Rows taken at once.
 const BATCH: i64 = 32;
-/// Lanes into Matrix worked on at the same time: more would only add delay at the homeserver.
-const INTO_MATRIX: usize = 32;
-/// Files into Matrix worked on at the same time. Their lanes give their places to others meanwhile.
-const FILES: usize = 8;
-/// Lanes into WhatsApp worked on at the same time; each may wait for an acknowledgement.
-const INTO_WHATSAPP: usize = 256;
 /// Blocks in a row after which a lane pauses with growing steps instead of trying whenever the homeserver answers.
 const BLOCKS_BEFORE_PAUSE: u32 = 3;
 /// Blocks in a row after which they count as the row's own trouble.
@@ -39,40 +25,6 @@ const BLOCKS_BEFORE_BLAME: u32 = 12;
 const AWAY_PAUSE: Duration = Duration::from_secs(5);
 /// Pause after the database failed under a worker.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
-
-/// Lanes and where they stand.
-pub struct Lanes {
-    /// Running lanes; true when woken since the worker last looked.
-    running: Mutex<HashMap<Lane, bool>>,
-    parked: Mutex<HashMap<Gate, HashSet<Lane>>>,
-    held: Mutex<HashSet<Lane>>,
-    /// Lanes that pause after a failure: their own timer wakes them, new rows do not.
-    pausing: Mutex<HashSet<Lane>>,
-    /// How often in a row the homeserver was away for a lane's first row while it was there for others.
-    blocked: Mutex<HashMap<i64, u32>>,
-    /// Places for lanes into Matrix, and for those into WhatsApp: neither side's silence stops the other.
-    into_matrix: Semaphore,
-    into_whatsapp: Semaphore,
-    /// Places for files on their way into Matrix.
-    files: Semaphore,
-    began: Instant,
-}
-
-impl Default for Lanes {
-    fn default() -> Self {
-        Self {
-            running: Mutex::default(),
-            parked: Mutex::default(),
-            held: Mutex::default(),
-            pausing: Mutex::default(),
-            blocked: Mutex::default(),
-            into_matrix: Semaphore::new(INTO_MATRIX),
-            into_whatsapp: Semaphore::new(INTO_WHATSAPP),
-            files: Semaphore::new(FILES),
-            began: Instant::now(),
-        }
-    }
-}
 
 /// How a row was taken.
 #[derive(Clone, Copy)]
@@ -178,24 +130,7 @@ impl Bridge {
         done
     }
 
-    /// Sees to it that a lane is looked at.
-    pub fn wake(&self, lane: Lane) {
-        if self.shared.lanes.pausing.lock().unwrap_or_else(PoisonError::into_inner).contains(&lane) {
-            return;
-        }
-        {
-            let mut running = self.shared.lanes.running.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(woken) = running.get_mut(&lane) {
-                *woken = true;
-                return;
-            }
-            running.insert(lane.clone(), false);
-        }
-        let bridge = self.clone();
-        self.spawn(async move { bridge.work(lane).await });
-    }
-
-    async fn work(&self, lane: Lane) {
+    pub(super) async fn work(&self, lane: Lane) {
         let lanes = &self.shared.lanes;
         let places = if lane.is_of_a_person() { &lanes.into_whatsapp } else { &lanes.into_matrix };
         let Ok(_place) = places.acquire().await else { return };
@@ -387,7 +322,7 @@ impl Bridge {
         if !counted && !self.store().count_attempt(row.seq).await? {
             return Ok(None);
         }
-        if row.rounds > 0 {
+        if row.was_tried() {
             self.expect_correction(row).await?;
         }
         let worked = match row.source {
@@ -435,128 +370,6 @@ impl Bridge {
             tracing::warn!(%error, row = row.seq, "the outcome of a failed row was not forgotten");
         }
         Next::Row
-    }
-
-    /// Ends a worker; false when its lane was woken since it looked.
-    fn end_unless_woken(&self, lane: &Lane) -> bool {
-        let mut running = self.shared.lanes.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.get(lane) == Some(&true) {
-            running.insert(lane.clone(), false);
-            return false;
-        }
-        running.remove(lane);
-        true
-    }
-
-    fn end(&self, lane: &Lane) {
-        self.shared.lanes.running.lock().unwrap_or_else(PoisonError::into_inner).remove(lane);
-    }
-
-    /// Ends the worker and wakes its lane later.
-    fn pause(&self, lane: Lane, pause: Duration) {
-        self.shared.lanes.pausing.lock().unwrap_or_else(PoisonError::into_inner).insert(lane.clone());
-        self.end(&lane);
-        let bridge = self.clone();
-        self.spawn(async move {
-            tokio::select! {
-                () = bridge.stop().cancelled() => {}
-                () = tokio::time::sleep(pause) => {
-                    bridge.shared.lanes.pausing.lock().unwrap_or_else(PoisonError::into_inner).remove(&lane);
-                    bridge.wake(lane);
-                }
-            }
-        });
-    }
-
-    /// Counts how often in a row a row found the homeserver away; forgets it when `blocked` is false.
-    fn count_blocks(&self, row: i64, blocked: bool) -> u32 {
-        let mut counts = self.shared.lanes.blocked.lock().unwrap_or_else(PoisonError::into_inner);
-        if !blocked {
-            counts.remove(&row);
-            return 0;
-        }
-        let count = counts.entry(row).or_default();
-        *count += 1;
-        *count
-    }
-
-    /// Ends the worker; its lane is woken when the gate opens.
-    fn park(&self, lane: Lane, gate: Gate) {
-        self.end(&lane);
-        let first = {
-            let mut parked = self.shared.lanes.parked.lock().unwrap_or_else(PoisonError::into_inner);
-            let lanes = parked.entry(gate.clone()).or_default();
-            lanes.insert(lane) && lanes.len() == 1
-        };
-        if !first {
-            return;
-        }
-        // The first to park sees to the opening; `open` takes everybody who parked until then.
-        let bridge = self.clone();
-        self.spawn(async move {
-            match &gate {
-                Gate::Homeserver => tokio::select! {
-                    () = bridge.stop().cancelled() => return,
-                    () = bridge.matrix().wait_until_reachable() => {}
-                },
-                // The line may have come up between the failure and the parking; its news opened nothing then.
-                Gate::Login(login) => {
-                    tokio::time::sleep(Duration::from_millis(500)).await;
-                    if bridge.whatsapp().state(login) != Some(LineState::Connected) {
-                        return;
-                    }
-                }
-            }
-            bridge.open(&gate);
-        });
-    }
-
-    /// How many lanes with work stand where.
-    pub fn lane_counts(&self) -> [(numbers::Lane, usize); 4] {
-        let lanes = &self.shared.lanes;
-        let parked = lanes.parked.lock().unwrap_or_else(PoisonError::into_inner).values().map(HashSet::len).sum();
-        [
-            (numbers::Lane::Running, lanes.running.lock().unwrap_or_else(PoisonError::into_inner).len()),
-            (numbers::Lane::Parked, parked),
-            (numbers::Lane::Held, lanes.held.lock().unwrap_or_else(PoisonError::into_inner).len()),
-            (numbers::Lane::Pausing, lanes.pausing.lock().unwrap_or_else(PoisonError::into_inner).len()),
-        ]
-    }
-
-    /// Wakes every lane parked behind a gate.
-    pub fn open(&self, gate: &Gate) {
-        let lanes = self.shared.lanes.parked.lock().unwrap_or_else(PoisonError::into_inner).remove(gate);
-        for lane in lanes.into_iter().flatten() {
-            self.wake(lane);
-        }
-    }
-
-    fn hold(&self, lane: Lane) {
-        self.end(&lane);
-        self.shared.lanes.held.lock().unwrap_or_else(PoisonError::into_inner).insert(lane);
-        if !*self.intake().holding().borrow() {
-            self.release_held();
-        }
-    }
-
-    fn release_held(&self) {
-        let lanes: Vec<Lane> = self.shared.lanes.held.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
-        for lane in lanes {
-            self.wake(lane);
-        }
-    }
-
-    async fn follow_holding(&self) {
-        let mut holding = self.intake().holding();
-        loop {
-            tokio::select! {
-                () = self.stop().cancelled() => return,
-                changed = holding.changed() => if changed.is_err() { return },
-            }
-            if !*holding.borrow_and_update() {
-                self.release_held();
-            }
-        }
     }
 }
 

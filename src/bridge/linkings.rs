@@ -4,13 +4,15 @@
 //! asked for, also again after an answer was lost. A person links one device at a time, wherever: what begins later ends
 //! what was before. Nothing is stored: with the process dies the connection the codes belong to.
 //!
-//! States: number wanted (only by code) → waiting → a code, again and again → linked, or ended.
+//! States: number wanted (only by code) → waiting → a code, again and again → linked, or ended; where WhatsApp asks for a passkey,
+//! before that: its answer wanted → looked at → codes to be compared → looked at.
 
 use super::Bridge;
 use crate::ids::LoginId;
 use crate::store::logins::Login;
 use crate::verdict::Gate;
 use crate::whatsapp::linking::{LinkMethod, LinkStep};
+use crate::whatsapp::passkey::AnswerFault;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,9 +40,21 @@ pub enum Stand {
         /// The code.
         code: String,
     },
+    /// WhatsApp asks for the account's passkey.
+    Passkey {
+        /// What it is asked ([`crate::whatsapp::passkey`]).
+        question: String,
+    },
+    /// The phone shows a code too; the person has to say whether it is this one, `XXXX-XXXX`.
+    Compare {
+        /// The code.
+        code: String,
+    },
+    /// WhatsApp looks at what the person gave.
+    Checking,
     /// The account is linked.
     Linked(LoginId),
-    /// Nobody used the code in time.
+    /// Nobody used the code, or answered, in time.
     TimedOut,
     /// It was cancelled, or another one was begun.
     Cancelled,
@@ -53,6 +67,11 @@ impl Stand {
     #[must_use]
     pub fn is_last(&self) -> bool {
         matches!(self, Self::Linked(_) | Self::TimedOut | Self::Cancelled | Self::Failed(_))
+    }
+
+    /// Whether there is something to show, or to do.
+    fn is_news(&self) -> bool {
+        !matches!(self, Self::Waiting | Self::Checking)
     }
 }
 
@@ -92,7 +111,7 @@ impl Linking {
     /// Where it stands once it is beyond step `seen` and has something to show; after `limit`, where it stands then.
     pub async fn next(&self, seen: u64, limit: Duration) -> (u64, Stand) {
         let mut watch = self.stand.subscribe();
-        let news = watch.wait_for(|(step, stand)| stand.is_last() || *step != seen && *stand != Stand::Waiting);
+        let news = watch.wait_for(|(step, stand)| stand.is_last() || *step != seen && stand.is_news());
         // The sender lives as long as `self`, so only the limit ends the wait otherwise.
         drop(tokio::time::timeout(limit, news).await);
         self.now()
@@ -107,6 +126,18 @@ impl Linking {
     /// Notes which step was told.
     pub fn note_told(&self, step: u64) {
         self.told.store(step, Ordering::SeqCst);
+    }
+
+    /// Goes from where something was asked for to where it is looked at.
+    fn was_given(&self, is_asked: impl Fn(&Stand) -> bool) {
+        self.stand.send_if_modified(|(step, stand)| {
+            let is_asked = is_asked(stand);
+            if is_asked {
+                *step += 1;
+                *stand = Stand::Checking;
+            }
+            is_asked
+        });
     }
 
     fn step(&self, next: Stand) {
@@ -211,6 +242,30 @@ impl Bridge {
         Ok(is_wanted)
     }
 
+    /// Gives the passkey's answer to a linking that wants one.
+    ///
+    /// # Errors
+    /// [`AnswerFault`]; it may be given again.
+    pub fn give_passkey(&self, linking: &Linking, text: &str) -> Result<(), AnswerFault> {
+        let is_asked = |stand: &Stand| matches!(stand, Stand::Passkey { .. });
+        if !is_asked(&linking.now().1) {
+            return Err(AnswerFault::NotAsked);
+        }
+        self.whatsapp().answer_passkey(&linking.owner, text)?;
+        linking.was_given(is_asked);
+        Ok(())
+    }
+
+    /// Says that the phone shows the code of a linking; false when that is not asked.
+    pub fn confirm_linking(&self, linking: &Linking) -> bool {
+        let is_asked = |stand: &Stand| matches!(stand, Stand::Compare { .. });
+        let is_done = is_asked(&linking.now().1) && self.whatsapp().confirm_code(&linking.owner);
+        if is_done {
+            linking.was_given(is_asked);
+        }
+        is_done
+    }
+
     /// A person's linking of this name; none when it is somebody else's, too old, or followed by another.
     #[must_use]
     pub fn find_linking(&self, mxid: &str, id: &str) -> Option<Arc<Linking>> {
@@ -251,6 +306,8 @@ impl Bridge {
                 linking.step(match step {
                     LinkStep::Qr { code, .. } => Stand::Qr { code },
                     LinkStep::Code { code, .. } => Stand::Code { code: halves(&code) },
+                    LinkStep::Passkey { question, .. } => Stand::Passkey { question },
+                    LinkStep::Compare { code, .. } => Stand::Compare { code },
                     LinkStep::Linked { login } => Stand::Linked(login),
                     LinkStep::TimedOut => Stand::TimedOut,
                     LinkStep::Failed { tell } => Stand::Failed(tell),

@@ -6,9 +6,9 @@
 
 use super::Bridge;
 use super::effects::Scene;
-use super::from_matrix::key_of_ours;
 use super::outgoing::{Outgoing, Saying, made};
 use super::people::Halt;
+use super::sending::key_of_ours;
 use crate::convert::outgoing::{Plan, Resolved, Timer};
 use crate::convert::{MxPart, edit, quote};
 use crate::ids::WaMessageId;

@@ -10,7 +10,6 @@ use super::rooms::{room_id, user_id};
 use crate::convert::group::GroupFacts;
 use crate::ids::{ChatId, GhostId, PortalId};
 use crate::matrix::error::MatrixError;
-use crate::matrix::rooms::BridgedChat;
 use crate::store::group_wishes::GroupWish;
 use crate::store::logins::{Login, LoginState};
 use crate::verdict::Verdict;
@@ -229,15 +228,7 @@ impl Bridge {
     async fn dress(&self, id: PortalId, room: &RoomId) -> Result<(), Halt> {
         let portal = self.store().load_portal(id).await?;
         let name = self.group_facts(id).await?.unwrap_or_default().name();
-        let chat = BridgedChat { key: &portal.alias, channel_id: &portal.alias, channel_name: Some(&name) };
-        let mut state = self.matrix().bridge_state(&chat);
-        state.push(self.matrix().functional_members());
-        state.push(super::timers::features());
-        let bot = self.matrix().bot();
-        for piece in state {
-            self.matrix().send_state(room, bot, &piece.event_type, &piece.state_key, &piece.content).await?;
-        }
-        Ok(())
+        self.dress_room(&portal, room, Some(&name)).await
     }
 
     /// Takes contacts out whom WhatsApp did not let into the group.

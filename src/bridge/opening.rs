@@ -7,9 +7,10 @@ use super::people::{Facts, Halt};
 use super::rooms::room_id;
 use crate::config::Level;
 use crate::ids::{ChatId, GhostId};
+use crate::store::StoreError;
 use crate::store::inbox::InboxRow;
 use crate::store::logins::{Login, LoginState};
-use crate::store::portals::PortalKind;
+use crate::store::portals::{Portal, PortalKind};
 use crate::verdict::{Gate, Verdict};
 use crate::whatsapp::groups::{GroupFailure, GroupRead};
 use ruma::{OwnedRoomId, UserId};
@@ -35,13 +36,22 @@ impl Bridge {
     /// # Errors
     /// [`Halt`] when database or homeserver fail.
     pub async fn open_direct(&self, login: &Login, person: &GhostId) -> Result<OwnedRoomId, Halt> {
+        let portal = self.direct_chat(login, person).await?;
+        Ok(self.ready_room(portal.id, &login.id).await?.room.clone())
+    }
+
+    /// A login's chat with a person, perhaps without a room yet.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn direct_chat(&self, login: &Login, person: &GhostId) -> Result<Portal, StoreError> {
         let chat = ChatId::new(person.as_str());
         let kind = if *person == login.own { PortalKind::Own } else { PortalKind::Direct };
         let mut tx = self.store().begin("opening.direct").await?;
         let portal = self.store().find_or_make_portal_in(&mut tx, &chat, Some(&login.id), &login.mxid, kind).await?;
         self.store().join_portal_in(&mut tx, portal.id, &login.id).await?;
         tx.commit().await?;
-        Ok(self.ready_room(portal.id, &login.id).await?.room.clone())
+        Ok(portal)
     }
 
     /// The room of a group a login's account is in, made when it is new; none when it is not in it. Its people follow.

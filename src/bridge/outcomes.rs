@@ -1,7 +1,8 @@
 //! What became of a person's message: told to clients that ask for it, and to who waits for it.
 //!
 //! Promise: with `matrix.message_status_events` every message, reaction, deletion, poll and vote said in a chat's room ends in one
-//! status event of the bot's that says it is on WhatsApp, or in one that says it is not and why; with
+//! status event of the bot's that says it is on WhatsApp, or in one that says it is not and why (what is settled without
+//! being sent says so itself: [`Bridge::settle_unsent`]); with
 //! `matrix.delivery_receipts` the bot's read mark stands at what is on WhatsApp. Notices of failures that are no longer true
 //! say so. What is told is noted before the work and deleted afterwards (`store::outcomes`), and has fixed transaction ids: a
 //! process that dies tells it after its next start, once.
@@ -22,12 +23,15 @@ use crate::verdict::Verdict;
 use crate::whatsapp::intake::ReceiptRow;
 use ruma::EventId;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// The type of status events.
 const STATUS: &str = "com.beeper.message_send_status";
 /// Pause before outcomes are told again that could not be told.
 const PAUSE: Duration = Duration::from_secs(5);
+/// How often it is tried to tell one that its room does not take.
+const TRIES: u32 = 5;
 /// Reactions that mean `retry` on what has failed.
 const AGAIN: [&str; 5] = ["🔁", "🔄", "♻", "retry", "!retry"];
 
@@ -117,10 +121,18 @@ impl Bridge {
         Ok(())
     }
 
+    /// Settles a person's row that leaves nothing on WhatsApp; `why` is for people.
+    pub(super) async fn settle_unsent(&self, row: &InboxRow, why: &str) -> Result<(), Halt> {
+        match self.tells_outcome(row) {
+            true => Ok(self.store().settle_unsent_row(row, why).await?),
+            false => Ok(self.store().settle_row(row.seq).await?),
+        }
+    }
+
     /// Whether something may have to be told now that a row is settled.
     pub(super) fn tells_outcome(&self, row: &InboxRow) -> bool {
         let matrix = &self.config().matrix;
-        row.rounds > 0 || matrix.message_status_events || matrix.delivery_receipts
+        row.was_tried() || matrix.message_status_events || matrix.delivery_receipts
     }
 
     /// Tells, once, that a message waits for its account's connection. Droppable: what becomes of it is told anyhow.
@@ -154,7 +166,8 @@ impl Bridge {
         let Ok(event) = serde_json::from_slice::<Event>(&row.body) else { return Ok(()) };
         let portal = self.store().find_portal_by_room(&event.room_id).await;
         let portal = portal.map_err(|error| MatrixError::Unreachable { why: error.to_string() })?;
-        if portal.is_none() || !is_reported(&event) {
+        let is_command = self.command_words(&event, false).is_some() || asks_again(&event).is_some();
+        if portal.is_none() || !is_reported(&event) || is_command {
             return Ok(());
         }
         let cause = cause_of(why);
@@ -198,8 +211,9 @@ impl Bridge {
         if let Err(error) = self.store().forget_failed_outcomes().await {
             tracing::warn!(%error, "outcomes of failed messages were not forgotten");
         }
+        let mut tries = HashMap::new();
         loop {
-            let pause = match self.tell_outcomes().await {
+            let pause = match self.tell_outcomes(&mut tries).await {
                 Ok(()) => Duration::MAX,
                 Err(halt) => {
                     tracing::debug!(?halt, "outcomes wait to be told");
@@ -214,26 +228,38 @@ impl Bridge {
         }
     }
 
-    async fn tell_outcomes(&self) -> Result<(), Halt> {
+    /// Tells what can be told; `tries` counts those in vain.
+    async fn tell_outcomes(&self, tries: &mut HashMap<String, u32>) -> Result<(), Halt> {
         loop {
             let due = self.store().due_outcomes().await?;
             if due.is_empty() {
                 return Ok(());
             }
+            let mut waits = None;
             for outcome in &due {
                 if self.stop().is_cancelled() {
                     return Ok(());
                 }
                 match self.tell_outcome(outcome).await {
                     Ok(()) => {}
-                    Err(halt @ (Halt::Store(_) | Halt::Verdict(Verdict::Blocked(_) | Verdict::Later { .. }))) => {
-                        return Err(halt);
+                    Err(halt @ (Halt::Store(_) | Halt::Verdict(Verdict::Blocked(_)))) => return Err(halt),
+                    // Perhaps the bot was taken out of that room: the others' do not wait for it, nor for ever.
+                    Err(halt) => {
+                        let count = tries.entry(outcome.dedup.clone()).or_default();
+                        *count += 1;
+                        if *count < TRIES {
+                            waits = Some(halt);
+                            continue;
+                        }
+                        tracing::warn!(?halt, "what became of a message could not be told");
                     }
-                    // The room is gone, or the bot was taken out of it.
-                    Err(halt) => tracing::debug!(?halt, "an outcome could not be told"),
                 }
+                tries.remove(&outcome.dedup);
                 fail::fail_point!("outcome.told", |_| std::process::abort());
                 self.store().outcome_was_told(outcome).await?;
+            }
+            if let Some(halt) = waits {
+                return Err(halt);
             }
         }
     }
@@ -250,6 +276,17 @@ impl Bridge {
             return Ok(());
         }
         let matrix = &self.config().matrix;
+        if !outcome.unsent.is_empty() {
+            if matrix.message_status_events {
+                let mut content = status(&outcome.event, "FAIL_PERMANENT");
+                content["reason"] = "com.beeper.unsupported_event".into();
+                content["error"] = "it was settled without being sent".into();
+                content["message"] = outcome.unsent.as_str().into();
+                let txn = derive.notice_txn(&outcome.event, "status-unsent");
+                self.matrix().send(&room, bot, STATUS, &txn, &content, None).await?;
+            }
+            return Ok(());
+        }
         if matrix.message_status_events {
             let mut content = status(&outcome.event, "SUCCESS");
             let which = if outcome.delivered_to.is_empty() { "status-sent" } else { "status-delivered" };
@@ -272,7 +309,7 @@ impl Bridge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bridge::from_matrix::read_failure;
+    use crate::bridge::sending::read_failure;
     use crate::whatsapp::outgoing::SendFailure;
 
     fn reaction(key: &str) -> Event {

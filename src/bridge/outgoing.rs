@@ -314,7 +314,8 @@ impl Bridge {
     /// With words for them when they may not.
     pub(super) async fn may_delete(&self, saying: &Saying<'_>, deleted: &Message) -> Result<(), Halt> {
         if deleted.key.sender != saying.login.own {
-            if self.is_admin(saying.portal, &saying.login.own).await? {
+            // What its owner may is lent to nobody who is relayed.
+            if !saying.is_relayed && self.is_admin(saying.portal, &saying.login.own).await? {
                 return Ok(());
             }
             let tell = "Only your own messages can be deleted on WhatsApp; this one is gone here and stays there.";

@@ -106,7 +106,7 @@ impl Bridge {
         // Named by what is pinned: the same again even where the others of this event have changed meanwhile.
         let about = format!("{} {}", saying.event.event_id, target.key.wa_id);
         let wa_id = self.store().derive().wa_message(&saying.login.id, &about, 1);
-        let key = super::from_matrix::key_of_ours(saying, wa_id, part);
+        let key = super::sending::key_of_ours(saying, wa_id, part);
         self.hand_over(saying, &key, &outgoing).await?;
         Ok(key)
     }

@@ -6,12 +6,13 @@
 //! through it.
 
 use super::Bridge;
-use super::from_matrix::{Event, key_of_ours, never};
+use super::from_matrix::{Event, never};
 use super::outgoing::{Outgoing, Saying, made};
 use super::people::Halt;
 use super::rooms::room_id;
-use crate::config::{FormatKind, Level, MESSAGE_MARK, SenderNames};
-use crate::convert::incoming::expires_s;
+use super::sending::key_of_ours;
+use crate::config::{FormatKind, Level, MESSAGE_MARK, NameFacts, SenderNames};
+use crate::convert::incoming::{expires_s, opened};
 use crate::convert::markup::{Block, Inline};
 use crate::convert::outgoing::{
     Draft, DraftContent, MAX_QUESTION, MxKind, Plan, PollDraft, PreviewWish, Resolved, plan,
@@ -20,29 +21,44 @@ use crate::convert::quote;
 use crate::convert::relay::{letters, look, profile_name, put_into, safe_id, safe_name, strip_profile_fallback};
 use crate::matrix::error::MatrixError;
 use crate::store::logins::{Login, LoginState};
+use crate::store::polls::Poll;
 use crate::store::portals::{Portal, PortalKind};
 use crate::store::relay::RelayChoice;
 use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use whatsapp_rust::prelude::wa;
 
-/// How long the names in a room are remembered; who is new in it is asked for at once.
+/// How long the names in a room are remembered at most; who comes or takes another name is asked for at once.
 const NAMES_FOR: Duration = Duration::from_secs(10);
 /// Rooms whose names are remembered.
 const MOST_ROOMS: usize = 500;
-/// Which part of an event says whose a file is that takes no words; see [`crate::store::messages::PartKey`].
-const LABEL: i64 = 1;
+/// Which parts of an event say whose its files are that take no words, behind all an album can have; see
+/// [`crate::store::messages::PartKey`].
+const LABELS: i64 = 500;
 
+/// What is held while a poll's votes are told.
+type Turn = Arc<tokio::sync::Mutex<()>>;
 /// The names in a room, by user id.
 type Names = Arc<BTreeMap<String, String>>;
 
 /// What relay mode remembers while the process lives.
 #[derive(Default)]
 pub struct Relays {
-    names: Mutex<HashMap<String, (Instant, Names)>>,
-    /// Held while a tally of votes is told: one tells what all before it did.
-    pub(super) tallies: tokio::sync::Mutex<()>,
+    /// With when they were asked for, and the room's mark then ([`crate::matrix::Matrix::names_mark`]).
+    names: Mutex<HashMap<String, (Instant, u64, Names)>>,
+    /// Held while a poll's tally of votes is told: one tells what all before it did.
+    tallies: Mutex<HashMap<(i64, String), Turn>>,
+}
+
+impl Relays {
+    /// What is held while the votes in a poll are told; those of others are told meanwhile.
+    pub(super) fn turn_of(&self, poll: &Poll) -> Turn {
+        let mut turns = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry((poll.portal.get(), poll.wa_id.as_str().to_owned())).or_default())
+    }
 }
 
 /// Somebody who is relayed, as they are called for one event. All of it is safe to show.
@@ -64,8 +80,6 @@ enum Wanted {
     Say(Box<Said>),
     /// A vote.
     Vote { poll: String, answers: Vec<String> },
-    /// A vote is taken back.
-    Unvote { event: String },
 }
 
 impl Bridge {
@@ -119,8 +133,9 @@ impl Bridge {
     }
 
     async fn find_relay_for(&self, event: &Event, portal: &Portal) -> Result<Option<(Login, Relayed)>, Halt> {
-        // What a room is like is not for guests to say.
-        if event.state_key.is_some() || self.config().bridge.level_of(&event.sender) < Level::Relay {
+        // What a room is like is not for guests to say. Of their live locations they hear what to do instead.
+        let is_own_place = event.kind.ends_with("beacon_info") && event.state_key.as_deref() == Some(&event.sender);
+        if event.state_key.is_some() && !is_own_place || self.config().bridge.level_of(&event.sender) < Level::Relay {
             return Ok(None);
         }
         let is_ours = ruma::UserId::parse(&event.sender).is_ok_and(|user| self.matrix().is_ours(&user));
@@ -135,7 +150,7 @@ impl Bridge {
 
     /// What the sender of an event is called: as whom their client says they speak (MSC4144), else their name in the room, else
     /// their id.
-    async fn relayed_as(&self, event: &Event) -> Result<Relayed, Halt> {
+    pub(super) async fn relayed_as(&self, event: &Event) -> Result<Relayed, Halt> {
         let names = self.names_in(&event.room_id, &event.sender).await?;
         let own = names.get(&event.sender).map(String::as_str);
         let said = profile_name(&event.content).map(safe_name).filter(|name| !name.is_empty());
@@ -144,9 +159,7 @@ impl Bridge {
         let names = match displayname {
             None => SenderNames { displayname: user_id.clone(), disambiguated: user_id.clone(), user_id },
             Some(displayname) => {
-                let shape = look(&displayname);
-                let others = names.iter().filter(|(other, _)| **other != event.sender);
-                let is_taken = others.into_iter().any(|(_, name)| look(&safe_name(name)) == shape);
+                let is_taken = self.is_somebodys(&names, &event.sender, &displayname);
                 let disambiguated = if is_taken { format!("{displayname} ({user_id})") } else { displayname.clone() };
                 SenderNames { displayname, user_id, disambiguated }
             }
@@ -155,10 +168,22 @@ impl Bridge {
         Ok(Relayed { names, name })
     }
 
+    /// Whether somebody else in the room looks to be called so: as they call themselves, or as people of WhatsApp are shown
+    /// there who call themselves so.
+    fn is_somebodys(&self, names: &Names, sender: &str, name: &str) -> bool {
+        let facts = NameFacts { push_name: Some(name), business_name: None, full_name: None, phone: None };
+        let on_whatsapp = self.config().network.displayname_template.render(&facts);
+        let shapes = [look(name), look(&safe_name(&on_whatsapp))];
+        let mut others = names.iter().filter(|(other, _)| *other != sender);
+        others.any(|(_, name)| shapes.contains(&look(&safe_name(name))))
+    }
+
     async fn names_in(&self, room: &str, sender: &str) -> Result<Names, Halt> {
         let known = self.shared.relays.names.lock().unwrap_or_else(PoisonError::into_inner).get(room).cloned();
-        if let Some((since, names)) = known
+        let mark = self.matrix().names_mark(room);
+        if let Some((since, then, names)) = known
             && since.elapsed() < NAMES_FOR
+            && then == mark
             && names.contains_key(sender)
         {
             return Ok(names);
@@ -173,7 +198,7 @@ impl Bridge {
         if remembered.len() >= MOST_ROOMS {
             remembered.clear();
         }
-        remembered.insert(room.to_owned(), (Instant::now(), Arc::clone(&names)));
+        remembered.insert(room.to_owned(), (Instant::now(), mark, Arc::clone(&names)));
         Ok(names)
     }
 
@@ -190,9 +215,8 @@ impl Bridge {
         Box::pin(async move {
             match self.wanted_of(saying, who).await? {
                 Wanted::Say(said) => return Ok(Some(*said)),
-                Wanted::Nothing => self.store().settle_row(saying.row.seq).await?,
+                Wanted::Nothing => self.settle_unsent(saying.row, "Such messages of guests are not passed on.").await?,
                 Wanted::Vote { poll, answers } => self.relay_vote(saying, who, &poll, &answers).await?,
-                Wanted::Unvote { event } => self.relay_unvote(saying, who, &event).await?,
             }
             Ok(None)
         })
@@ -224,20 +248,14 @@ impl Bridge {
         let msgtype = said["msgtype"].as_str().unwrap_or_default();
         let say = |plan| Ok(Wanted::Say(Box::new((plan, None))));
         match planned {
-            Plan::Message(draft) => {
-                let (draft, label) = self.dressed(who, *draft, msgtype);
-                Ok(Wanted::Say(Box::new((Plan::Message(Box::new(draft)), label))))
-            }
-            Plan::Album(mut drafts) => {
-                if let Some(first) = drafts.first_mut() {
-                    let kind = kind_of(first, msgtype);
-                    put_caption(first, |words| self.around(who, kind, "", words));
-                }
-                say(Plan::Album(drafts))
+            Plan::Message(draft) => say(Plan::Message(Box::new(self.dressed(who, *draft, msgtype)))),
+            // Each of its files stands alone where another can not go.
+            Plan::Album(drafts) => {
+                say(Plan::Album(drafts.into_iter().map(|draft| self.dressed(who, draft, msgtype)).collect()))
             }
             Plan::Edit { target, draft } => {
                 self.is_theirs(saying, &target, "edited").await?;
-                let (draft, _) = self.dressed(who, *draft, msgtype);
+                let draft = self.dressed(who, *draft, msgtype);
                 say(Plan::Edit { target, draft: Box::new(draft) })
             }
             Plan::React { target, emoji } => {
@@ -251,9 +269,6 @@ impl Bridge {
                 say(Plan::Message(Box::new(Draft { reply_to: Some(target), ..words(text) })))
             }
             Plan::Redact { target } => {
-                if self.store().find_relay_vote_by_event(&target).await?.is_some() {
-                    return Ok(Wanted::Unvote { event: target });
-                }
                 if self.store().find_reaction_by_event(&target).await?.is_some() {
                     return Err(not_theirs("deleted"));
                 }
@@ -267,7 +282,9 @@ impl Bridge {
                 say(Plan::PollEnd { poll, text })
             }
             Plan::Pins { .. } | Plan::Pin { .. } => Ok(Wanted::Nothing),
-            Plan::LiveStart { .. } | Plan::LiveMove { .. } | Plan::LiveStop => Err(never(
+            // Said at the start, not at each step.
+            Plan::LiveMove { .. } | Plan::LiveStop => Ok(Wanted::Nothing),
+            Plan::LiveStart { .. } => Err(never(
                 "Live locations need a WhatsApp account of your own; please send where you are as a location.",
                 "a live location of a relayed person",
             )),
@@ -278,6 +295,13 @@ impl Bridge {
     async fn is_theirs(&self, saying: &Saying<'_>, target: &str, done: &str) -> Result<(), Halt> {
         match self.in_this_chat(saying, target).await? {
             Some(target) if !target.from_matrix || target.mx_sender != saying.event.sender => Err(not_theirs(done)),
+            Some(target) if target.key.sender != saying.login.own => Err(never(
+                format!(
+                    "This went to WhatsApp through another account than the one that relays here now, so it can't be {done} \
+                     there any more. Please ask the owner of that account to do it."
+                ),
+                "it went through another relay",
+            )),
             // What it is about is somebody else's, or gone: whoever goes on says so.
             _ => Ok(()),
         }
@@ -290,27 +314,20 @@ impl Bridge {
         put_into(&html, MESSAGE_MARK, own)
     }
 
-    /// A draft with its author's name, and what has to be said before one that takes no words.
-    fn dressed(&self, who: &Relayed, mut draft: Draft, msgtype: &str) -> (Draft, Option<Draft>) {
+    /// A draft with its author's name. A file has it in its caption, whatever the event calls it: what the file really is
+    /// decides whether it takes one; see [`words_before`].
+    fn dressed(&self, who: &Relayed, mut draft: Draft, msgtype: &str) -> Draft {
         // A guest calls nobody on WhatsApp together.
         draft.mention_room = false;
         let kind = kind_of(&draft, msgtype);
-        let mut label = None;
         match &mut draft.content {
             DraftContent::Text { text, .. } => *text = self.around(who, kind, "", std::mem::take(text)),
             DraftContent::Place { name, .. } => *name = letters(&self.around(who, kind, "", lines(name))),
             DraftContent::File { media, caption } => {
-                let text = self.around(who, kind, &safe_name(&media.name), std::mem::take(caption));
-                match media.kind {
-                    MxKind::Image | MxKind::Video | MxKind::Gif | MxKind::File => *caption = text,
-                    MxKind::Audio | MxKind::Voice | MxKind::Contacts | MxKind::Sticker => {
-                        let mentions = draft.mentions.clone();
-                        label = Some(Draft { mentions, ..words(text) });
-                    }
-                }
+                *caption = self.around(who, kind, &safe_name(&media.name), std::mem::take(caption));
             }
         }
-        (draft, label)
+        draft
     }
 
     /// A poll with its author's name in the question, or before it where the question is too long for that.
@@ -323,20 +340,25 @@ impl Bridge {
         Wanted::Say(Box::new((Plan::Poll(draft), Some(label))))
     }
 
-    /// Says whose the next message is.
+    /// Says whose the next message is, the event's `at`th.
     ///
     /// # Errors
     /// [`Halt`] when the database or WhatsApp fail.
-    pub(super) fn send_label<'a>(&'a self, saying: &'a Saying<'a>, label: Draft) -> BoxFuture<'a, Result<(), Halt>> {
+    pub(super) fn send_label<'a>(
+        &'a self,
+        saying: &'a Saying<'a>,
+        label: Draft,
+        at: usize,
+    ) -> BoxFuture<'a, Result<(), Halt>> {
         Box::pin(async move {
-            self.say_whose(saying, label).await?;
+            self.say_whose(saying, label, LABELS.saturating_add(i64::try_from(at).unwrap_or(0))).await?;
             fail::fail_point!("relay.after_label", |_| super::states::die_here());
             Ok(())
         })
     }
 
-    async fn say_whose(&self, saying: &Saying<'_>, label: Draft) -> Result<(), Halt> {
-        let wa_id = self.store().derive().wa_message(&saying.login.id, &saying.event.event_id, LABEL);
+    async fn say_whose(&self, saying: &Saying<'_>, label: Draft, part: i64) -> Result<(), Halt> {
+        let wa_id = self.store().derive().wa_message(&saying.login.id, &saying.event.event_id, part);
         let secret = self.store().derive().wa_message_secret(&saying.login.id, &wa_id);
         let (people, timer) = (self.people_named(&label).await?, self.timer_of(saying).await?);
         let message = {
@@ -346,7 +368,7 @@ impl Bridge {
             resolved.ts_ms = saying.event.origin_server_ts;
             made(&Plan::Message(Box::new(label)), &resolved)?
         };
-        let key = key_of_ours(saying, wa_id, LABEL);
+        let key = key_of_ours(saying, wa_id, part);
         let copy = quote::keep(&message);
         let outgoing =
             Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None, ballot: None };
@@ -391,11 +413,19 @@ fn kind_of(draft: &Draft, msgtype: &str) -> FormatKind {
     }
 }
 
-fn put_caption(draft: &mut Draft, around: impl FnOnce(Vec<Block>) -> Vec<Block>) {
-    draft.mention_room = false;
-    if let DraftContent::File { caption, .. } = &mut draft.content {
-        *caption = around(std::mem::take(caption));
-    }
+/// What has to be said before a relayed file, once it is made: its caption, where what it really is takes none.
+pub(super) fn words_before(saying: &Saying<'_>, draft: &Draft, made: &wa::Message) -> Option<Draft> {
+    let DraftContent::File { caption, .. } = &draft.content else { return None };
+    let said = made.comment_message.as_option().and_then(|comment| comment.message.as_option());
+    let made = opened(said.unwrap_or(made));
+    // Of what is sealed already nobody knows.
+    let takes_none = made.enc_comment_message.is_set()
+        || made.audio_message.is_set()
+        || made.sticker_message.is_set()
+        || made.ptv_message.is_set()
+        || made.contact_message.is_set()
+        || made.contacts_array_message.is_set();
+    (saying.is_relayed && takes_none).then(|| Draft { mentions: draft.mentions.clone(), ..words(caption.clone()) })
 }
 
 /// Words as they stand; none for none.

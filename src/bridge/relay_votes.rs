@@ -5,25 +5,31 @@
 //! of everybody. Its name is kept before it is sent, so that the next vote finds it.
 
 use super::Bridge;
-use super::from_matrix::{Event, key_of_ours, never};
+use super::from_matrix::{Event, never};
 use super::outgoing::{Outgoing, Saying, made};
 use super::people::Halt;
 use super::relay::{Relayed, lines, words};
+use super::sending::key_of_ours;
 use crate::convert::features::EDIT_WINDOW_S;
 use crate::convert::incoming::expires_s;
 use crate::convert::outgoing::{Draft, Plan, Resolved, vote_hashes};
 use crate::convert::quote;
 use crate::derive::hex;
+use crate::store::inbox::InboxRow;
+use crate::store::logins::LoginState;
 use crate::store::messages::{Message, MessageState, PartKey};
 use crate::store::polls::Poll;
+use crate::store::portals::Portal;
 use crate::store::relay::{RelayVote, Tally};
-use crate::verdict::Verdict;
-use serde_json::Value;
+use crate::verdict::{Gate, Verdict};
+use crate::whatsapp::line::LineState;
+use futures_util::future::BoxFuture;
 use whatsapp_rust::prelude::wa;
 
 /// The kind of a message that tells of votes; see [`crate::store::messages::Reservation::kind`].
 pub(super) const TALLY: &str = "tally";
-/// Which parts of a vote's event are a new message with all votes, and a change of an older one.
+/// Which parts of a vote's event are a new message with all votes, and a change of an older one. Nothing else has parts from
+/// 1000 on; the store tells tallies apart by them.
 const NEW: i64 = 1000;
 const CHANGED: i64 = 1001;
 /// How long the message may be changed, milliseconds: a minute less than WhatsApp allows, for the way.
@@ -62,25 +68,56 @@ impl Bridge {
             ts: saying.event.origin_server_ts,
             event_id: saying.event.event_id.clone(),
         };
-        self.tell_votes(saying, &target, &poll, &vote).await
+        let told = self.tell_votes(saying, &target, &poll, &vote).await;
+        if matches!(told, Err(Halt::Verdict(Verdict::Never { .. }))) {
+            // They hear that it was not sent: then it does not count either.
+            self.store().take_back_relay_vote(&vote).await?;
+        }
+        told
     }
 
-    /// Takes a vote back whose event was deleted.
+    /// Takes a vote back whose event was deleted, by its author or by who rules the room: the homeserver lets nobody else.
+    /// False when the event is no such deletion. On the heap: it is deep already where it is called.
     ///
     /// # Errors
-    /// [`Halt`]; with words for who deleted it when it was somebody else's.
-    pub(super) async fn relay_unvote(&self, saying: &Saying<'_>, who: &Relayed, event: &str) -> Result<(), Halt> {
-        let gone = async || Ok::<_, Halt>(self.store().settle_row(saying.row.seq).await?);
-        let Some(vote) = self.store().find_relay_vote_by_event(event).await? else { return gone().await };
-        if vote.portal != saying.portal.id || vote.mxid != saying.event.sender {
-            return Err(never("Only your own vote can be taken back.", "a deletion of somebody else's vote"));
-        }
-        let poll = self.store().find_poll(vote.portal, &vote.poll).await?;
+    /// [`Halt`] when database or WhatsApp fail.
+    pub(super) fn relay_unvote<'a>(
+        &'a self,
+        row: &'a InboxRow,
+        event: &'a Event,
+        portal: &'a Portal,
+    ) -> BoxFuture<'a, Result<bool, Halt>> {
+        Box::pin(self.unvote(row, event, portal))
+    }
+
+    async fn unvote(&self, row: &InboxRow, event: &Event, portal: &Portal) -> Result<bool, Halt> {
+        let content = event.content_with_redacts();
+        let Some(deleted) = content["redacts"].as_str().filter(|_| event.kind == "m.room.redaction") else {
+            return Ok(false);
+        };
+        let vote = self.store().find_relay_vote_by_event(deleted).await?;
+        let Some(vote) = vote.filter(|vote| vote.portal == portal.id) else { return Ok(false) };
+        let poll = self.store().find_poll(vote.portal, &vote.poll).await?.filter(|poll| poll.ended_at.is_none());
         let target = self.store().find_message_by_wa_id(vote.portal, &vote.poll).await?;
-        let (Some(poll), Some(target)) = (poll, target) else { return gone().await };
-        let ts = saying.event.origin_server_ts.max(vote.ts);
-        let vote = RelayVote { name: who.name.clone(), chosen: Vec::new(), ts, ..vote };
-        self.tell_votes(saying, &target, &poll, &vote).await
+        let ts = event.origin_server_ts.max(vote.ts);
+        let vote = RelayVote { chosen: Vec::new(), ts, ..vote };
+        let relay = self.relay_of(portal).await?.filter(|login| login.state == LoginState::Linked);
+        match (poll, target, relay) {
+            (Some(poll), Some(target), Some(login)) => {
+                let wa_id = self.store().derive().wa_message(&login.id, &event.event_id, 0);
+                let secret = self.store().derive().wa_message_secret(&login.id, &wa_id);
+                let saying = Saying { row, event, portal, login: &login, secret, is_relayed: true };
+                self.expect_outcome(row, event).await?;
+                self.tell_votes(&saying, &target, &poll, &vote).await?;
+            }
+            // Nobody is there to tell it. What a poll that is over has counted stays.
+            (Some(_), ..) => {
+                self.store().put_relay_vote(&vote).await?;
+                self.store().settle_row(row.seq).await?;
+            }
+            (None, ..) => self.store().settle_row(row.seq).await?,
+        }
+        Ok(true)
     }
 
     async fn tell_votes(
@@ -90,7 +127,8 @@ impl Bridge {
         poll: &Poll,
         vote: &RelayVote,
     ) -> Result<(), Halt> {
-        let _turn = self.shared.relays.tallies.lock().await;
+        let turn = self.shared.relays.turn_of(poll);
+        let _turn = turn.lock().await;
         self.store().put_relay_vote(vote).await?;
         fail::fail_point!("relay.vote_kept", |_| super::states::die_here());
         let key = |part: i64| {
@@ -117,11 +155,7 @@ impl Bridge {
                 (key, message)
             }
         };
-        // It stands at the poll's event: whoever answers it answers the poll.
-        let at = target.event_id.as_deref().unwrap_or_default();
-        let Saying { event, portal, login, secret, is_relayed, row } = *saying;
-        let at = Event::said(&event.room_id, &event.sender, at, Value::Null, event.origin_server_ts);
-        self.send_tally(&Saying { row, event: &at, portal, login, secret, is_relayed }, &key, message).await
+        self.send_tally(saying, &key, message).await
     }
 
     /// The message that tells of the votes already, while it can be changed.
@@ -135,8 +169,12 @@ impl Bridge {
         let Some(found) = self.store().find_message(&key).await? else { return Ok(None) };
         match found.state {
             MessageState::Sent => Ok(Some(found)),
+            // Neither is this vote's own trouble, so nothing counts against it.
+            MessageState::Reserved if self.whatsapp().state(&saying.login.id) != Some(LineState::Connected) => {
+                Err(Halt::Verdict(Verdict::Blocked(Gate::Login(saying.login.id.clone()))))
+            }
             MessageState::Reserved if now - found.tried_at < WAITS_FOR => {
-                Err(Halt::Verdict(Verdict::Later { why: "the votes before this one are on their way".into() }))
+                Err(Halt::Verdict(Verdict::Away { why: "the votes before this one are on their way".into() }))
             }
             MessageState::Reserved | MessageState::Failed => Ok(None),
         }

@@ -43,6 +43,7 @@ impl Bridge {
         }
         telemetry::set_level(reloaded.config.logging.level);
         self.shared.budgets.set(&reloaded.config.bridge.budgets);
+        self.whatsapp().take_deliveries(reloaded.config.matrix.message_status_events);
         Ok(reloaded)
     }
 }

@@ -107,10 +107,18 @@ impl Bridge {
                     let why = "the chat belongs to a former owner of this account and has no room";
                     return Err(Halt::Verdict(Verdict::Never { tell: String::new(), why: why.into() }));
                 }
+                if !self.lets_in(&portal).await? {
+                    return Err(super::filter::kept_out());
+                }
                 // A message may wait for this turn.
                 let room = at_once(self.make_room(&portal, &owner)).await?;
                 fail::fail_point!("from_wa.after_room", |_| std::process::abort());
-                self.store().set_portal_room(id, room.as_str()).await?;
+                match portal.kind {
+                    PortalKind::Group | PortalKind::Channel => {
+                        self.store().put_new_room(&portal, room.as_str()).await?
+                    }
+                    _ => self.store().set_portal_room(id, room.as_str()).await?,
+                }
                 portal.room = Some(room.to_string());
                 if portal.kind == PortalKind::Direct {
                     self.watch_new(login, &portal.chat);
@@ -118,6 +126,9 @@ impl Bridge {
                 if portal.kind == PortalKind::Group {
                     // Its picture has waited for it.
                     self.store().ring_groups();
+                }
+                if portal.kind == PortalKind::Channel {
+                    self.store().ring_channels();
                 }
                 self.wake_spaces();
                 room
@@ -131,6 +142,11 @@ impl Bridge {
         }
         rooms.insert(id, known.clone());
         Ok(known)
+    }
+
+    /// Whether this process knows that a portal has a room.
+    pub(super) fn is_known_room(&self, id: PortalId) -> bool {
+        self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
     }
 
     /// Whose turn it is to make a portal's room.
@@ -224,7 +240,8 @@ impl Bridge {
             PortalKind::Group => self.matrix().invite_and_join(&known.room, user).await?,
             _ => self.matrix().ensure_joined(&known.room, user).await?,
         }
-        Ok(self.store().set_membership(known.portal.id, user.as_str(), "join").await?)
+        let (portal, room) = (known.portal.id, known.room.as_str());
+        Ok(self.store().set_membership_in_room(portal, room, user.as_str(), "join").await?)
     }
 
     /// Forgets what this process knows of rooms; found again in the database.
@@ -238,8 +255,15 @@ impl Bridge {
     /// [`Halt`] when database or homeserver fail.
     pub(super) async fn name_room(&self, room: &str, name: &str) -> Result<(), Halt> {
         let (id, bot) = (room_id(room)?, self.matrix().bot());
-        self.matrix().send_state(&id, bot, "m.room.name", "", &json!({ "name": name })).await?;
-        let Some(portal) = self.store().find_portal_by_room(room).await? else { return Ok(()) };
+        let portal = self.store().find_portal_by_room(room).await?;
+        let keeps_name = match &portal {
+            Some(portal) => self.is_plumbed(portal).await?,
+            None => false,
+        };
+        if !keeps_name {
+            self.matrix().send_state(&id, bot, "m.room.name", "", &json!({ "name": name })).await?;
+        }
+        let Some(portal) = portal else { return Ok(()) };
         let chat = BridgedChat { key: &portal.alias, channel_id: &portal.alias, channel_name: Some(name) };
         for state in self.matrix().bridge_state(&chat) {
             self.matrix().send_state(&id, bot, &state.event_type, &state.state_key, &state.content).await?;

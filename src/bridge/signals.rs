@@ -113,10 +113,10 @@ impl Bridge {
             Heard::People => return self.look_at_people(&login),
             Heard::Renumbered => return self.forget_rooms(),
             Heard::PhoneAnswered => {
-                self.phone_is_there(&login).await;
+                self.phone_is_there(&login, self.store().clock().now_ms()).await;
                 return self.phone_answered(&login).await;
             }
-            Heard::PhoneThere => return self.phone_is_there(&login).await,
+            Heard::PhoneThere(at) => return self.phone_is_there(&login, at).await,
             Heard::Tried => return self.ring_watch(),
             _ if at.elapsed() > STALE || !self.matrix().is_reachable() => return,
             Heard::Typing { chat, person, on } => self.show_typing_in_room(&login, &chat, &person, on).await,

@@ -7,6 +7,7 @@
 //! out ends it, until the account is linked again.
 
 use super::Bridge;
+use super::watch::Phone;
 use crate::numbers;
 use crate::store::logins::{Farewell, Login, LoginState};
 use crate::whatsapp::line::LineState;
@@ -14,6 +15,8 @@ use crate::whatsapp::trouble::Trouble;
 
 /// Days without a sign of the phone after which its owner is warned: two before WhatsApp unlinks its devices.
 pub(super) const WARN_DAYS: i64 = 12;
+/// The code of a phone that is away.
+pub(super) const PHONE_OFFLINE: &str = "wa-phone-offline";
 /// A day in milliseconds.
 pub(super) const DAY_MS: i64 = 24 * 3600 * 1000;
 
@@ -112,7 +115,7 @@ impl Standing {
     pub(super) fn kind(&self) -> Option<&'static str> {
         match self {
             Self::NotStarted | Self::Connecting | Self::Connected => None,
-            Self::PhoneOffline { .. } => Some("wa-phone-offline"),
+            Self::PhoneOffline { .. } => Some(PHONE_OFFLINE),
             Self::Trouble(trouble) => Some(trouble.code()),
             Self::LoggedOut { how: Farewell::Asked, .. } => Some("wa-not-logged-in"),
             Self::LoggedOut { how, .. } => Some(how.code()),
@@ -120,8 +123,8 @@ impl Standing {
     }
 }
 
-/// Where a login stands whose phone was last there at `phone_seen` (0 = not known).
-fn stand(login: &Login, line: Option<LineState>, phone_seen: i64, now: i64) -> Standing {
+/// Where a login stands with this phone.
+fn stand(login: &Login, line: Option<LineState>, phone: Phone, now: i64) -> Standing {
     match (&login.state, line) {
         (LoginState::LoggedOut { reason, how }, _) => {
             Standing::LoggedOut { reason: reason.clone(), how: *how, since: login.since }
@@ -131,7 +134,7 @@ fn stand(login: &Login, line: Option<LineState>, phone_seen: i64, now: i64) -> S
             Standing::LoggedOut { reason: how.words().into(), how, since: now }
         }
         (LoginState::Linked, Some(LineState::Connected)) => {
-            let days = if phone_seen == 0 { 0 } else { (now - phone_seen) / DAY_MS };
+            let days = phone.days_silent(now);
             if days >= WARN_DAYS { Standing::PhoneOffline { days } } else { Standing::Connected }
         }
         (LoginState::Linked, Some(LineState::Offline(trouble))) => Standing::Trouble(trouble),
@@ -145,7 +148,7 @@ impl Bridge {
     #[must_use]
     pub fn standing(&self, login: &Login) -> Standing {
         let now = self.store().clock().now_ms();
-        stand(login, self.whatsapp().state(&login.id), self.phone_seen(&login.id), now)
+        stand(login, self.whatsapp().state(&login.id), self.phone(&login.id), now)
     }
 }
 
@@ -173,8 +176,9 @@ mod tests {
     fn every_state_has_its_words_and_its_code() {
         let linked = login(LoginState::Linked);
         let now = 100 * DAY_MS;
-        let of = |line| stand(&linked, line, now, now);
-        let out = |how| stand(&login(LoginState::LoggedOut { reason: "Why.".into(), how }), None, 0, now);
+        let of = |line| stand(&linked, line, Phone::default(), now);
+        let out =
+            |how| stand(&login(LoginState::LoggedOut { reason: "Why.".into(), how }), None, Phone::default(), now);
         let trouble = |trouble| of(Some(LineState::Offline(trouble)));
         let banned = Trouble::Banned { until: 0, why: Ban::Unknown };
         for (standing, event, error, begins) in [
@@ -205,11 +209,16 @@ mod tests {
     #[test]
     fn a_phone_is_offline_from_the_twelfth_day_while_the_line_is_well() {
         let linked = login(LoginState::Linked);
-        let at = |days: i64, line| stand(&linked, Some(line), DAY_MS, DAY_MS + days * DAY_MS);
+        let phone = Phone { seen: DAY_MS, warned: true, ..Phone::default() };
+        let at = |days: i64, line| stand(&linked, Some(line), phone, DAY_MS + days * DAY_MS);
         assert_eq!(at(11, LineState::Connected), Standing::Connected);
         assert_eq!(at(12, LineState::Connected), Standing::PhoneOffline { days: 12 });
         assert_eq!(at(12, LineState::Connected).error().as_deref(), Some("wa-phone-offline"));
         assert_eq!(at(13, LineState::Connecting), Standing::Connecting);
-        assert_eq!(stand(&linked, Some(LineState::Connected), 0, 50 * DAY_MS), Standing::Connected, "not known");
+        assert_eq!(
+            stand(&linked, Some(LineState::Connected), Phone::default(), 50 * DAY_MS),
+            Standing::Connected,
+            "not known"
+        );
     }
 }

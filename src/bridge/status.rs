@@ -174,7 +174,7 @@ impl Bridge {
         };
         match outgoing {
             Some(outgoing) => self.send_to_whatsapp(saying, wa_id, outgoing).await,
-            None => Ok(self.store().settle_row(saying.row.seq).await?),
+            None => self.settle_unsent(saying.row, super::from_matrix::NOTHING_THERE).await,
         }
     }
 
@@ -401,6 +401,7 @@ impl Bridge {
             attempts: 0,
             received_at: ts,
             rounds: 0,
+            erred: false,
         };
         let wa_id = self.store().derive().wa_message(&login.id, cause, 0);
         let secret = self.store().derive().wa_message_secret(&login.id, &wa_id);

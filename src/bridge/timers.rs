@@ -5,9 +5,10 @@
 //! is taken back there.
 
 use super::Bridge;
-use super::from_matrix::{Event, never, read_failure};
+use super::from_matrix::{Event, never};
 use super::people::Halt;
 use super::rooms::room_id;
+use super::sending::read_failure;
 use crate::convert::features::{ROOM_FEATURES, room_features};
 use crate::convert::outgoing::timer_setting;
 use crate::ids::PortalId;

@@ -50,6 +50,7 @@ impl Bridge {
             ("what came back of people's own accounts", store.sweep_puppet_sends(now - 30 * DAY_MS).await),
             ("whom status posts were for", store.sweep_audiences(now - 2 * DAY_MS).await),
             ("calls that are over", store.sweep_calls(now - 7 * DAY_MS).await),
+            ("deletions that are over", store.sweep_deletions(now - 30 * DAY_MS).await),
             ("answered transactions", store.sweep_mx_txn(now - 7 * DAY_MS).await),
             ("devices that were never linked", store.sweep_unbound_devices(now - HOUR_MS).await),
             ("what belongs to failed rows that are gone", store.sweep_wishes().await),

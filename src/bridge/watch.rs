@@ -8,7 +8,7 @@
 //! (`whatsapp/sink.rs`); from day 10 without one it is asked for one each day, at day 12 its owner is warned.
 
 use super::Bridge;
-use super::standing::{DAY_MS, Standing};
+use super::standing::{DAY_MS, PHONE_OFFLINE, Standing};
 use crate::ids::LoginId;
 use crate::store::login_watch::Watched;
 use crate::store::logins::{Login, LoginState};
@@ -23,6 +23,10 @@ const PATIENCE: i64 = 5 * 60_000;
 /// How long a connection has to hold before it is told as well again, milliseconds: programs that fight for the same keys
 /// throw each other out within seconds.
 const STEADY: i64 = 15_000;
+/// The same after another program had taken the keys: if it is this one, started twice, each holds them for a minute or so.
+const STEADY_ALONE: i64 = 10 * 60_000;
+/// How long a phone that was asked for a sign has for it on a connection that holds, milliseconds.
+const ANSWER: i64 = 20_000;
 /// Days without a sign of the phone after which it is asked for one.
 const ASK_DAYS: i64 = 10;
 /// Signs of the phone within this time are one, milliseconds.
@@ -35,8 +39,36 @@ const GATHER: Duration = Duration::from_millis(200);
 /// What is remembered while the process runs.
 pub(super) struct Watch {
     bell: Sender<u64>,
-    /// The last sign of each phone, milliseconds since 1970.
-    phones: Mutex<HashMap<LoginId, i64>>,
+    phones: Mutex<HashMap<LoginId, Phone>>,
+}
+
+/// What is known of a login's phone. Times are milliseconds since 1970; 0 = not known, or never.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Phone {
+    /// Its last sign.
+    pub(super) seen: i64,
+    /// When it was last asked for one, since then.
+    pub(super) asked: i64,
+    /// Since when the line has been well; 0 = it is not.
+    pub(super) well_since: i64,
+    /// Whether its owner was warned.
+    pub(super) warned: bool,
+}
+
+impl Phone {
+    /// When its silence counts: it was asked, and had time to answer. While the bridge itself was away nothing is known.
+    fn silent_from(self) -> Option<i64> {
+        match self.warned {
+            true => Some(0),
+            false => (self.asked > 0 && self.well_since > 0).then_some(self.well_since + ANSWER),
+        }
+    }
+
+    /// Whole days of silence that count.
+    pub(super) fn days_silent(self, now: i64) -> i64 {
+        let counts = self.seen > 0 && self.silent_from().is_some_and(|from| now >= from);
+        if counts { (now - self.seen) / DAY_MS } else { 0 }
+    }
 }
 
 impl Default for Watch {
@@ -81,16 +113,33 @@ impl Run {
         match standing {
             Standing::LoggedOut { .. } => Next::Nothing,
             Standing::Connected if told.is_empty() => Next::Nothing,
+            Standing::Connected if told == Trouble::Replaced.code() => after(STEADY_ALONE, Next::TellWell),
             Standing::Connected => after(STEADY, Next::TellWell),
             Standing::PhoneOffline { .. } | Standing::Trouble(_)
                 if standing.kind().is_some_and(|kind| kind == told) =>
             {
                 Next::Nothing
             }
-            Standing::PhoneOffline { .. } => standing.kind().map_or(Next::Nothing, Next::Tell),
+            Standing::PhoneOffline { .. } => {
+                // What was told before may not be over yet.
+                let steady = match told {
+                    "" => 0,
+                    told if told == Trouble::Replaced.code() => STEADY_ALONE,
+                    _ => STEADY,
+                };
+                after(steady, standing.kind().map_or(Next::Nothing, Next::Tell))
+            }
             Standing::Trouble(trouble) if !trouble.may_pass() => Next::Tell(trouble.code()),
-            // Who knows of something worse needs not hear of this.
-            Standing::Trouble(_) | Standing::Connecting | Standing::NotStarted if !told.is_empty() => Next::Nothing,
+            // What is known now says more than that the connection was lost.
+            Standing::Trouble(trouble @ Trouble::Refused(_)) if told == Trouble::Lost.code() => {
+                Next::Tell(trouble.code())
+            }
+            // Who knows of something worse needs not hear of this; that a phone is silent is not worse.
+            Standing::Trouble(_) | Standing::Connecting | Standing::NotStarted
+                if !told.is_empty() && told != PHONE_OFFLINE =>
+            {
+                Next::Nothing
+            }
             Standing::Trouble(trouble) => after(PATIENCE, Next::Tell(trouble.code())),
             Standing::Connecting | Standing::NotStarted => after(PATIENCE, Next::Tell(Trouble::Lost.code())),
         }
@@ -108,29 +157,31 @@ impl Bridge {
         self.shared.watch.bell.subscribe()
     }
 
-    /// The last sign of a login's phone, milliseconds since 1970; 0 when not known.
-    pub(super) fn phone_seen(&self, login: &LoginId) -> i64 {
-        self.phones().get(login).copied().unwrap_or(0)
+    /// What is known of a login's phone.
+    pub(super) fn phone(&self, login: &LoginId) -> Phone {
+        self.phones().get(login).copied().unwrap_or_default()
     }
 
-    /// Notes that a login's phone is there now. May be lost: it says something again.
-    pub(super) async fn phone_is_there(&self, login: &LoginId) {
-        let now = self.store().clock().now_ms();
+    /// Notes that a login's phone was there at `at`, milliseconds since 1970. May be lost: it says something again.
+    pub(super) async fn phone_is_there(&self, login: &LoginId, at: i64) {
         // Not known: the watch has not read the rows yet.
-        let seen = self.phone_seen(login);
-        if seen == 0 || now - seen < SAME_SIGN {
+        let seen = self.phone(login).seen;
+        if seen == 0 || at - seen < SAME_SIGN {
             return;
         }
-        match self.store().phone_was_seen(login, now).await {
+        match self.store().phone_was_seen(login, at).await {
             Ok(()) => {
-                self.phones().insert(login.clone(), now);
+                let mut phones = self.phones();
+                let phone = phones.entry(login.clone()).or_default();
+                *phone = Phone { seen: phone.seen.max(at), asked: 0, warned: false, ..*phone };
+                drop(phones);
                 self.ring_watch();
             }
             Err(error) => tracing::debug!(%error, "a sign of a phone was not stored"),
         }
     }
 
-    fn phones(&self) -> std::sync::MutexGuard<'_, HashMap<LoginId, i64>> {
+    fn phones(&self) -> std::sync::MutexGuard<'_, HashMap<LoginId, Phone>> {
         self.shared.watch.phones.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -141,15 +192,20 @@ impl Bridge {
         let mut pause = Duration::from_secs(1);
         loop {
             bell.borrow_and_update();
-            let wait = match self.look_at_logins(&mut runs).await {
-                Ok(wait) => {
+            let (wait, failure) = match self.look_at_logins(&mut runs).await {
+                Ok(looked) => looked,
+                Err(error) => (ROUND, Some(error)),
+            };
+            let wait = match failure {
+                None => {
                     pause = Duration::from_secs(1);
                     wait
                 }
-                Err(why) => {
+                Some(why) => {
                     tracing::warn!(%why, "the owner of a login was not told yet how it stands");
                     pause = (pause * 2).min(Duration::from_secs(300));
-                    pause
+                    // The others are looked at when their time has come.
+                    wait.min(pause)
                 }
             };
             let rung = async {
@@ -165,16 +221,21 @@ impl Bridge {
         }
     }
 
-    /// Looks at every login; gives how long it may be until the next look.
-    async fn look_at_logins(&self, runs: &mut HashMap<LoginId, Run>) -> anyhow::Result<Duration> {
+    /// Looks at every login; gives how long it may be until the next look, and why the owner of one was not told.
+    async fn look_at_logins(
+        &self,
+        runs: &mut HashMap<LoginId, Run>,
+    ) -> anyhow::Result<(Duration, Option<anyhow::Error>)> {
         let store = self.store();
         let watched: HashMap<LoginId, Watched> = store.watched_logins().await?.into_iter().collect();
         {
             let mut phones = self.phones();
             phones.retain(|login, _| watched.contains_key(login));
             for (login, watched) in &watched {
-                let seen = phones.entry(login.clone()).or_default();
-                *seen = (*seen).max(watched.phone_seen);
+                let phone = phones.entry(login.clone()).or_default();
+                phone.seen = phone.seen.max(watched.phone_seen);
+                phone.asked = watched.phone_asked;
+                phone.warned = watched.told == PHONE_OFFLINE;
             }
         }
         let logins = store.all_logins().await?;
@@ -184,9 +245,18 @@ impl Bridge {
         for login in &logins {
             let Some(watched) = watched.get(&login.id) else { continue };
             let now = store.clock().now_ms();
-            let standing = self.standing(login);
-            let run = Run::go_on(runs.get(&login.id).copied(), &standing, now);
+            let run = Run::go_on(runs.get(&login.id).copied(), &self.standing(login), now);
             runs.insert(login.id.clone(), run);
+            let phone = {
+                let mut phones = self.phones();
+                let phone = phones.entry(login.id.clone()).or_default();
+                phone.well_since = if let Run::Well(since) = run { since } else { 0 };
+                *phone
+            };
+            let standing = self.standing(login);
+            if let Some(from) = phone.silent_from().filter(|from| *from > now) {
+                wait = wait.min(Duration::from_millis(u64::try_from(from - now).unwrap_or(0)));
+            }
             // One whose room can not be written to keeps nobody else from hearing.
             let done = async {
                 self.ask_for_sign(login, watched, &standing, now).await?;
@@ -203,7 +273,7 @@ impl Bridge {
                 Err(error) => failure = Some(error),
             }
         }
-        failure.map_or(Ok(wait), Err)
+        Ok((wait, failure))
     }
 
     async fn tell_standing(
@@ -216,7 +286,7 @@ impl Bridge {
         let cause = format!("{}:{}:{}", login.id, before.told_at, kind.unwrap_or_default());
         let txn = self.store().derive().notice_txn(&cause, "standing");
         let text = match (kind, standing) {
-            (None, _) if before.told == "wa-phone-offline" => {
+            (None, _) if before.told == PHONE_OFFLINE => {
                 format!("your phone with the WhatsApp account +{} is there again. All is well.", login.id)
             }
             (None, _) => format!("your WhatsApp account +{} is connected again. All is well.", login.id),
@@ -232,7 +302,10 @@ impl Bridge {
         };
         self.call_out(&login.mxid, &text, &txn).await?;
         fail::fail_point!("logins.after_notice", |_| super::states::die_here());
-        Ok(self.store().owner_heard(&login.id, before, kind.unwrap_or_default()).await?)
+        self.store().owner_heard(&login.id, before, kind.unwrap_or_default()).await?;
+        // Others go by what owners know too.
+        self.ring_watch();
+        Ok(())
     }
 
     async fn tell_of_try(&self, login: &Login, watched: &Watched) -> anyhow::Result<()> {
@@ -261,17 +334,23 @@ impl Bridge {
         if !matches!(standing, Standing::Connected | Standing::PhoneOffline { .. }) {
             return Ok(());
         }
-        let seen = self.phone_seen(&login.id);
+        let seen = self.phone(&login.id).seen;
         if seen == 0 {
             // Linked by an earlier version: it counts from now on.
-            self.phones().insert(login.id.clone(), now);
+            self.phones().entry(login.id.clone()).or_default().seen = now;
             return self.store().phone_was_seen(&login.id, now).await;
         }
         if now - seen < ASK_DAYS * DAY_MS || now - watched.phone_asked < DAY_MS {
             return Ok(());
         }
         match self.whatsapp().ask_for_sign(&login.id).await {
-            Ok(()) => self.store().phone_was_asked(&login.id, now).await,
+            Ok(()) => {
+                self.store().phone_was_asked(&login.id, now).await?;
+                // It has some time to answer.
+                self.phones().entry(login.id.clone()).or_default().asked = now;
+                self.ring_watch();
+                Ok(())
+            }
             Err(error) => {
                 tracing::debug!(%error, "a phone could not be asked for a sign");
                 Ok(())
@@ -329,7 +408,7 @@ mod tests {
             (PATIENCE + 9, LOST),
             (PATIENCE + 10, LOST),
             (PATIENCE + 20, Standing::Connecting),
-            (PATIENCE + 30, Standing::Trouble(Trouble::Refused(503))),
+            (PATIENCE + 30, Standing::NotStarted),
             (PATIENCE + 40, Standing::Connected),
             (PATIENCE + 40 + STEADY, Standing::Connected),
             (PATIENCE + 41 + STEADY, Standing::Connected),
@@ -364,6 +443,57 @@ mod tests {
             .collect();
         assert_eq!(told(&story), [(0, "wa-stream-replaced")]);
         assert_eq!(told(&[(0, replaced), (1, BAN)]), [(0, "wa-stream-replaced"), (1, "wa-temporary-ban")]);
+    }
+
+    #[test]
+    fn two_copies_that_take_the_keys_by_turns_are_told_of_once() {
+        let replaced = Standing::Trouble(Trouble::Replaced);
+        let story: Vec<(i64, Standing)> = (0..30)
+            .flat_map(|n| {
+                let at = n * 130_000;
+                [(at, replaced.clone()), (at + 65_000, Standing::Connected), (at + 129_999, Standing::Connected)]
+            })
+            .collect();
+        assert_eq!(told(&story), [(0, "wa-stream-replaced")]);
+        let silent: Vec<(i64, Standing)> = (0..30)
+            .flat_map(|n| {
+                let at = n * 130_000;
+                [(at, replaced.clone()), (at + 65_000, Standing::PhoneOffline { days: 12 })]
+            })
+            .collect();
+        assert_eq!(told(&silent), [(0, "wa-stream-replaced")]);
+        assert_eq!(
+            told(&[(0, replaced), (9, Standing::Connected), (9 + STEADY_ALONE, Standing::Connected)]),
+            [(0, "wa-stream-replaced"), (9 + STEADY_ALONE, "well")]
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_told_after_a_loss_and_a_loss_after_a_silent_phone() {
+        let refused = Standing::Trouble(Trouble::Refused(503));
+        let story = [
+            (0, LOST),
+            (PATIENCE, LOST),
+            (PATIENCE + 1, refused.clone()),
+            (PATIENCE + 2, LOST),
+            (PATIENCE + 3, refused),
+        ];
+        assert_eq!(told(&story), [(PATIENCE, "wa-transient-disconnect"), (PATIENCE + 1, "wa-connect-failure")]);
+        let story = [(0, Standing::PhoneOffline { days: 12 }), (1, LOST), (1 + PATIENCE, LOST)];
+        assert_eq!(told(&story), [(0, "wa-phone-offline"), (1 + PATIENCE, "wa-transient-disconnect")]);
+    }
+
+    #[test]
+    fn a_phone_is_silent_only_when_it_was_asked_and_could_have_answered() {
+        let now = 100 * DAY_MS;
+        let away = Phone { seen: now - 13 * DAY_MS, ..Phone::default() };
+        assert_eq!(away.days_silent(now), 0, "the bridge may have been away itself");
+        let asked = Phone { asked: now, well_since: now, ..away };
+        assert_eq!((asked.days_silent(now), asked.silent_from()), (0, Some(now + ANSWER)));
+        assert_eq!(asked.days_silent(now + ANSWER), 13);
+        assert_eq!(Phone { well_since: 0, ..asked }.days_silent(now + ANSWER), 0, "not connected");
+        assert_eq!(Phone { warned: true, ..away }.days_silent(now), 13, "its owner knows");
+        assert_eq!(Phone { warned: true, ..Phone::default() }.days_silent(now), 0, "not known");
     }
 
     #[test]

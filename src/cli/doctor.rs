@@ -51,7 +51,8 @@ fn look(arguments: &DoctorArguments, path: &Path, registration: &Path, environme
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was already installed");
     }
-    let seat = Seat::Outside { config: path, registration };
+    let puppets = super::generate::double_puppet_path(registration);
+    let seat = Seat::Outside { config: path, registration, puppets: &puppets };
     let user = arguments.user.as_deref();
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(examine(&config, seat, user, &Clock::system())),

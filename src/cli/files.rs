@@ -12,9 +12,9 @@ const OWNER_ONLY: u32 = 0o600;
 ///
 /// # Errors
 /// `AlreadyExists` when something is there; else what the system says.
-pub(super) fn create(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn create(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(content.as_ref())?;
     file.sync_all()
 }
 
@@ -52,7 +52,8 @@ pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
 /// What the system says, for instance that the folder is not ours to write in; then everything is as it was.
 pub(super) fn replace_with_backup(path: &Path, text: &str, stamp: &str) -> io::Result<PathBuf> {
     let target = fs::canonicalize(path)?;
-    let old = fs::read_to_string(&target)?;
+    // Bytes, not text: whatever the file holds is kept.
+    let old = fs::read(&target)?;
     let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut names = std::iter::once(String::new()).chain((2..).map(|number| format!("-{number}")));
     let backup = loop {
@@ -83,8 +84,8 @@ fn name_beside(target: &Path) -> PathBuf {
     target.with_file_name(format!(".{name}.{}.new", std::process::id()))
 }
 
-fn write_beside(beside: &Path, target: &Path, text: &str) -> io::Result<()> {
-    create(beside, text)?;
+fn write_beside(beside: &Path, target: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
+    create(beside, content)?;
     let (ours, theirs) = (fs::metadata(beside)?, fs::metadata(target)?);
     if (ours.uid(), ours.gid()) != (theirs.uid(), theirs.gid()) {
         std::os::unix::fs::chown(beside, Some(theirs.uid()), Some(theirs.gid()))?;
@@ -149,5 +150,9 @@ mod tests {
         assert_eq!((mode(&path), mode(&first)), (0o640, 0o640));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
         assert!(replace_with_backup(&folder.path().join("none"), "x", "day").is_err());
+
+        let no_text = b"pickle_key: precious # caf\xe9\n";
+        fs::write(&path, no_text).unwrap();
+        assert_eq!(fs::read(replace_with_backup(&path, "four", "night").unwrap()).unwrap(), no_text);
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn write_example(path: &Path) -> Result<String, Faults> {
         return Ok(example_config());
     }
     let name = path.display().to_string();
-    match files::create(path, &example_config()) {
+    match files::create(path, example_config()) {
         Ok(()) => {
             Ok(format!("Wrote {name}. Set homeserver, appservice.address and permissions in it, then run with -g."))
         }
@@ -67,7 +67,7 @@ pub(super) fn write_registrations(
 
 fn where_to(registration: &Path, puppets: &Path) -> String {
     format!(
-        "Name both in the homeserver's configuration, let its user read them, and restart it. Synapse, homeserver.yaml:\n\
+        "Name both in the homeserver's configuration, or copies that its user can read, and restart it. Synapse, homeserver.yaml:\n\
          app_service_config_files:\n    - {}\n    - {}\n",
         absolute(registration).display(),
         absolute(puppets).display()

@@ -12,7 +12,7 @@ use reqwest::Url;
 
 use super::{carry, files, generate};
 use crate::clock::Clock;
-use crate::config::{Answers, Config, Environment, Faults, Question, fill_secrets, keep_secrets};
+use crate::config::{Answers, Config, Environment, Faults, Question, fill_secrets};
 
 /// What `init` takes from the command line.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -105,14 +105,13 @@ pub(super) fn run(
     if !arguments.force {
         refuse_to_write_over(&[&config, &registration, &puppets])?;
     }
-    let answers = Asking { arguments, environment, answerer, answers: Answers::default() }.all()?;
-    let mut text = answers.config_text();
-    let old = fs::read_to_string(&config).ok();
-    if let Some(old) = &old {
-        text = keep_secrets(&text, old);
-    }
     let name = config.display().to_string();
-    let text = fill_secrets(&text, &name, environment, generate::random_hex)?;
+    let answers = match read_old(&config)? {
+        Some(old) => Answers::over(&old, &name)?,
+        None => Answers::default(),
+    };
+    let answers = Asking { arguments, environment, answerer, answers }.all()?;
+    let text = fill_secrets(&answers.config_text(&name)?, &name, environment, generate::random_hex)?;
     let checked = Config::parse(&text, &name, environment)?;
 
     DirBuilder::new()
@@ -120,12 +119,12 @@ pub(super) fn run(
         .mode(0o700)
         .create(&arguments.folder)
         .map_err(|why| generate::cannot_write(&arguments.folder, &why))?;
-    let mut told = match old {
-        None => {
-            files::replace(&config, &text).map_err(|why| generate::cannot_write(&config, &why))?;
+    let mut told = match answers.has_old() {
+        false => {
+            files::create(&config, &text).map_err(|why| generate::cannot_write(&config, &why))?;
             format!("Wrote {name}.\n")
         }
-        Some(_) => {
+        true => {
             let stamp = carry::stamp(&Clock::system());
             let backup = files::replace_with_backup(&config, &text, &stamp)
                 .map_err(|why| generate::cannot_write(&config, &why))?;
@@ -150,6 +149,20 @@ fn refuse_to_write_over(paths: &[&PathBuf]) -> Result<(), Faults> {
     Ok(())
 }
 
+/// The configuration that is there already; none when there is none. Whatever else keeps it from being read is a fault: it may
+/// hold the only copy of the keys.
+fn read_old(config: &Path) -> Result<Option<String>, Faults> {
+    match fs::read_to_string(config) {
+        Ok(old) => Ok(Some(old)),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(Faults::one(
+            config.display().to_string(),
+            format!("is there and can't be read: {why}"),
+            "correct it or let this user read it; or move it away: what it says is lost to the bridge then, tokens and keys too",
+        )),
+    }
+}
+
 fn next_steps(arguments: &InitArguments, config: &Path, checked: &Config) -> String {
     let folder = match arguments.folder == Path::new(".") {
         true => String::new(),
@@ -168,6 +181,14 @@ fn next_steps(arguments: &InitArguments, config: &Path, checked: &Config) -> Str
     for advice in checked.advice() {
         told.push_str(&format!("note: {advice}\n"));
     }
+    let address = &checked.appservice.address;
+    let port = checked.appservice.port;
+    if let Some(called) = called_port(address).filter(|called| *called != port && address.starts_with("http://")) {
+        told.push_str(&format!(
+            "note: the homeserver calls port {called} of {address}, and the bridge listens on port {port}: name that port with \
+             --address, or let something pass the calls on\n"
+        ));
+    }
     told
 }
 
@@ -182,12 +203,15 @@ struct Asking<'a> {
 impl Asking<'_> {
     fn all(mut self) -> Result<Answers, Faults> {
         let arguments = self.arguments;
+        // In a container (its image sets this) nothing else is on "this machine", so there is nothing to suggest.
+        let hostname = self.environment.answer(Question::Hostname)?;
+        let is_beside = hostname.as_deref().is_none_or(is_this_machine);
         self.answer(
             Question::Homeserver,
             arguments.homeserver.as_deref(),
             "--homeserver",
             "Where does the bridge reach the homeserver?",
-            Some(HOMESERVER),
+            is_beside.then_some(HOMESERVER),
         )?;
         let guess = self.value(Question::Homeserver)?.and_then(|address| domain_of(&address));
         // A guess is good enough to be shown, not to be taken unseen: the name can't be changed later.
@@ -221,20 +245,31 @@ impl Asking<'_> {
             arguments.address.as_deref(),
             "--address",
             "Where does the homeserver reach the bridge?",
-            Some(ADDRESS),
+            is_beside.then_some(ADDRESS),
         )?;
         // What follows from the address is not asked.
         let address = self.value(Question::Address)?.unwrap_or_else(|| ADDRESS.to_owned());
         let (hostname, port) = listening_for(&address);
-        self.take(Question::Hostname, arguments.hostname.as_deref().unwrap_or(&hostname))?;
-        self.take(Question::Port, arguments.port.as_deref().unwrap_or(&port.to_string()))?;
+        self.follow(Question::Hostname, arguments.hostname.as_deref(), &hostname)?;
+        self.follow(Question::Port, arguments.port.as_deref(), &port.to_string())?;
         Ok(self.answers)
+    }
+
+    /// Takes what is given, else what follows from the address when that is new.
+    fn follow(&mut self, question: Question, given: Option<&str>, following: &str) -> Result<(), Faults> {
+        if let Some(given) = given {
+            return self.take(question, given);
+        }
+        let address = self.answers.get(Question::Address);
+        let is_new = !self.answers.has_old() || (address.is_some() && address != self.answers.old(Question::Address));
+        if is_new && self.environment.answer(question)?.is_none() { self.take(question, following) } else { Ok(()) }
     }
 
     /// What counts for a question so far.
     fn value(&self, question: Question) -> Result<Option<String>, Faults> {
         let outside = self.environment.answer(question)?;
-        Ok(outside.or_else(|| self.answers.get(question).map(str::to_owned)))
+        let inside = || self.answers.get(question).or_else(|| self.answers.old(question)).map(str::to_owned);
+        Ok(outside.or_else(inside))
     }
 
     fn take(&mut self, question: Question, answer: &str) -> Result<(), Faults> {
@@ -255,19 +290,25 @@ impl Asking<'_> {
         if self.environment.answer(question)?.is_some() {
             return Ok(());
         }
+        let is_kept = self.answers.is_kept(question);
         let nobody = || Faults::one(question.key(), "was not answered", format!("give it with {flag}"));
         if self.arguments.yes {
             return match default {
+                _ if is_kept => Ok(()),
                 Some(default) => self.take(question, default),
                 // Nobody needs to be an administrator.
                 None if question == Question::Admin => Ok(()),
                 None => Err(nobody()),
             };
         }
-        let prompt = default.map_or_else(|| prompt.to_owned(), |default| format!("{prompt} [{default}]"));
+        // A database's address may hold a password.
+        let old = self.answers.old(question).filter(|_| question != Question::Database);
+        let shown = if is_kept { Some(old.unwrap_or("as it is")) } else { default };
+        let prompt = shown.map_or_else(|| prompt.to_owned(), |shown| format!("{prompt} [{shown}]"));
         loop {
             let line = self.answerer.ask(&prompt).ok().flatten().ok_or_else(nobody)?;
             let answer = match (line.trim(), default) {
+                ("", _) if is_kept => return Ok(()),
                 ("", Some(default)) => default,
                 (answer, _) => answer,
             };
@@ -287,14 +328,29 @@ fn domain_of(address: &str) -> Option<String> {
 }
 
 /// Where to listen so that the homeserver finds the bridge at `address`: behind a proxy (https) or beside the homeserver on
-/// this machine alone, else everywhere.
+/// this machine alone, else everywhere. An address without a port is a proxy's, or a slip: only root may listen on port 80.
 fn listening_for(address: &str) -> (String, u16) {
     let Ok(url) = Url::parse(address) else { return ("127.0.0.1".to_owned(), PORT) };
-    let is_here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    match url.scheme() {
-        "https" => ("127.0.0.1".to_owned(), PORT),
-        _ => (if is_here { "127.0.0.1" } else { "0.0.0.0" }.to_owned(), url.port().unwrap_or(80)),
-    }
+    let is_here = url.scheme() == "https" || url.host_str().is_some_and(is_this_machine);
+    let port = if url.scheme() == "https" { PORT } else { named_port(address).unwrap_or(PORT) };
+    (if is_here { "127.0.0.1" } else { "0.0.0.0" }.to_owned(), port)
+}
+
+/// Whether only this machine (or container) reaches what is there.
+fn is_this_machine(host: &str) -> bool {
+    matches!(host, "localhost" | "127.0.0.1" | "::1" | "[::1]")
+}
+
+/// The port that stands in an address.
+fn named_port(address: &str) -> Option<u16> {
+    // The parser leaves a port out that is the scheme's own, and one that is named is meant.
+    let named = address.split_once("://")?.1.split('/').next()?.rsplit_once(':')?.1;
+    named.parse().ok()
+}
+
+/// The port that who follows the address calls.
+fn called_port(address: &str) -> Option<u16> {
+    Url::parse(address).ok()?.port_or_known_default()
 }
 
 #[cfg(test)]

@@ -145,6 +145,88 @@ fn nothing_is_written_over_unless_told_and_then_tokens_and_keys_stay() {
 }
 
 #[test]
+fn a_configuration_that_can_not_be_read_is_not_written_over() {
+    let mut walk = Walk::new(&[]);
+    walk.run(FLAGS).unwrap();
+    let whole = fs::read(walk.path("config.yaml")).unwrap();
+    let registration = fs::read(walk.path("registration.yaml")).unwrap();
+    let latin = [&whole[..], b"# caf\xe9\n"].concat();
+    let broken = [&whole[..], b"logging: [\n"].concat();
+    let unknown = [&whole[..], b"loging: {level: info}\n"].concat();
+    for (old, want) in [(latin, "UTF-8"), (broken, "at line "), (unknown, "unknown key")] {
+        fs::write(walk.path("config.yaml"), &old).unwrap();
+        let told = walk.run(&format!("{FLAGS} --force")).unwrap_err();
+        assert!(told.contains(want) && told.contains("away"), "{told}");
+        assert_eq!(fs::read(walk.path("config.yaml")).unwrap(), old, "{want}");
+        assert_eq!(fs::read(walk.path("registration.yaml")).unwrap(), registration, "{want}");
+        assert_eq!(fs::read_dir(walk.path("")).unwrap().count(), 3, "{want}");
+    }
+}
+
+#[test]
+fn written_anew_keeps_what_is_not_answered_and_shows_it_as_the_default() {
+    let mut walk = Walk::new(&[]);
+    walk.run(&format!("{FLAGS} --hostname 10.0.0.5 --database postgres://u:hunter2@h/d")).unwrap();
+    let path = walk.path("config.yaml");
+    let first = fs::read_to_string(&path).unwrap();
+    let changed = first
+        .replace("\n    id: whatsapp\n", "\n    id: mine\n")
+        .replace("\n        username: whatsappbot\n", "\n        username: wabot\n")
+        .replace("\n    shared_secret: null\n", "\n    shared_secret: 0123456789abcdef0123\n")
+        .replace("\n    servers: {}\n", "\n    servers: {m.example.net: 'https://m.example.net'}\n")
+        .replace("\n    secrets: {}\n", "\n    secrets: {m.example.net: 'as_token:theirs'}\n");
+    fs::write(&path, &changed).unwrap();
+    let before = walk.config();
+    assert_eq!((before.appservice.id.as_str(), before.appservice.bot.username.as_str()), ("mine", "wabot"));
+    assert!(before.provisioning.secret().is_some() && before.double_puppet.secrets.len() == 1);
+    let tree = |text: &str| serde_yaml::from_str::<serde_yaml::Value>(text).unwrap();
+
+    walk.run("--yes --force").unwrap();
+    assert_eq!(tree(&fs::read_to_string(&path).unwrap()), tree(&changed));
+
+    walk.scripted.lines = ["", "", "", "", ""].map(str::to_owned).into();
+    walk.run("--force").unwrap();
+    assert_eq!(tree(&fs::read_to_string(&path).unwrap()), tree(&changed));
+    let asked = walk.scripted.asked.join("\n");
+    for shown in ["[http://hs:8008]", "[example.org]", "[http://wa:29400]", "[as it is]"] {
+        assert!(asked.contains(shown), "{shown}: {asked}");
+    }
+    assert!(!asked.contains("hunter2"), "{asked}");
+
+    // A new address is listened for anew.
+    walk.run("--yes --force --address http://localhost:29500").unwrap();
+    let after = walk.config();
+    assert_eq!((after.appservice.hostname.as_str(), after.appservice.port), ("127.0.0.1", 29500));
+    assert_eq!(after.appservice.id, "mine");
+}
+
+#[test]
+fn in_a_container_localhost_is_not_suggested_and_the_hostname_not_written() {
+    let image = [("MATRIX_WHATSAPP_APPSERVICE__HOSTNAME".to_owned(), "0.0.0.0".to_owned())];
+    let mut walk = Walk::new(&[]);
+    walk.environment = image.into_iter().collect();
+    for (flags, want) in
+        [("--homeserver http://synapse:8008", "--address"), ("--address http://bridge:29318", "--homeserver")]
+    {
+        let told = walk.run(&format!("--yes --domain example.org {flags}")).unwrap_err();
+        assert!(told.contains(&format!("was not answered; give it with {want}")), "{told}");
+    }
+    walk.run("--yes --domain example.org --homeserver http://synapse:8008 --address http://bridge:29318").unwrap();
+    let text = fs::read_to_string(walk.path("config.yaml")).unwrap();
+    let written: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+    assert_eq!(written["appservice"]["hostname"], "127.0.0.1", "the example's, not what the environment gives");
+    assert_eq!(walk.config().appservice.hostname, "0.0.0.0");
+}
+
+#[test]
+fn an_address_that_is_called_elsewhere_than_is_listened_is_noted() {
+    let told = Walk::new(&[]).run("--yes --domain example.org --address http://bridge").unwrap();
+    assert!(told.contains("calls port 80 of http://bridge, and the bridge listens on port 29318"), "{told}");
+    assert!(!Walk::new(&[]).run(FLAGS).unwrap().contains("calls port"));
+    assert!(!Walk::new(&[]).run("--yes --domain example.org --address https://bridge").unwrap().contains("calls port"));
+}
+
+#[test]
 fn what_the_environment_says_is_neither_asked_nor_written() {
     let mut walk = Walk::new(&["@anna:example.net", "", ""]);
     let variables = [
@@ -167,7 +249,8 @@ fn where_to_listen_follows_from_the_address() {
         ("http://localhost:29318", "127.0.0.1", 29318),
         ("http://[::1]:5000", "127.0.0.1", 5000),
         ("http://bridge:29400", "0.0.0.0", 29400),
-        ("http://bridge", "0.0.0.0", 80),
+        ("http://bridge", "0.0.0.0", 29318),
+        ("http://bridge:80/", "0.0.0.0", 80),
         ("https://wa.example.org", "127.0.0.1", 29318),
     ] {
         assert_eq!(listening_for(address), (hostname.to_owned(), port), "{address}");

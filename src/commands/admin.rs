@@ -77,6 +77,10 @@ pub(super) async fn set_power(call: &Call, usage: &str) -> Result<()> {
         return call.answer(&format!("Say `{usage}`: a whole Matrix id and a number from 0 to 100.")).await;
     };
     let matrix = call.bridge.matrix();
+    if matrix.is_ours(&user) {
+        // Without the bot's own power nobody could change anything here any more, the bot neither.
+        return call.answer("That is one of the bridge's own; their powers are mine to keep.").await;
+    }
     let Some(mut powers) = matrix.get_state(&call.room, "m.room.power_levels", "").await? else {
         return call.answer("This room has no powers that I could change.").await;
     };

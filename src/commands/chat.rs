@@ -38,37 +38,6 @@ pub(super) async fn set_timer(call: &Call, usage: &str) -> Result<()> {
     call.answer(&text).await
 }
 
-pub(super) async fn delete(call: &Call) -> Result<()> {
-    let Some((portal, _)) = &call.chat else { return Ok(()) };
-    if portal.kind == PortalKind::Channel {
-        let text = "Only rooms of direct chats can be deleted. To get rid of a channel's room, unfollow it.";
-        return call.answer(text).await;
-    }
-    if portal.kind == PortalKind::Group {
-        return call
-            .answer("Only rooms of direct chats can be deleted. To get rid of a group's room, leave the group.")
-            .await;
-    }
-    if call.rest.first().map(String::as_str) != Some("yes") {
-        let prefix = &call.bridge.config().bridge.command_prefix;
-        let text = format!(
-            "This takes everybody out of this room, you too, and the bridge forgets it. WhatsApp keeps the chat, and its \
-             next message makes a new room. If you mean it, say `{prefix} delete-portal yes`."
-        );
-        return call.answer(&text).await;
-    }
-    match call.bridge.delete_room(portal).await {
-        Ok(()) => {
-            let room = call.bridge.management_room(&call.sender).await?;
-            call.bridge.say(&room, "The chat's room is deleted.", &call.event_id, "deleted").await.map(drop)
-        }
-        Err(Halt::Store(error)) => Err(database(error)),
-        Err(Halt::Verdict(_)) => {
-            call.answer("The homeserver did not let me delete this room completely. Please say it again later.").await
-        }
-    }
-}
-
 /// Deletes a direct chat, or its messages, on WhatsApp.
 pub(super) async fn remove(call: &Call, what: Removal) -> Result<()> {
     let Some((portal, login)) = &call.chat else { return Ok(()) };
@@ -76,6 +45,11 @@ pub(super) async fn remove(call: &Call, what: Removal) -> Result<()> {
         return call.answer("Only direct chats can be deleted here. To get rid of a group, leave it.").await;
     }
     let prefix = &call.bridge.config().bridge.command_prefix;
+    if call.rest.iter().any(|word| word == "--for-everyone") {
+        let text = "WhatsApp lets nobody delete a chat for others: it goes from your own phone and devices only. A message of \
+                    yours goes for everybody when you remove it in the room.";
+        return call.answer(text).await;
+    }
     let question = match what {
         Removal::Chat => format!(
             "This deletes the chat on your phone and all your devices, and this room with it. If you mean it, say \

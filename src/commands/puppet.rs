@@ -64,7 +64,7 @@ pub(super) async fn login(call: &Call) -> Result<()> {
         bridge.store().ring_marks();
     }
     if is_own {
-        hide_token(call, &user).await;
+        hide_message(call, &user).await;
     }
     let text = match (state, is_own) {
         (PuppetState::Ready, _) => {
@@ -83,8 +83,8 @@ pub(super) async fn login(call: &Call) -> Result<()> {
     call.answer(text).await
 }
 
-/// Takes the message with the token away: as its sender where that is possible by now, else as the bot.
-async fn hide_token(call: &Call, user: &UserId) {
+/// Takes a command away that held a secret: as its sender where that is possible by now, else as the bot.
+pub(super) async fn hide_message(call: &Call, user: &UserId) {
     let Ok(event) = EventId::parse(call.event_id.as_str()) else { return };
     let matrix = call.bridge.matrix();
     let txn = call.bridge.store().derive().notice_txn(&call.event_id, "hide-token");
@@ -94,7 +94,7 @@ async fn hide_token(call: &Call, user: &UserId) {
         }
         match matrix.redact(&call.room, actor, &event, &txn, None).await {
             Ok(_) => return,
-            Err(error) => tracing::warn!(%error, "a message with a token was not taken away"),
+            Err(error) => tracing::warn!(%error, "a message with a secret was not taken away"),
         }
     }
 }

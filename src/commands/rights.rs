@@ -12,6 +12,8 @@ use crate::store::logins::Login;
 pub(super) enum Needs {
     /// Anywhere.
     Nothing,
+    /// The room of a chat, whoever's; the command itself asks who may.
+    Chat,
     /// The room of a chat that one of the caller's accounts is in.
     OwnChat,
     /// As [`Needs::OwnChat`], a group's.
@@ -65,7 +67,6 @@ pub(super) fn needs(run: &Run) -> Needs {
     match run {
         Run::Mark(..)
         | Run::DisappearingTimer
-        | Run::DeletePortal
         | Run::Accept
         | Run::Id
         | Run::SyncPortal
@@ -73,7 +74,8 @@ pub(super) fn needs(run: &Run) -> Needs {
         | Run::ClearChat
         | Run::About => Needs::OwnChat,
         Run::InviteLink | Run::LeaveGroup | Run::InSpace(_) => Needs::OwnGroup,
-        Run::SetRelay | Run::UnsetRelay => Needs::OwnChatOrAdmin,
+        Run::Unbridge => Needs::Chat,
+        Run::SetRelay | Run::UnsetRelay | Run::DeletePortal => Needs::OwnChatOrAdmin,
         Run::Help
         | Run::Ping
         | Run::Version
@@ -83,6 +85,7 @@ pub(super) fn needs(run: &Run) -> Needs {
         | Run::SetPreferredLogin
         | Run::ListLogins
         | Run::Cancel
+        | Run::Confirm
         | Run::LoginMatrix
         | Run::LogoutMatrix
         | Run::PingMatrix
@@ -105,9 +108,14 @@ pub(super) fn needs(run: &Run) -> Needs {
         | Run::Doctor
         | Run::Reload
         | Run::PostStatus
+        | Run::Block(_)
         | Run::Search
         | Run::Sync
         | Run::SetPl
+        | Run::CreatePortal
+        | Run::Bridge
+        | Run::Filter
+        | Run::DeleteAllPortals
         | Run::AllLogins => Needs::Nothing,
     }
 }
@@ -122,6 +130,7 @@ pub(super) fn check(wanted: Level, needs: Needs, level: Level, place: Place) -> 
     }
     match (needs, place) {
         (Needs::Nothing, _)
+        | (Needs::Chat, Place::OwnChat | Place::OwnGroup | Place::Foreign)
         | (Needs::OwnChat | Needs::OwnChatOrAdmin, Place::OwnChat | Place::OwnGroup)
         | (Needs::OwnGroup, Place::OwnGroup) => Ok(()),
         (Needs::OwnChatOrAdmin, Place::Foreign) if level >= Level::Admin => Ok(()),
@@ -183,6 +192,58 @@ pub(super) fn may_unset_relay(relays: &Relays, is_own: bool) -> Result<(), Relay
     }
 }
 
+/// What decides whether somebody may give a room to a chat of theirs, or take it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plumbing {
+    /// The caller's level.
+    pub(super) level: Level,
+    /// Whether they are in the room.
+    pub(super) is_in: bool,
+    /// Whether they may change the powers in it.
+    pub(super) rules_room: bool,
+    /// Whether the chat shall leave the room it has.
+    pub(super) overwrite: bool,
+    /// Whether their power in the room shall not count.
+    pub(super) ignore_permissions: bool,
+}
+
+/// Why somebody may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PlumbRefusal {
+    /// What they asked for is for administrators.
+    FlagsForAdmins,
+    /// The room is not theirs to rule.
+    NoPower,
+    /// The room is one the bridge has made.
+    BridgesRoom,
+}
+
+/// Whether somebody may make a room the room of a chat; whether the chat is theirs is looked up.
+///
+/// # Errors
+/// Why not.
+pub(super) fn may_plumb(plumbing: &Plumbing) -> Result<(), PlumbRefusal> {
+    let has_flags = plumbing.overwrite || plumbing.ignore_permissions;
+    match plumbing {
+        Plumbing { level, .. } if has_flags && *level < Level::Admin => Err(PlumbRefusal::FlagsForAdmins),
+        Plumbing { ignore_permissions: true, .. } | Plumbing { is_in: true, rules_room: true, .. } => Ok(()),
+        Plumbing { .. } => Err(PlumbRefusal::NoPower),
+    }
+}
+
+/// Whether somebody may end that a room is a chat's; `is_bridges` says whether the bridge has made it: then others of ours
+/// may have come for the chat, and who rules the group does not decide for them.
+///
+/// # Errors
+/// Why not.
+pub(super) fn may_unplumb(plumbing: &Plumbing, is_bridges: bool) -> Result<(), PlumbRefusal> {
+    may_plumb(plumbing)?;
+    match is_bridges && plumbing.level < Level::Admin {
+        true => Err(PlumbRefusal::BridgesRoom),
+        false => Ok(()),
+    }
+}
+
 /// Why no account was picked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoLogin {
@@ -228,23 +289,25 @@ mod tests {
 
     /// Who may run what, written down apart from the code: the lowest level, where, and the commands.
     const TABLE: &[(Level, &str, &str)] = &[
+        (Level::Relay, "anywhere", "retry"),
         (Level::Commands, "anywhere", "help cancel ping set-management-room version"),
         (
             Level::User,
             "anywhere",
-            "login relogin logout list-logins set-preferred-login status chats login-matrix logout-matrix ping-matrix retry \
+            "login confirm relogin logout list-logins set-preferred-login status chats login-matrix logout-matrix ping-matrix \
              space start-chat resolve-identifier create-group join resolve-link post-status \
-             follow unfollow channel search sync",
+             follow unfollow channel search sync block unblock create-portal bridge",
         ),
         (
             Level::User,
             "own chat",
-            "disappearing-timer delete-portal mute unmute pin unpin archive unarchive mark-unread mark-read accept id sync-portal \
+            "disappearing-timer mute unmute pin unpin archive unarchive mark-unread mark-read accept id sync-portal \
              delete-chat clear-chat about",
         ),
-        (Level::User, "own chat or admin", "set-relay unset-relay"),
+        (Level::User, "any chat", "unbridge"),
+        (Level::User, "own chat or admin", "set-relay unset-relay delete-portal"),
         (Level::User, "own group", "invite-link leave-group add-to-space remove-from-space"),
-        (Level::Admin, "anywhere", "all-logins sudo doin announce set-pl doctor reload"),
+        (Level::Admin, "anywhere", "all-logins sudo doin announce set-pl doctor reload delete-all-portals filter"),
     ];
 
     const LEVELS: [Level; 5] = [Level::Block, Level::Relay, Level::Commands, Level::User, Level::Admin];
@@ -268,6 +331,7 @@ mod tests {
                         && match places {
                             "anywhere" => true,
                             "own chat" => matches!(place, Place::OwnChat | Place::OwnGroup),
+                            "any chat" => place != Place::NoChat,
                             "own group" => place == Place::OwnGroup,
                             "own chat or admin" => match place {
                                 Place::OwnChat | Place::OwnGroup => true,
@@ -301,6 +365,29 @@ mod tests {
                         assert_eq!(may_unset_relay(&relays, is_own).is_ok(), may_unset, "{relays:?}, own: {is_own}");
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn every_level_and_power_and_flag_of_a_room_that_is_given_to_a_chat() {
+        for level in LEVELS {
+            for bits in 0..32_u8 {
+                let is = |bit: u8| bits & (1 << bit) != 0;
+                let (is_in, rules_room, overwrite, ignore_permissions, is_bridges) =
+                    (is(0), is(1), is(2), is(3), is(4));
+                let plumbing = Plumbing { level, is_in, rules_room, overwrite, ignore_permissions };
+                let is_admin = level == Level::Admin;
+                let may_flags = is_admin || !(overwrite || ignore_permissions);
+                // Nobody but an administrator who says so gets by without ruling the room they are in.
+                let may = may_flags && (is_in && rules_room || ignore_permissions);
+                assert_eq!(may_plumb(&plumbing).is_ok(), may, "{plumbing:?}");
+                let may_end = may && (is_admin || !is_bridges);
+                assert_eq!(
+                    may_unplumb(&plumbing, is_bridges).is_ok(),
+                    may_end,
+                    "{plumbing:?}, the bridge's: {is_bridges}"
+                );
             }
         }
     }

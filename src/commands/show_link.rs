@@ -4,8 +4,10 @@
 //! at the end. It is shown only in a room that holds nobody but the person and the bot: whoever scans it owns the
 //! link. A process that dies meanwhile leaves codes behind that are worthless without its connection.
 
+use super::passkey;
 use crate::bridge::Bridge;
 use crate::bridge::linkings::halves;
+use crate::convert::notice;
 use crate::ids::LoginId;
 use crate::matrix::error::Result;
 use crate::whatsapp::linking::LinkStep;
@@ -26,13 +28,15 @@ pub(super) struct Show {
     room: OwnedRoomId,
     /// Names what is said, so that a repeated command says it once.
     cause: String,
-    /// The events that showed a code: the first picture, its edits, a code to type.
+    /// The events that showed a code: the first picture, its edits, a code to type, what the passkey is asked.
     secrets: Vec<OwnedEventId>,
+    /// How many there were.
+    shown: usize,
 }
 
 impl Show {
     pub(super) fn new(bridge: Bridge, room: OwnedRoomId, cause: String) -> Self {
-        Self { bridge, room, cause, secrets: Vec::new() }
+        Self { bridge, room, cause, secrets: Vec::new(), shown: 0 }
     }
 
     /// Shows every step until the last one, the process's end, or a cancellation.
@@ -61,8 +65,16 @@ impl Show {
         match step {
             LinkStep::Qr { code, valid } => self.show_picture(&code, valid).await,
             LinkStep::Code { code, valid } => self.show_code(&code, valid).await,
+            LinkStep::Passkey { question, valid } => {
+                // The phone has used the code.
+                self.remove_secrets().await?;
+                self.show_secret(&passkey::instructions(&question, valid)).await
+            }
+            LinkStep::Compare { code, valid } => self.show_comparison(&code, valid).await,
             LinkStep::Linked { login } => self.say_linked(&login).await,
-            LinkStep::TimedOut => self.say_end("Nobody used the code in time. Say `login qr` for a new one.").await,
+            LinkStep::TimedOut => {
+                self.say_end("It was not done in time, so nothing is linked. Say `login qr` to begin again.").await
+            }
             LinkStep::Failed { tell } => self.say_end(&tell).await,
         }
     }
@@ -82,8 +94,25 @@ impl Show {
              this code. It is valid for {} minutes.",
             valid.as_secs().div_ceil(60).max(1)
         );
-        let event = self.bridge.say(&self.room, &text, &self.cause, &format!("code-{}", self.secrets.len())).await?;
+        self.show_secret(&notice(&text)).await
+    }
+
+    async fn show_comparison(&mut self, code: &str, valid: Duration) -> Result<()> {
+        let text = format!(
+            "{code}\nDoes your phone show this code, too? If it does, say `confirm`, within {} minutes; if it shows another one, \
+             say `cancel`.",
+            valid.as_secs().div_ceil(60).max(1)
+        );
+        self.show_secret(&notice(&text)).await
+    }
+
+    /// Shows what is taken away at the end.
+    async fn show_secret(&mut self, content: &Value) -> Result<()> {
+        let txn = self.bridge.store().derive().notice_txn(&self.cause, &format!("code-{}", self.shown));
+        let matrix = self.bridge.matrix();
+        let event = matrix.send(&self.room, matrix.bot(), "m.room.message", &txn, content, None).await?;
         self.secrets.push(event);
+        self.shown += 1;
         Ok(())
     }
 
@@ -110,18 +139,15 @@ impl Show {
             None => image,
             Some(first) => replacement(first, &image),
         };
-        let txn = self.bridge.store().derive().notice_txn(&self.cause, &format!("qr-{}", self.secrets.len()));
-        let matrix = self.bridge.matrix();
-        let event = matrix.send(&self.room, matrix.bot(), "m.room.message", &txn, &content, None).await?;
-        self.secrets.push(event);
-        Ok(())
+        self.show_secret(&content).await
     }
 
-    async fn remove_secrets(&self) -> Result<()> {
-        let matrix = self.bridge.matrix();
-        for event in &self.secrets {
+    async fn remove_secrets(&mut self) -> Result<()> {
+        let matrix = self.bridge.matrix().clone();
+        while let Some(event) = self.secrets.first() {
             let txn = self.bridge.store().derive().notice_txn(event.as_str(), "gone");
             matrix.redact(&self.room, matrix.bot(), event, &txn, Some("The code is no longer needed.")).await?;
+            self.secrets.remove(0);
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ pub(super) enum Run {
     Id,
     SyncPortal,
     Cancel,
+    Confirm,
     LoginMatrix,
     LogoutMatrix,
     PingMatrix,
@@ -36,6 +37,11 @@ pub(super) enum Run {
     SetManagementRoom,
     DisappearingTimer,
     DeletePortal,
+    CreatePortal,
+    DeleteAllPortals,
+    Bridge,
+    Unbridge,
+    Filter,
     Space,
     StartChat,
     ResolveIdentifier,
@@ -54,6 +60,7 @@ pub(super) enum Run {
     Unfollow,
     Channel,
     Search,
+    Block(bool),
     Sync,
     SetPl,
     SetRelay,
@@ -82,6 +89,13 @@ pub(super) const COMMANDS: &[Entry] = &[
         help: "Stop a login that is going on.",
         level: Level::Commands,
         run: Run::Cancel,
+    },
+    Entry {
+        name: "confirm",
+        usage: "confirm",
+        help: "In a login with a passkey: say that your phone shows the same code.",
+        level: Level::User,
+        run: Run::Confirm,
     },
     Entry {
         name: "list-logins",
@@ -143,9 +157,30 @@ pub(super) const COMMANDS: &[Entry] = &[
     Entry {
         name: "delete-portal",
         usage: "delete-portal",
-        help: "In a direct chat's room: take everybody out and forget the room. WhatsApp keeps the chat.",
+        help: "In a direct chat's room: take everybody out and forget the room. WhatsApp keeps the chat. For administrators in any chat's room.",
         level: Level::User,
         run: Run::DeletePortal,
+    },
+    Entry {
+        name: "create-portal",
+        usage: "create-portal [number] <chat id>",
+        help: "Make the room of a chat one of your accounts is in, as `chats` lists them.",
+        level: Level::User,
+        run: Run::CreatePortal,
+    },
+    Entry {
+        name: "bridge",
+        usage: "bridge [number] <chat id> [--overwrite] [--ignore-permissions]",
+        help: "Make this room the room of a group or a direct chat one of your accounts is in. The flags are for administrators.",
+        level: Level::User,
+        run: Run::Bridge,
+    },
+    Entry {
+        name: "unbridge",
+        usage: "unbridge [--ignore-permissions]",
+        help: "End that this room is a chat's; it stays yours. WhatsApp keeps the chat.",
+        level: Level::User,
+        run: Run::Unbridge,
     },
     Entry {
         name: "ping",
@@ -235,7 +270,7 @@ pub(super) const COMMANDS: &[Entry] = &[
         name: "retry",
         usage: "retry [event]",
         help: "Try the messages of this room again that could not be bridged; as the answer to one, or with its event, only that.",
-        level: Level::User,
+        level: Level::Relay,
         run: Run::Retry,
     },
     Entry {
@@ -379,6 +414,20 @@ pub(super) const COMMANDS: &[Entry] = &[
         run: Run::Search,
     },
     Entry {
+        name: "block",
+        usage: "block [number]",
+        help: "In a direct chat's room, or with a number: block the contact on WhatsApp.",
+        level: Level::User,
+        run: Run::Block(true),
+    },
+    Entry {
+        name: "unblock",
+        usage: "unblock [number]",
+        help: "Block them no more.",
+        level: Level::User,
+        run: Run::Block(false),
+    },
+    Entry {
         name: "sync",
         usage: "sync [groups | contacts]",
         help: "Ask WhatsApp again about all groups or contacts you have chats with.",
@@ -428,6 +477,20 @@ pub(super) const COMMANDS: &[Entry] = &[
         run: Run::DoIn,
     },
     Entry {
+        name: "delete-all-portals",
+        usage: "delete-all-portals",
+        help: "Take everybody out of the rooms of all chats and forget them. WhatsApp keeps the chats.",
+        level: Level::Admin,
+        run: Run::DeleteAllPortals,
+    },
+    Entry {
+        name: "filter",
+        usage: "filter [off | allow [chat ids] | deny [chat ids] | remove <chat ids>]",
+        help: "Show or choose which chats get rooms: all, only those named, or all but those named.",
+        level: Level::Admin,
+        run: Run::Filter,
+    },
+    Entry {
         name: "announce",
         usage: "announce <text>",
         help: "Say something in every management room.",
@@ -474,6 +537,11 @@ impl Run {
         )
     }
 
+    /// Whether it has rooms deleted, perhaps the one it was said in.
+    pub(super) fn deletes_rooms(&self) -> bool {
+        matches!(self, Self::DeletePortal | Self::DeleteAllPortals | Self::Unbridge)
+    }
+
     /// Other words for the same command: those people know from elsewhere.
     pub(super) fn other_names(&self) -> &'static [&'static str] {
         match self {
@@ -502,6 +570,7 @@ fn manual() -> String {
         let level = Level::NAMES.iter().find(|(_, level)| *level == entry.level).map_or("", |(name, _)| name);
         let place = match rights::needs(&entry.run) {
             rights::Needs::Nothing => "anywhere",
+            rights::Needs::Chat => "anybody's chat",
             rights::Needs::OwnChat => "chat",
             rights::Needs::OwnGroup => "group",
             rights::Needs::OwnChatOrAdmin => "chat; administrators: any",

@@ -45,12 +45,18 @@ pub struct CleanupOnLogout {
     pub bad_credentials: Cleanups,
 }
 
-/// What becomes of which rooms.
+/// What becomes of which rooms. Of the rows that fit a room the first counts.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cleanups {
     /// Rooms of direct chats and own notes.
     pub private: Cleanup,
+    /// Rooms of groups and channels in which somebody's account relays others.
+    pub relayed: Cleanup,
+    /// Rooms of groups and channels that nobody else has an account in.
+    pub shared_no_users: Cleanup,
+    /// Rooms of groups and channels that somebody else has an account in.
+    pub shared_has_users: Cleanup,
 }
 
 /// What becomes of rooms.
@@ -59,19 +65,20 @@ pub struct Cleanups {
 pub enum Cleanup {
     /// They stay for the next login.
     Nothing,
+    /// The person whose account it is is taken out.
+    Kick,
+    /// The bridge goes, and the people keep the room.
+    Unbridge,
     /// Everybody is taken out, and they are forgotten.
     Delete,
 }
 
 impl CleanupOnLogout {
-    /// What becomes of direct chats' rooms after a logout that was asked for, or was not.
+    /// What becomes of which rooms after a logout that was asked for, or was not; none when nothing becomes of any.
     #[must_use]
-    pub fn of_private(&self, was_asked_for: bool) -> Cleanup {
-        match (self.enabled, was_asked_for) {
-            (false, _) => Cleanup::Nothing,
-            (true, true) => self.manual.private,
-            (true, false) => self.bad_credentials.private,
-        }
+    pub fn after(&self, was_asked_for: bool) -> Option<Cleanups> {
+        let rows = if was_asked_for { self.manual } else { self.bad_credentials };
+        self.enabled.then_some(rows)
     }
 }
 

@@ -22,8 +22,12 @@ pub struct Provisioning {
     pub shared_secret: Option<Secret<String>>,
     /// Whether people's own access tokens are taken.
     pub allow_matrix_auth: bool,
+    /// Whether OpenID tokens are taken.
+    pub allow_openid_auth: bool,
     /// Requests a user may make in a minute.
     pub requests_per_minute: u32,
+    /// Whether a login ends where WhatsApp asks for a passkey.
+    pub fail_on_webauthn: bool,
 }
 
 impl Provisioning {

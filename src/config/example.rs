@@ -5,6 +5,7 @@ use serde_yaml::Value;
 use super::environment::variable_of;
 use super::keys::{Fallback, KEYS, Key, Kind, SECTIONS, leaf, parent};
 use super::load::value_of_text;
+use super::reload::LIVE_KEYS;
 use super::yaml;
 
 const HEAD: &str = "\
@@ -106,10 +107,10 @@ pub(super) fn example_value(key: &Key) -> Value {
     }
 }
 
-/// The table of all keys for the manual, in Markdown.
+/// The table of all keys for the manual, in Markdown, with when a change counts.
 #[must_use]
 pub fn key_reference() -> String {
-    let mut out = String::from("| Key | Default | Meaning |\n|---|---|---|\n");
+    let mut out = String::from("| Key | Default | A change counts | Meaning |\n|---|---|---|---|\n");
     for key in KEYS {
         let default = match key.default {
             Fallback::Is(text) => format!("`{text}`"),
@@ -118,7 +119,9 @@ pub fn key_reference() -> String {
             Fallback::Required => "required".to_owned(),
         };
         let meaning = key.doc.join(" ").replace('|', "\\|");
-        push_line(&mut out, &format!("| `{}`<br>`{}` | {default} | {meaning} |", key.path, variable_of(key.path)));
+        let counts = if LIVE_KEYS.contains(&key.path) { "at `reload`" } else { "at a restart" };
+        let variable = variable_of(key.path);
+        push_line(&mut out, &format!("| `{}`<br>`{variable}` | {default} | {counts} | {meaning} |", key.path));
     }
     out
 }

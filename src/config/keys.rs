@@ -146,6 +146,9 @@ pub(super) const SECTIONS: &[Section] = &[
     },
 ];
 
+/// What may become of a room at a logout.
+const CLEANUPS: &[&str] = &["nothing", "kick", "unbridge", "delete"];
+
 /// Every key, in the order of the file.
 pub(super) const KEYS: &[Key] = &[
     Key {
@@ -365,11 +368,11 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         path: "bridge.budgets.memberships_per_minute",
         kind: Kind::PerMinute,
-        default: Fallback::Is("600"),
+        default: Fallback::Is("300"),
         example: None,
         doc: &[
-            "People brought into the rooms of groups, for all logins together; two requests each. A group of 1,024 takes a",
-            "minute and a half; what is said in it does not wait. More keeps Synapse busy with nothing else.",
+            "People brought into the rooms of groups, for all logins together; two requests each. A group of 1,024 takes three",
+            "minutes; who says something there comes in at once. 1,000 keep a small Synapse busy with nothing else.",
         ],
     },
     Key {
@@ -381,17 +384,66 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "bridge.cleanup_on_logout.manual.private",
-        kind: Kind::Choice(&["nothing", "delete"]),
+        kind: Kind::Choice(CLEANUPS),
         default: Fallback::Is("nothing"),
         example: None,
         doc: &[
-            "Rooms of direct chats and own notes. delete = everybody is taken out and the bridge forgets them; WhatsApp keeps",
-            "the chats, and the next login makes new rooms.",
+            "Rooms of direct chats and own notes. kick = you are taken out, and your next login brings you back; unbridge = the bridge",
+            "goes and you keep the room as it is; delete = everybody is taken out. After unbridge and delete the bridge forgets the",
+            "rooms; WhatsApp keeps the chats, and the next login makes new rooms.",
+        ],
+    },
+    Key {
+        path: "bridge.cleanup_on_logout.manual.relayed",
+        kind: Kind::Choice(CLEANUPS),
+        default: Fallback::Is("nothing"),
+        example: None,
+        doc: &["Rooms of groups and channels in which an account relays people without one."],
+    },
+    Key {
+        path: "bridge.cleanup_on_logout.manual.shared_no_users",
+        kind: Kind::Choice(CLEANUPS),
+        default: Fallback::Is("nothing"),
+        example: None,
+        doc: &[
+            "Rooms of groups and channels that nobody else has an account in. Rooms that another account of the same person",
+            "is linked in are left alone in any case.",
+        ],
+    },
+    Key {
+        path: "bridge.cleanup_on_logout.manual.shared_has_users",
+        kind: Kind::Choice(CLEANUPS),
+        default: Fallback::Is("nothing"),
+        example: None,
+        doc: &[
+            "Rooms of groups and channels that somebody else has an account in. unbridge and delete take the room from them too; the",
+            "group's next message makes them a new one.",
         ],
     },
     Key {
         path: "bridge.cleanup_on_logout.bad_credentials.private",
-        kind: Kind::Choice(&["nothing", "delete"]),
+        kind: Kind::Choice(CLEANUPS),
+        default: Fallback::Is("nothing"),
+        example: None,
+        doc: &["As above."],
+    },
+    Key {
+        path: "bridge.cleanup_on_logout.bad_credentials.relayed",
+        kind: Kind::Choice(CLEANUPS),
+        default: Fallback::Is("nothing"),
+        example: None,
+        doc: &["As above."],
+    },
+    Key {
+        path: "bridge.cleanup_on_logout.bad_credentials.shared_no_users",
+        kind: Kind::Choice(CLEANUPS),
+        default: Fallback::Is("nothing"),
+        example: None,
+        doc: &["As above."],
+    },
+    Key {
+        path: "bridge.cleanup_on_logout.bad_credentials.shared_has_users",
+        kind: Kind::Choice(CLEANUPS),
         default: Fallback::Is("nothing"),
         example: None,
         doc: &["As above."],
@@ -671,6 +723,16 @@ pub(super) const KEYS: &[Key] = &[
         doc: &["Whether people may use it for themselves, with their own access token of the homeserver."],
     },
     Key {
+        path: "provisioning.allow_openid_auth",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &[
+            "Whether people may use it for themselves with an OpenID token (`openid:` before it), as widgets have them. Off by default:",
+            "such a token says who somebody is and not for whom it was made, so everything somebody ever gave one to could use the API.",
+        ],
+    },
+    Key {
         path: "provisioning.requests_per_minute",
         kind: Kind::PerMinute,
         default: Fallback::Is("120"),
@@ -678,6 +740,16 @@ pub(super) const KEYS: &[Key] = &[
         doc: &[
             "Requests a user may make in a minute. A quarter of it may look people up, a tenth may begin a login or make a",
             "chat; and as many as that tenth may come with a wrong token from one address.",
+        ],
+    },
+    Key {
+        path: "provisioning.fail_on_webauthn",
+        kind: Kind::Flag,
+        default: Fallback::Is("false"),
+        example: None,
+        doc: &[
+            "Whether a login through the API ends with an error where WhatsApp asks for a passkey: for managers that don't know",
+            "this step.",
         ],
     },
 ];

@@ -24,12 +24,22 @@ pub(super) const LIVE_KEYS: &[&str] = &[
     "bridge.budgets.rooms_per_minute",
     "bridge.budgets.ghosts_per_minute",
     "bridge.budgets.memberships_per_minute",
+    "bridge.relay.enabled",
+    "bridge.relay.admin_only",
+    "bridge.relay.default_relays",
+    "bridge.relay.notices",
+    "bridge.relay.message_formats",
+    "bridge.relay.displayname_format",
+    "matrix.message_status_events",
+    "matrix.delivery_receipts",
     "network.disable_status_broadcast_send",
     "network.url_previews",
     "logging.level",
     "provisioning.shared_secret",
     "provisioning.allow_matrix_auth",
+    "provisioning.allow_openid_auth",
     "provisioning.requests_per_minute",
+    "provisioning.fail_on_webauthn",
 ];
 
 /// Most times a process takes new values: each leaves the old ones in memory, which somebody may still be reading.

@@ -1,15 +1,16 @@
 //! The first configuration: the few things an operator must say, each checked as it is said. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_yaml::{Mapping, Value};
 
+use super::carry::not_given;
 use super::environment::Environment;
 use super::example::{example_value, write_config};
 use super::faults::{Fault, Faults};
-use super::keys::{KEYS, Kind};
-use super::load::find_values;
-use super::yaml::put_values;
+use super::keys::Key;
+use super::load::{Found, find_values};
 use super::{Config, fill_secrets};
 
 /// Something `init` must know.
@@ -47,20 +48,68 @@ impl Question {
     }
 }
 
-/// What was answered, in the operator's words.
-#[derive(Debug, Clone, Default)]
-pub struct Answers(BTreeMap<Question, String>, Option<String>);
+/// What was answered, in the operator's words; and what an older file says, which stands where nothing was answered.
+#[derive(Clone, Default)]
+pub struct Answers {
+    answers: BTreeMap<Question, String>,
+    served: Option<String>,
+    old: Option<Found>,
+}
+
+impl fmt::Debug for Answers {
+    /// Which questions are answered. Not how: an old file holds secrets, and a database's address may.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.answers.keys()).finish()
+    }
+}
 
 impl Answers {
+    /// No answers yet, and the values of an older file, so that nothing that is not answered anew is lost: tokens and keys,
+    /// without which the homeserver does not know the bridge and the bridge can't read its database, and every other key.
+    ///
+    /// # Errors
+    /// [`Faults`] when the text is no YAML, or something in it is faulty: what can't be read can't be kept.
+    pub fn over(old: &str, name: &str) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let found = find_values(old, name, &Environment::default(), &mut faults);
+        match found {
+            Ok(found) if faults.is_empty() => Ok(Self { old: Some(found), ..Self::default() }),
+            Ok(_) => Err(or_move_away(&faults, name)),
+            Err(faults) => Err(or_move_away(&faults, name)),
+        }
+    }
+
     /// The answer to a question, if there is one.
     #[must_use]
     pub fn get(&self, question: Question) -> Option<&str> {
-        self.0.get(&question).map(String::as_str)
+        self.answers.get(&question).map(String::as_str)
+    }
+
+    /// Whether there is an older file, whatever it says.
+    #[must_use]
+    pub const fn has_old(&self) -> bool {
+        self.old.is_some()
+    }
+
+    /// Whether the older file answers this.
+    #[must_use]
+    pub fn is_kept(&self, question: Question) -> bool {
+        self.kept(question.key()).is_some()
+    }
+
+    /// The older file's answer, where it is text; not to be shown for [`Question::Database`].
+    #[must_use]
+    pub fn old(&self, question: Question) -> Option<&str> {
+        self.kept(question.key()).and_then(Value::as_str)
+    }
+
+    fn kept(&self, path: &str) -> Option<&Value> {
+        self.old.as_ref()?.get(path)
     }
 
     /// Names the server whose people may log in when it is not answered, because the environment gives it.
     pub fn serve(&mut self, domain: String) {
-        self.1 = Some(domain);
+        self.served = Some(domain);
     }
 
     /// Takes an answer if it is one.
@@ -69,7 +118,7 @@ impl Answers {
     /// What is wrong with it, and what to do; then it is not taken. The place is the key's path.
     pub fn put(&mut self, question: Question, answer: &str) -> Result<(), Fault> {
         let mut with = self.clone();
-        with.0.insert(question, answer.trim().to_owned());
+        with.answers.insert(question, answer.trim().to_owned());
         if question == Question::Admin
             && let Some(fault) = admin_fault(&with, answer.trim())
         {
@@ -84,41 +133,89 @@ impl Answers {
         }
     }
 
-    /// The example configuration with the answers in it; secrets are still to be made.
-    #[must_use]
-    pub fn config_text(&self) -> String {
-        write_config(&|key| match key.path {
-            "homeserver.address" => self.text(Question::Homeserver).unwrap_or_else(|| example_value(key)),
-            "homeserver.domain" => self.text(Question::Domain).unwrap_or_else(|| example_value(key)),
-            "database.type" if self.is_postgres() => Value::from("postgres"),
-            "database.uri" => self.text(Question::Database).unwrap_or_else(|| example_value(key)),
-            "appservice.address" => self.text(Question::Address).unwrap_or_else(|| example_value(key)),
-            "appservice.hostname" => self.text(Question::Hostname).unwrap_or_else(|| example_value(key)),
-            "appservice.port" => {
-                let number =
-                    self.get(Question::Port).map(|port| port.parse::<u16>().map_or(Value::from(port), Value::from));
-                number.unwrap_or_else(|| example_value(key))
+    /// The example configuration with the answers in it, and with the older file's values where there is none; secrets that are
+    /// nowhere are still to be made.
+    ///
+    /// # Errors
+    /// One fault for each of the older file's values that would not survive; trying again does not help.
+    pub fn config_text(&self, name: &str) -> Result<String, Faults> {
+        let text = self.write();
+        let Some(old) = &self.old else { return Ok(text) };
+        // The last net, as in `carry_over`: what would be lost is never written over.
+        let new = find_values(&text, name, &Environment::default(), &mut Faults::default())?;
+        let mut faults = Faults::default();
+        for (path, value) in old {
+            if self.given(path).is_none() && new.get(path) != Some(value) {
+                faults.add(
+                    *path,
+                    "has a value that can't be carried over",
+                    "move the file away and write the value by hand",
+                );
             }
-            "bridge.permissions" => self.permissions().unwrap_or_else(|| example_value(key)),
-            _ => example_value(key),
-        })
+        }
+        if faults.is_empty() { Ok(text) } else { Err(faults) }
+    }
+
+    fn write(&self) -> String {
+        write_config(&|key| self.given(key.path).unwrap_or_else(|| self.not_answered(key)))
+    }
+
+    fn not_answered(&self, key: &Key) -> Value {
+        match &self.old {
+            Some(old) => old.get(key.path).cloned().unwrap_or_else(|| not_given(key)),
+            None => example_value(key),
+        }
+    }
+
+    /// The value that the answers lead to; none where they say nothing about the key.
+    fn given(&self, path: &str) -> Option<Value> {
+        match path {
+            "homeserver.address" => self.text(Question::Homeserver),
+            "homeserver.domain" => self.text(Question::Domain),
+            "database.type" => {
+                let uri = self.get(Question::Database)?;
+                Some(Value::from(if uri.starts_with("postgres") { "postgres" } else { "sqlite" }))
+            }
+            "database.uri" => self.text(Question::Database),
+            "appservice.address" => self.text(Question::Address),
+            "appservice.hostname" => self.text(Question::Hostname),
+            "appservice.port" => {
+                self.get(Question::Port).map(|port| port.parse::<u16>().map_or(Value::from(port), Value::from))
+            }
+            "bridge.permissions" => self.permissions(),
+            _ => None,
+        }
     }
 
     fn text(&self, question: Question) -> Option<Value> {
         self.get(question).map(Value::from)
     }
 
-    fn is_postgres(&self) -> bool {
-        self.get(Question::Database).is_some_and(|uri| uri.starts_with("postgres"))
-    }
-
-    /// Everybody may be relayed, the own server's people may log in, one may do everything.
+    /// Everybody may be relayed, the own server's people may log in, one may do everything. Names of an older file stay.
     fn permissions(&self) -> Option<Value> {
-        let domain = self.get(Question::Domain).or(self.1.as_deref())?;
-        let mut levels = Mapping::new();
-        levels.insert(Value::from("*"), Value::from("relay"));
-        levels.insert(Value::from(domain), Value::from("user"));
-        if let Some(admin) = self.get(Question::Admin) {
+        let admin = self.get(Question::Admin);
+        let answered = self.get(Question::Domain);
+        let mut levels = match self.kept(Question::Admin.key()) {
+            Some(Value::Mapping(levels)) => {
+                let mut levels = levels.clone();
+                let moved = answered.filter(|domain| self.old(Question::Domain) != Some(*domain));
+                if admin.is_none() && moved.is_none() {
+                    return None;
+                }
+                if let Some(domain) = moved {
+                    levels.entry(Value::from(domain)).or_insert_with(|| Value::from("user"));
+                }
+                levels
+            }
+            _ => {
+                let domain = answered.or(self.served.as_deref()).or_else(|| self.old(Question::Domain))?;
+                let mut levels = Mapping::new();
+                levels.insert(Value::from("*"), Value::from("relay"));
+                levels.insert(Value::from(domain), Value::from("user"));
+                levels
+            }
+        };
+        if let Some(admin) = admin {
             levels.insert(Value::from(admin), Value::from("admin"));
         }
         Some(Value::Mapping(levels))
@@ -131,24 +228,22 @@ impl Answers {
             made.set(made.get() + 1);
             format!("placeholder-{}", made.get())
         };
-        let text = fill_secrets(&self.config_text(), "config", &environment, placeholder)?;
+        let text = fill_secrets(&self.write(), "config", &environment, placeholder)?;
         Config::parse(&text, "config", &environment)
     }
 }
 
-/// A new config's text with the tokens and keys of an old one, so that the homeserver still knows the bridge and the bridge
-/// can still read its database. Without any when the old text can't be read.
-#[must_use]
-pub fn keep_secrets(new: &str, old: &str) -> String {
-    let Ok(found) = find_values(old, "", &Environment::default(), &mut Faults::default()) else {
-        return new.to_owned();
-    };
-    let secrets: Vec<(&str, String)> = KEYS
-        .iter()
-        .filter(|key| key.kind == Kind::Generated)
-        .filter_map(|key| Some((key.path, found.get(key.path)?.as_str()?.to_owned())))
-        .collect();
-    put_values(new, &secrets).unwrap_or_else(|_| new.to_owned())
+/// The faults of a file that is to be written anew, each with the other way out.
+fn or_move_away(faults: &Faults, name: &str) -> Faults {
+    let mut with = Faults::default();
+    for fault in faults.iter() {
+        with.add(
+            &fault.place,
+            &fault.what,
+            format!("{}; or move {name} away: what it says is lost to the bridge then, tokens and keys too", fault.fix),
+        );
+    }
+    with
 }
 
 /// The first fault of the question's own key, or of the key its answer sets too.
@@ -220,6 +315,81 @@ mod tests {
         assert_eq!((config.appservice.hostname.as_str(), config.appservice.port), ("0.0.0.0", 29400));
         assert!(config.advice().is_empty());
         assert!(answered(&[]).parse().is_ok(), "the example's values stand for what was not answered");
+    }
+
+    const OLD: &str = r#"
+homeserver: {address: "http://hs:8008", domain: example.org}
+appservice: {address: "http://wa:29400", hostname: 10.0.0.5, port: 29400, id: mine, as_token: a, hs_token: h,
+    username_template: "wa_{{.}}", bot: {username: wabot}}
+database: {type: postgres, uri: "postgres://u:p@h/d"}
+bridge: {permissions: {"*": block, "@anna:example.org": admin}}
+double_puppet: {secrets: {m.example.net: "as_token:s"}, servers: {m.example.net: "https://m.example.net"}}
+provisioning: {shared_secret: "0123456789abcdef0123"}
+encryption: {pickle_key: k}
+"#;
+
+    fn values(text: &str) -> Found {
+        find_values(text, "c", &Environment::default(), &mut Faults::default()).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_answered_anew_stays_as_an_older_file_has_it() {
+        let mut answers = Answers::over(OLD, "c").unwrap();
+        let mut want = values(OLD);
+        let text = answers.config_text("c").unwrap();
+        for (path, value) in &want {
+            assert_eq!(values(&text).get(path), Some(value), "{path}");
+        }
+        let (before, after) = (
+            Config::parse(OLD, "c", &Environment::default()).unwrap(),
+            Config::parse(&text, "c", &Environment::default()).unwrap(),
+        );
+        assert_eq!(
+            before.origin.tree, after.origin.tree,
+            "what the old file leaves out has its default, not the example's value"
+        );
+
+        answers.put(Question::Database, "file:x.db").unwrap();
+        answers.put(Question::Admin, "@bob:example.org").unwrap();
+        want.insert("database.type", Value::from("sqlite"));
+        want.insert("database.uri", Value::from("file:x.db"));
+        let levels =
+            serde_yaml::from_str("{'*': block, '@anna:example.org': admin, '@bob:example.org': admin}").unwrap();
+        want.insert("bridge.permissions", levels);
+        let found = values(&answers.config_text("c").unwrap());
+        for (path, value) in want {
+            assert_eq!(found.get(path), Some(&value), "{path}");
+        }
+        assert!(!format!("{answers:?}").contains("postgres"), "a password may be in it");
+    }
+
+    #[test]
+    fn a_moved_homeservers_people_may_log_in_and_those_of_an_unmoved_one_as_before() {
+        let mut answers = Answers::over(OLD, "c").unwrap();
+        answers.put(Question::Domain, "example.org").unwrap();
+        let level = |answers: &Answers, who: &str| {
+            Config::parse(&answers.config_text("c").unwrap(), "c", &Environment::default())
+                .unwrap()
+                .bridge
+                .level_of(who)
+        };
+        assert_eq!(level(&answers, "@carl:example.org"), Level::Block);
+        answers.put(Question::Domain, "example.net").unwrap();
+        assert_eq!(level(&answers, "@carl:example.net"), Level::User);
+        assert_eq!(level(&answers, "@anna:example.org"), Level::Admin);
+    }
+
+    #[test]
+    fn an_older_file_that_can_not_be_understood_is_a_fault_with_its_place() {
+        for (old, want) in [
+            ("encryption: {pickle_key: k}\nappservice: [\n", "line 3"),
+            ("- a\n", "holds no keys"),
+            ("encryption: {pickle_kee: k}\n", "did you mean `encryption.pickle_key`"),
+            ("appservice: {port: many}\n", "is no port"),
+        ] {
+            let told = Answers::over(old, "config.yaml").unwrap_err().to_string();
+            assert!(told.contains(want) && told.contains("or move config.yaml away"), "{old}: {told}");
+        }
     }
 
     #[test]

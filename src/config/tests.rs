@@ -450,3 +450,28 @@ fn the_doors_are_closed_unless_told_otherwise_and_take_no_weak_secret() {
     assert_eq!(public("http://bridge.example.com").unwrap().len(), 1);
     assert!(public("ftp://bridge.example.com").is_err());
 }
+
+#[test]
+fn cleanups_are_chosen_row_by_row_and_bad_ones_told() {
+    let with = |rules: &str| GOOD.replace("bridge: {", &format!("bridge: {{cleanup_on_logout: {rules}, "));
+    let rules = parse(&with("{manual: {private: kick, shared_has_users: unbridge}}")).unwrap().bridge.cleanup_on_logout;
+    assert!(rules.after(true).is_none(), "it is not switched on");
+    let text =
+        with("{enabled: true, manual: {private: kick, relayed: delete}, bad_credentials: {shared_no_users: unbridge}}");
+    let rules = parse(&text).unwrap().bridge.cleanup_on_logout;
+    let (asked, lost) = (rules.after(true).unwrap(), rules.after(false).unwrap());
+    assert_eq!(
+        (asked.private, asked.relayed, asked.shared_no_users),
+        (Cleanup::Kick, Cleanup::Delete, Cleanup::Nothing)
+    );
+    assert_eq!(
+        (lost.private, lost.shared_no_users, lost.shared_has_users),
+        (Cleanup::Nothing, Cleanup::Unbridge, Cleanup::Nothing)
+    );
+    let told = faults_of(&with("{manual: {private: kik, shared: delete}}"), &[]);
+    assert!(
+        told.contains("bridge.cleanup_on_logout.manual.private: `kik` is not known; did you mean `kick`?"),
+        "{told}"
+    );
+    assert!(told.contains("bridge.cleanup_on_logout.manual.shared: unknown key"), "{told}");
+}

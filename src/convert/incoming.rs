@@ -219,7 +219,8 @@ pub fn answers_status(message: &wa::Message) -> Option<&str> {
 }
 
 /// A message without its wrappers.
-pub(super) fn opened(message: &wa::Message) -> &wa::Message {
+#[must_use]
+pub fn opened(message: &wa::Message) -> &wa::Message {
     open::open(message).base
 }
 

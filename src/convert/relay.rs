@@ -19,14 +19,23 @@ const FALLBACK: &str = "data-mx-profile-fallback";
 pub fn safe_name(name: &str) -> String {
     let spaced = |c: char| if is_colon(c) || c == '|' || c.is_whitespace() { ' ' } else { c };
     let text: String = name.chars().map(spaced).collect();
-    let text = without_marks(&text);
+    let text = without_ats(&without_marks(&text));
     let words: Vec<&str> = text.split(' ').filter(|word| !word.is_empty()).collect();
     let joined = words.join(" ");
     // A leading sign would make an id of another person, a list or a quote of it.
     let bare = joined.trim_start_matches(['@', '#', '>', '-', '+', '.', '•', ' ']);
     let cut: String = bare.chars().take(NAME_LIMIT).collect();
-    let cut = cut.trim().to_owned();
+    // Signs kept for the letter behind them, which may have been cut off.
+    let cut = cut.trim_end_matches(['_', '@', ' ']).trim().to_owned();
     if cut.chars().any(|c| c.is_alphanumeric() || is_picture(c)) { cut } else { String::new() }
+}
+
+/// A name without what looks like the id that stands behind names two people have: of an `@` is left what is within a word.
+fn without_ats(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let beside = |at: Option<usize>| at.and_then(|at| chars.get(at)).is_some_and(|c| c.is_alphanumeric());
+    let is_kept = |(at, c): &(usize, char)| *c != '@' || beside(at.checked_sub(1)) && beside(Some(at + 1));
+    chars.iter().copied().enumerate().filter(is_kept).map(|(_, c)| c).collect()
 }
 
 /// A Matrix id as it may stand beside a name.
@@ -264,6 +273,9 @@ mod tests {
             ("Bob： hi", "Bob hi"),
             ("a\u{202E}ecila\u{2066}\u{200B}\u{FEFF}", "aecila"),
             ("@admin:example.org", "admin example.org"),
+            ("Bob (@bob:example.org)", "Bob (bob example.org)"),
+            ("Bob (@@bob", "Bob (bob"),
+            ("me@home", "me@home"),
             ("> quote", "quote"),
             ("- item", "item"),
             ("\u{E000}\u{0}x", "x"),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use axum::extract::State as Of;
 use axum::http::{HeaderMap, StatusCode};
@@ -14,6 +15,9 @@ use tokio::task::JoinHandle;
 use super::PATIENCE;
 use super::report::Report;
 use crate::config::Appservice;
+
+/// How long a connection to this machine may take; an address that is not this machine's may swallow it.
+const NEARBY: Duration = Duration::from_secs(2);
 
 /// What stands behind the port.
 pub(super) enum Door {
@@ -46,36 +50,38 @@ impl Door {
     }
 }
 
-/// Finds out who has the port; opens it when nobody has.
+/// Finds out who has the port; opens it when nobody has. Asked first and opened second: of `localhost`, and beside who listens on
+/// one address only, there is another address that can be had while the bridge runs.
 pub(super) async fn open(appservice: &Appservice, report: &mut Report) -> Door {
     let place = format!("{}:{}", appservice.hostname, appservice.port);
+    match ask_health(appservice).await {
+        Some(health) if health["ok"] == true => {
+            report.well("port", format!("the bridge is running at {place}"));
+            return Door::Running;
+        }
+        Some(health) => {
+            report.warn(
+                "port",
+                format!("the bridge at {place} runs and is not well: {}", health["components"]),
+                "read its log",
+            );
+            return Door::Running;
+        }
+        None => {}
+    }
     match TcpListener::bind((appservice.hostname.as_str(), appservice.port)).await {
         Ok(listener) => {
             report.well("port", format!("{place} is free; no bridge is running there"));
             Door::Ours(answer_pings(listener, appservice.hs_token.reveal().clone()))
         }
-        Err(why) if why.kind() == io::ErrorKind::AddrInUse => match ask_health(appservice).await {
-            Some(health) if health["ok"] == true => {
-                report.well("port", format!("the bridge is running at {place}"));
-                Door::Running
-            }
-            Some(health) => {
-                report.warn(
-                    "port",
-                    format!("the bridge at {place} runs and is not well: {}", health["components"]),
-                    "read its log",
-                );
-                Door::Running
-            }
-            None => {
-                report.fault(
-                    "port",
-                    format!("another program has {place}"),
-                    "stop it, or choose another appservice.port (then appservice.address too, and run with -g)",
-                );
-                Door::Shut
-            }
-        },
+        Err(why) if why.kind() == io::ErrorKind::AddrInUse => {
+            report.fault(
+                "port",
+                format!("another program has {place}"),
+                "stop it, or choose another appservice.port (then appservice.address too, and run with -g)",
+            );
+            Door::Shut
+        }
         Err(why) => {
             report.fault(
                 "port",
@@ -117,8 +123,13 @@ async fn ask_health(appservice: &Appservice) -> Option<Value> {
         Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
         _ => appservice.hostname.clone(),
     };
-    let http =
-        reqwest::Client::builder().no_proxy().tls_certs_only(std::iter::empty()).timeout(PATIENCE).build().ok()?;
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only(std::iter::empty())
+        .connect_timeout(NEARBY)
+        .timeout(PATIENCE)
+        .build()
+        .ok()?;
     let answer = http.get(format!("http://{host}:{}/health", appservice.port)).send().await.ok()?;
     let health: Value = answer.json().await.ok()?;
     health["components"].is_object().then_some(health)

@@ -1,5 +1,7 @@
 //! What the homeserver says: whether it is there and knows us, reaches us, and lets us act as people.
 
+use std::time::Duration;
+
 use reqwest::{Client, Response, Url};
 use serde_json::{Value, json};
 
@@ -17,11 +19,18 @@ const NEEDED: (u32, u32) = (1, 11);
 const SMALL_FILES: u64 = 50;
 const RELOAD: &str = "name registration.yaml in the homeserver's configuration (Synapse: app_service_config_files) and restart it; run with -g when tokens differ";
 
+/// How long the homeserver may take to call us. Longer than it tries itself, else it could not say that it does not reach us:
+/// Synapse waits 15 s for a connection and 60 s in all (observed with Synapse 1.163).
+const PING_PATIENCE: Duration = Duration::from_secs(75);
+const _: () = assert!(PING_PATIENCE.as_secs() > 60, "Synapse's own time-out comes first");
+
 /// A visit to the homeserver.
 pub(super) struct Visit<'a> {
     config: &'a Config,
     http: Client,
     address: &'a str,
+    /// How long it may take to call us.
+    pub(super) ping_patience: Duration,
 }
 
 /// An answer: its status and what it holds.
@@ -39,7 +48,7 @@ impl Said {
 impl<'a> Visit<'a> {
     pub(super) fn new(config: &'a Config) -> reqwest::Result<Self> {
         let address = config.homeserver.address.trim_end_matches('/');
-        Ok(Self { config, http: client_for(address)?, address })
+        Ok(Self { config, http: client_for(address)?, address, ping_patience: PING_PATIENCE })
     }
 
     pub(super) async fn examine(&self, can_be_called: bool, user: Option<&str>, clock: &Clock, report: &mut Report) {
@@ -142,17 +151,27 @@ impl<'a> Visit<'a> {
         let mut all = true;
         for user in [bot, ghost] {
             let said = self.whoami(self.address, appservice.as_token.reveal(), Some(&user)).await;
-            // A name of ours that has no account yet is refused in other words (observed with Synapse 1.163).
-            let is_ours = said
-                .as_ref()
-                .is_some_and(|said| said.status == 200 || said.text("error").contains("has not registered this user"));
-            if !is_ours {
-                all = false;
-                report.fault(
-                    "namespaces",
-                    format!("the homeserver does not let the bridge act as {user}"),
-                    "the registration it has loaded is another one: run with -g, let it load registration.yaml, and restart it",
-                );
+            let reload = "the registration it has loaded is another one: run with -g, let it load registration.yaml, and restart it";
+            match said {
+                Some(said) if said.status == 200 => {}
+                // Only words tell apart a name of ours that has no account yet and one that is not ours (observed with Synapse
+                // 1.163). Other words, of another version or another homeserver, prove neither.
+                Some(said) if said.text("error").contains("has not registered this user") => {}
+                Some(said) if said.text("error").contains("cannot masquerade") => {
+                    all = false;
+                    report.fault("namespaces", format!("the homeserver does not let the bridge act as {user}"), reload);
+                }
+                other => {
+                    all = false;
+                    report.warn(
+                        "namespaces",
+                        format!(
+                            "the homeserver did not say whether the bridge may act as {user}{}",
+                            status_of(other.as_ref())
+                        ),
+                        &format!("nothing, when the bridge has not run here yet; if it does not work, {reload}"),
+                    );
+                }
             }
         }
         if all {
@@ -165,14 +184,18 @@ impl<'a> Visit<'a> {
         const ABOUT: &str = "ping";
         let appservice = &self.config.appservice;
         let url = format!("{}/_matrix/client/v1/appservice/{}/ping", self.address, appservice.id);
-        let request = self.http.post(url).bearer_auth(appservice.as_token.reveal());
-        let said = said(request.json(&json!({ "transaction_id": "doctor" })).send().await).await;
+        let request = self.http.post(url).bearer_auth(appservice.as_token.reveal()).timeout(self.ping_patience);
+        let answer = request.json(&json!({ "transaction_id": "doctor" })).send().await;
         let address = &appservice.address;
-        let Some(said) = said else {
-            return report.fault(ABOUT, "the homeserver did not answer", "read the homeserver's log");
-        };
         let reach = "let the homeserver reach appservice.address: the port, a firewall, the container's network; \
                      when it was changed, run with -g and restart the homeserver";
+        if answer.as_ref().is_err_and(reqwest::Error::is_timeout) {
+            let seconds = self.ping_patience.as_secs_f32();
+            return report.fault(ABOUT, format!("the homeserver does not reach {address} in {seconds} s"), reach);
+        }
+        let Some(said) = said(answer).await else {
+            return report.fault(ABOUT, "the homeserver did not answer", "read the homeserver's log");
+        };
         match (said.status, said.text("errcode")) {
             (200, _) => {
                 let took = said.body["duration_ms"].as_u64().unwrap_or_default();
@@ -202,6 +225,7 @@ impl<'a> Visit<'a> {
     /// Whether people can be acted as: those here, those of homeservers with a token, and `user`.
     async fn look_at_puppets(&self, user: Option<&str>, report: &mut Report) {
         const ABOUT: &str = "double puppets";
+        let mut is_asked = false;
         let own = &self.config.homeserver.domain;
         let others = self.config.double_puppet.secrets.keys().filter(|server| *server != own);
         for server in std::iter::once(own).chain(others) {
@@ -214,6 +238,7 @@ impl<'a> Visit<'a> {
                 },
             };
             let named = user.filter(|user| user.split_once(':').is_some_and(|(_, theirs)| theirs == server));
+            is_asked |= named.is_some();
             let said = self.whoami(address, token.reveal(), named).await;
             let who = named.map_or_else(|| format!("people of {server}"), str::to_owned);
             match said {
@@ -229,8 +254,19 @@ impl<'a> Visit<'a> {
                         false => "compare double_puppet.secrets with the registration of that homeserver",
                     },
                 ),
-                None => report.warn(ABOUT, format!("{server} does not answer at {address}"), "correct double_puppet.servers"),
+                None => report.warn(
+                    ABOUT,
+                    format!("{server} does not answer at {address}"),
+                    if server == own { "read the homeserver's log" } else { "correct double_puppet.servers" },
+                ),
             }
+        }
+        if let Some(user) = user.filter(|_| !is_asked) {
+            report.warn(
+                ABOUT,
+                format!("nobody was asked about {user}: there is no token for that server"),
+                "name somebody of this homeserver, or of one in double_puppet.secrets; others say login-matrix to the bot",
+            );
         }
     }
 
@@ -241,8 +277,19 @@ impl<'a> Visit<'a> {
         let bot = format!("@{}:{}", self.config.appservice.bot.username, self.config.homeserver.domain);
         let request = self.http.get(as_user(&url, Some(&bot)));
         let answer = said(request.bearer_auth(self.config.appservice.as_token.reveal()).send().await).await;
-        let Some(bytes) = answer.filter(|said| said.status == 200).and_then(|said| said.body["m.upload.size"].as_u64())
-        else {
+        let bytes = match answer {
+            Some(said) if said.status == 200 => said.body["m.upload.size"].as_u64(),
+            // The bot has no account before the first start.
+            Some(said) if [401, 403].contains(&said.status) => None,
+            other => {
+                return report.warn(
+                    ABOUT,
+                    format!("the homeserver did not say how large files may be{}", status_of(other.as_ref())),
+                    "read the homeserver's log",
+                );
+            }
+        };
+        let Some(bytes) = bytes else {
             return report.well(ABOUT, "the homeserver tells no limit yet");
         };
         let limit = bytes >> 20;

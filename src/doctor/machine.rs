@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::report::Report;
 use crate::config::{Config, Database, DatabaseType, Media};
@@ -13,8 +14,8 @@ const LITTLE_ROOM: u64 = 2 << 30;
 /// With less room than this a database can't be kept.
 const NO_ROOM: u64 = 100 << 20;
 
-/// Whether the database is there, can be read and is nobody else's. `runs`: the bridge that has it may be ours.
-pub(super) async fn look_at_database(database: &Database, runs: bool, report: &mut Report) {
+/// Whether the database is there, can be read in time and is nobody else's. `runs`: the bridge that has it may be ours.
+pub(super) async fn look_at_database(database: &Database, runs: bool, patience: Duration, report: &mut Report) {
     const ABOUT: &str = "database";
     let file = database.sqlite_path();
     if let Some(path) = &file {
@@ -33,9 +34,15 @@ pub(super) async fn look_at_database(database: &Database, runs: bool, report: &m
             };
         }
     }
-    match look::look(&database.sqlx_url(), file.as_deref()).await {
-        Ok(look) => tell_look(&look, runs, report),
-        Err(why) => {
+    // Of a server behind a firewall that drops packets nothing is ever heard.
+    match tokio::time::timeout(patience, look::look(&database.sqlx_url(), file.as_deref())).await {
+        Err(_) => report.fault(
+            ABOUT,
+            format!("did not answer in {} s", patience.as_secs_f32()),
+            "start the server, let this machine reach it (its address and port, a firewall), or correct database.uri",
+        ),
+        Ok(Ok(look)) => tell_look(&look, runs, report),
+        Ok(Err(why)) => {
             // The driver's words; never the address, which may hold a password.
             let fix = match database.kind {
                 DatabaseType::Sqlite => {
@@ -63,10 +70,13 @@ pub(super) fn tell_look(look: &Look, runs: bool, report: &mut Report) {
         None => report.well(ABOUT, "can be read and is empty; the first start fills it"),
     }
     if look.is_held && !runs {
-        report.fault(
+        // Seen from another container, or under another address, the bridge that runs is the one that has it.
+        report.warn(
             "lock",
-            "another process has the database, and no bridge answers at the port",
-            "stop the other bridge: two on one database would destroy the logins",
+            "another process has the database, and no bridge answers at the port: the bridge runs elsewhere (another container, \
+             another address), or a second one does",
+            "if it is the bridge itself, nothing; else stop the other one: two on one database would destroy the logins, so this one \
+             will not start",
         );
     }
 }
@@ -119,6 +129,18 @@ pub(super) async fn look_at_ffmpeg(media: &Media, report: &mut Report) {
             install,
         ),
     }
+}
+
+/// The files as they were before they were written anew, which hold the same secrets.
+pub(super) fn backups_of(path: &Path) -> Vec<PathBuf> {
+    let start = format!("{}.bak-", path.file_name().unwrap_or_default().to_string_lossy());
+    let folder = std::fs::read_dir(folder_of(path)).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = folder
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&start))
+        .map(|entry| path.with_file_name(entry.file_name()))
+        .collect();
+    found.sort();
+    found
 }
 
 /// Whether a file with secrets is its owner's (and group's) only.

@@ -40,6 +40,10 @@ impl Ward {
         let standing = Standing::fresh(RegistrationKind::Bridge, &config.appservice, |bytes| "5".repeat(bytes));
         std::fs::write(ward.registration(), bridge_registration(&config, &standing)).unwrap();
         std::fs::write(ward.folder.path().join("config.yaml"), "").unwrap();
+        std::fs::write(ward.puppets(), "").unwrap();
+        for path in [ward.registration(), ward.puppets()] {
+            std::fs::set_permissions(path, mode(0o600)).unwrap();
+        }
         ward
     }
 
@@ -71,6 +75,10 @@ impl Ward {
         self.folder.path().join("registration.yaml")
     }
 
+    fn puppets(&self) -> PathBuf {
+        self.folder.path().join("registration-doublepuppet.yaml")
+    }
+
     fn config(&self, more: &str) -> Config {
         let (hs, port, folder) = (self.homeserver.uri(), self.port, self.folder.path().display());
         let text = format!(
@@ -88,9 +96,14 @@ impl Ward {
     }
 
     async fn look(&self, config: &Config) -> Report {
-        let (path, registration) = (self.folder.path().join("config.yaml"), self.registration());
-        let seat = Seat::Outside { config: &path, registration: &registration };
-        examine(config, seat, None, &Clock::system()).await
+        self.look_at(config, None).await
+    }
+
+    async fn look_at(&self, config: &Config, user: Option<&str>) -> Report {
+        let (path, registration, puppets) =
+            (self.folder.path().join("config.yaml"), self.registration(), self.puppets());
+        let seat = Seat::Outside { config: &path, registration: &registration, puppets: &puppets };
+        examine(config, seat, user, &Clock::system()).await
     }
 }
 
@@ -171,9 +184,12 @@ async fn a_token_that_is_refused_and_a_homeserver_of_another_name() {
 #[tokio::test]
 async fn names_that_are_not_ours_and_a_registration_that_does_not_fit() {
     let ghost = "@whatsapp_lid-doctor:chat.example.org";
-    for (words, state) in
-        [("cannot masquerade as this user", State::Fault), ("has not registered this user", State::Well)]
-    {
+    for (words, state) in [
+        ("cannot masquerade as this user", State::Fault),
+        ("has not registered this user", State::Well),
+        // Another version's, or another homeserver's: it proves nothing.
+        ("knows nobody of this name", State::Warn),
+    ] {
         let refused =
             json(403, serde_json::json!({ "errcode": "M_FORBIDDEN", "error": format!("Application service {words}") }));
         let ward = Ward::new().await.all_is_well().await;
@@ -211,6 +227,81 @@ async fn a_homeserver_that_does_not_reach_the_bridge_or_has_another_token() {
 }
 
 #[tokio::test]
+async fn a_homeserver_whose_call_is_swallowed_does_not_reach_the_bridge() {
+    let ward = Ward::new().await.all_is_well().await;
+    let at = path("/_matrix/client/v1/appservice/whatsapp/ping");
+    let late = json(502, serde_json::json!({ "errcode": "M_CONNECTION_TIMEOUT" })).set_delay(Duration::from_secs(60));
+    Mock::given(at).respond_with(late).mount(&ward.homeserver).await;
+    let config = ward.config("");
+    let mut visit = homeserver::Visit::new(&config).unwrap();
+    assert!(visit.ping_patience > Duration::from_secs(60), "Synapse's own time-out tells more");
+    visit.ping_patience = Duration::from_millis(200);
+    let mut report = Report::default();
+    visit.examine(true, None, &Clock::system(), &mut report).await;
+    assert_found(&report, "ping", State::Fault, "does not reach http://127.0.0.1:");
+}
+
+#[tokio::test]
+async fn who_is_asked_about_is_a_user_the_bridge_has_a_token_for() {
+    let ward = Ward::new().await.all_is_well().await;
+    let config = ward.config("");
+    let report = ward.look_at(&config, Some("@b:chat.example.org")).await;
+    assert_found(&report, "double puppets", State::Well, "may act as @b:chat.example.org");
+    let report = ward.look_at(&config, Some("@b:other.example.org")).await;
+    assert_found(&report, "double puppets", State::Warn, "nobody was asked about @b:other.example.org");
+    for wrong in ["b", "@b", "b:chat.example.org"] {
+        let report = ward.look_at(&config, Some(wrong)).await;
+        assert_found(&report, "user", State::Fault, "is no user id -> write the whole id");
+        found(&report, "uploads");
+    }
+}
+
+#[tokio::test]
+async fn every_file_with_secrets_that_others_may_open() {
+    let ward = Ward::new().await.all_is_well().await;
+    let open = |name: &str| {
+        let file = ward.folder.path().join(name);
+        std::fs::write(&file, "").unwrap();
+        std::fs::set_permissions(&file, mode(0o644)).unwrap();
+    };
+    for name in ["config.yaml", "config.yaml.bak-2026-11-20-1800", "config.yaml.bak-2026-11-20-1800-2"] {
+        open(name);
+    }
+    open("other.yaml");
+    std::fs::set_permissions(ward.registration(), mode(0o644)).unwrap();
+    std::fs::set_permissions(ward.puppets(), mode(0o604)).unwrap();
+    let report = ward.look(&ward.config("")).await;
+    let told: Vec<&str> =
+        report.iter().filter(|one| one.fix.starts_with("chmod o= ")).map(|one| one.fix.as_str()).collect();
+    let names: Vec<&str> = told.iter().filter_map(|fix| fix.rsplit('/').next()).collect();
+    assert_eq!(
+        names,
+        [
+            "config.yaml",
+            "config.yaml.bak-2026-11-20-1800",
+            "config.yaml.bak-2026-11-20-1800-2",
+            "registration.yaml",
+            "registration-doublepuppet.yaml"
+        ]
+    );
+    assert!(report.is_well());
+}
+
+#[tokio::test]
+async fn a_limit_that_is_not_told_yet_and_one_that_can_not_be_asked_for() {
+    for (status, state, words) in [
+        (403, State::Well, "tells no limit yet"),
+        (200, State::Well, "tells no limit yet"),
+        (500, State::Warn, "status 500"),
+    ] {
+        let ward = Ward::new().await.all_is_well().await;
+        let at = path("/_matrix/client/v1/media/config");
+        Mock::given(at).respond_with(json(status, serde_json::json!({}))).mount(&ward.homeserver).await;
+        assert_found(&ward.look(&ward.config("")).await, "uploads", state, words);
+    }
+}
+
+#[tokio::test]
 async fn the_door_is_opened_for_who_shows_the_token_and_closed_again() {
     let ward = Ward::new().await;
     let config = ward.config("");
@@ -240,6 +331,10 @@ async fn a_port_that_somebody_else_has() {
     let health = json(503, serde_json::json!({ "ok": false, "components": { "database": "down" } }));
     ward.answer("GET", "/health", health).await;
     assert_found(&ward.look(&taken).await, "port", State::Warn, "is not well");
+    // Where a name stands for several addresses (localhost, often), another of them may be free: it is not the bridge's.
+    let mut named = taken.clone();
+    named.appservice.hostname = "localhost".to_owned();
+    assert_found(&ward.look(&named).await, "port", State::Warn, "the bridge at localhost:");
     let mut elsewhere = config;
     elsewhere.appservice.hostname = "192.0.2.1".to_owned();
     assert_found(&ward.look(&elsewhere).await, "port", State::Fault, "can't listen on 192.0.2.1");
@@ -258,6 +353,16 @@ async fn a_database_that_can_not_be_read() {
     let report = ward.look(&server).await;
     assert_found(&report, "database", State::Fault, "start the server");
     assert!(!format!("{report:?}").contains("hunter2"));
+
+    // One that takes the connection and says nothing.
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = deaf.local_addr().unwrap().port();
+    let server =
+        ward.config(&format!("database: {{type: postgres, uri: 'postgres://u:hunter2@127.0.0.1:{port}/d'}}\n"));
+    let mut report = Report::default();
+    machine::look_at_database(&server.database, false, Duration::from_millis(200), &mut report).await;
+    assert_found(&report, "database", State::Fault, "did not answer in 0.2 s");
+    assert!(!format!("{report:?}").contains("hunter2"));
 }
 
 #[test]
@@ -267,7 +372,14 @@ fn databases_of_other_versions_and_of_others() {
         (Some(3), false, false, "database", State::Well, "from step 3 to 14"),
         (None, false, false, "database", State::Well, "is empty"),
         (Some(15), false, false, "database", State::Fault, "newer version"),
-        (Some(14), true, false, "lock", State::Fault, "another process has the database"),
+        (
+            Some(14),
+            true,
+            false,
+            "lock",
+            State::Warn,
+            "the bridge runs elsewhere (another container, another address), or a second",
+        ),
     ] {
         let mut report = Report::default();
         machine::tell_look(&Look { schema, newest: 14, is_held }, runs, &mut report);

@@ -12,6 +12,7 @@ use crate::bridge::Bridge;
 use crate::bridge::linkings::{Linking, Stand, Way};
 use crate::bridge::standing::Standing;
 use crate::config::Level;
+use crate::whatsapp::passkey::script;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -74,13 +75,15 @@ pub fn router(bridge: &Bridge) -> Router {
         .route(&format!("{API}open"), post(open))
         .route(&format!("{API}state"), post(state))
         .route(&format!("{API}start"), post(start))
+        .route(&format!("{API}passkey"), post(passkey))
+        .route(&format!("{API}confirm"), post(confirm))
         .route(&format!("{API}cancel"), post(cancel))
         .route(&format!("{API}logout"), post(log_out))
         .route(&format!("{API}close"), post(close))
         .method_not_allowed_fallback(|| async {
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "M_UNRECOGNIZED", "This endpoint has no such method.")
         })
-        .layer(DefaultBodyLimit::max(4 << 10))
+        .layer(DefaultBodyLimit::max(64 << 10))
         .layer(axum::middleware::map_response(guard))
         .with_state(door)
 }
@@ -194,6 +197,35 @@ async fn start(State(door): State<Door>, headers: HeaderMap, Body(wanted): Body<
     Ok(Json(shown(&door, &owner, Some(&linking)).await?))
 }
 
+#[derive(Deserialize)]
+struct Pasted {
+    linking: String,
+    answer: String,
+}
+
+/// Takes the answer of the passkey, as it was pasted.
+async fn passkey(State(door): State<Door>, headers: HeaderMap, Body(pasted): Body<Pasted>) -> Answer<Json<Shown>> {
+    let owner = owner_of(&door, &headers)?;
+    let linking = find(&door, &owner, &pasted.linking)?;
+    let given = door.bridge.give_passkey(&linking, &pasted.answer);
+    given.map_err(|fault| Refusal::bad("M_INVALID_PARAM", fault.to_string()))?;
+    Ok(Json(shown(&door, &owner, Some(&linking)).await?))
+}
+
+/// Takes the word that the phone shows the same code.
+async fn confirm(State(door): State<Door>, headers: HeaderMap, Body(seen): Body<Seen>) -> Answer<Json<Shown>> {
+    let owner = owner_of(&door, &headers)?;
+    let linking = find(&door, &owner, &seen.linking)?;
+    // Said twice it is done once.
+    door.bridge.confirm_linking(&linking);
+    Ok(Json(shown(&door, &owner, Some(&linking)).await?))
+}
+
+fn find(door: &Door, owner: &str, linking: &str) -> Answer<Arc<Linking>> {
+    let found = door.bridge.find_linking(owner, linking);
+    found.ok_or_else(|| Refusal::not_found("This is over. Please begin again."))
+}
+
 /// Ends the linking before its time.
 async fn cancel(State(door): State<Door>, headers: HeaderMap, Body(seen): Body<Seen>) -> Answer<Json<Shown>> {
     let owner = owner_of(&door, &headers)?;
@@ -250,9 +282,9 @@ struct ShownLogin {
 struct ShownLinking {
     id: String,
     step: u64,
-    /// `waiting`, `qr`, `code`, `linked` or `ended`.
+    /// `waiting`, `qr`, `code`, `passkey`, `compare`, `checking`, `linked` or `ended`.
     kind: &'static str,
-    /// A code, an account's number, or why it ended.
+    /// A code, a script, an account's number, or why it ended.
     text: String,
     /// The picture, line by line, a 1 for a dark module.
     picture: Vec<String>,
@@ -283,8 +315,11 @@ fn show_linking(linking: &Linking) -> ShownLinking {
             None => ("ended", "The code can't be drawn. Please link with your phone number.".to_owned(), Vec::new()),
         },
         Stand::Code { code } => ("code", code, Vec::new()),
+        Stand::Passkey { question } => ("passkey", script(&question), Vec::new()),
+        Stand::Compare { code } => ("compare", code, Vec::new()),
+        Stand::Checking => ("checking", String::new(), Vec::new()),
         Stand::Linked(login) => ("linked", format!("+{login}"), Vec::new()),
-        Stand::TimedOut => ("ended", "Nobody used the code in time. Please begin again.".to_owned(), Vec::new()),
+        Stand::TimedOut => ("ended", "It was not done in time. Please begin again.".to_owned(), Vec::new()),
         Stand::Cancelled => ("ended", "It was cancelled, or begun at another place.".to_owned(), Vec::new()),
         Stand::Failed(tell) => ("ended", tell, Vec::new()),
     };

@@ -127,6 +127,9 @@ impl Matrix {
             let (Some(content), Some(about)) = (content, head.state_key.as_deref()) else {
                 return Some(self.keep_as_failed(raw, "the membership event can not be read"));
             };
+            if content.membership == "join" {
+                self.shared.renames.note(room);
+            }
             if !self.membership_matters(about, &content.membership) {
                 return None;
             }

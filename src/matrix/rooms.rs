@@ -10,8 +10,11 @@ use super::client::Who;
 use super::error::{MatrixError, Result};
 use crate::convert::group::{RoomRules, power_levels};
 use ruma::api::client::alias::{delete_alias, get_alias};
-use ruma::api::client::membership::{invite_user, join_room_by_id, joined_members, kick_user, leave_room, unban_user};
+use ruma::api::client::membership::{
+    get_member_events, invite_user, join_room_by_id, joined_members, kick_user, leave_room, unban_user,
+};
 use ruma::api::client::room::create_room;
+use ruma::events::room::member::MembershipState;
 use ruma::serde::Raw;
 use ruma::{OwnedMxcUri, OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, RoomVersionId, UserId};
 use serde_json::{Value, json};
@@ -412,6 +415,17 @@ impl Matrix {
     pub async fn joined_members(&self, room: &RoomId) -> Result<BTreeSet<OwnedUserId>> {
         let request = joined_members::v3::Request::new(room.to_owned());
         Ok(self.ask(Who::User(self.bot()), request).await?.joined.into_keys().collect())
+    }
+
+    /// Who is invited to a room and has not come, as the bot sees it.
+    ///
+    /// # Errors
+    /// When the homeserver is not there or the bot is not in the room.
+    pub async fn invited_members(&self, room: &RoomId) -> Result<BTreeSet<OwnedUserId>> {
+        let mut request = get_member_events::v3::Request::new(room.to_owned());
+        request.membership = Some(MembershipState::Invite);
+        let answer = self.ask(Who::User(self.bot()), request).await?;
+        Ok(answer.chunk.iter().filter_map(|event| event.get_field("state_key").ok().flatten()).collect())
     }
 
     /// What everybody joined to a room is called there, by user id; who has no name is called nothing.

@@ -12,6 +12,14 @@ use ruma::{OwnedMxcUri, OwnedUserId, UserId};
 /// Synapse refuses longer display names.
 const LONGEST_NAME: usize = 256;
 
+/// Whether the homeserver said of a token that it is none: not when it is not well itself, whatever code that has.
+fn says_unknown(error: &MatrixError) -> bool {
+    matches!(
+        error,
+        MatrixError::TokenRefused | MatrixError::Forbidden { .. } | MatrixError::Refused { status: ..=499, .. }
+    )
+}
+
 impl Matrix {
     /// Makes the account and its device, or finds both there.
     ///
@@ -49,13 +57,11 @@ impl Matrix {
     /// Nothing is remembered: a token that is logged out is of no use at once.
     ///
     /// # Errors
-    /// When the homeserver is not there.
+    /// When the homeserver is not there or not well.
     pub async fn owner_of_token(&self, token: &str) -> Result<Option<OwnedUserId>> {
         let answer = match self.shared.client.ask_about(token).await {
             Ok(answer) => answer,
-            Err(MatrixError::TokenRefused | MatrixError::Forbidden { .. } | MatrixError::Refused { .. }) => {
-                return Ok(None);
-            }
+            Err(error) if says_unknown(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
         let owner = answer["user_id"].as_str().and_then(|user| UserId::parse(user).ok());
@@ -72,16 +78,12 @@ impl Matrix {
     /// Only this homeserver is asked, whatever the token or anybody says.
     ///
     /// # Errors
-    /// When the homeserver is not there.
+    /// When the homeserver is not there or not well.
     pub async fn owner_of_openid(&self, token: &str) -> Result<Option<OwnedUserId>> {
         let answer = match self.shared.client.ask_about_openid(token).await {
             Ok(answer) => answer,
-            Err(
-                MatrixError::TokenRefused
-                | MatrixError::Forbidden { .. }
-                | MatrixError::NotFound
-                | MatrixError::Refused { .. },
-            ) => return Ok(None),
+            Err(MatrixError::NotFound) => return Ok(None),
+            Err(error) if says_unknown(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
         let owner = answer["sub"].as_str().and_then(|user| UserId::parse(user).ok());
@@ -108,5 +110,39 @@ impl Matrix {
     async fn set_profile(&self, user: &UserId, value: ProfileFieldValue) -> Result<()> {
         let request = set_profile_field::v3::Request::new(user.to_owned(), value);
         self.ask(Who::User(user), request).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::matrix::homeserver_double::{Double, fault, fine};
+    use serde_json::json;
+    use wiremock::matchers::{method, path};
+    use wiremock::{Mock, ResponseTemplate};
+
+    #[tokio::test]
+    async fn a_token_is_unknown_only_when_the_homeserver_says_so() {
+        let unknown = [fault(401, "M_UNKNOWN_TOKEN"), fault(403, "M_FORBIDDEN"), fault(400, "M_INVALID_PARAM")];
+        let not_well = [
+            fault(500, "M_UNKNOWN"),
+            fault(502, "M_SOMETHING"),
+            ResponseTemplate::new(503),
+            fault(429, "M_LIMIT_EXCEEDED"),
+        ];
+        let answers = unknown.map(|one| (one, true)).into_iter().chain(not_well.map(|one| (one, false)));
+        for (answer, is_unknown) in answers {
+            let double = Double::start().await;
+            let told = format!("{answer:?}");
+            Mock::given(method("GET")).respond_with(answer).mount(&double.server).await;
+            let matrix = double.matrix().await;
+            for owner in [matrix.owner_of_token("t").await, matrix.owner_of_openid("t").await] {
+                assert_eq!(matches!(owner, Ok(None)), is_unknown, "{told}: {owner:?}");
+                assert_eq!(owner.is_err(), !is_unknown, "{told}: {owner:?}");
+            }
+        }
+        let double = Double::start().await;
+        let known = fine(json!({ "user_id": "@anna:test.local", "device_id": "D" }));
+        Mock::given(path("/_matrix/client/v3/account/whoami")).respond_with(known).mount(&double.server).await;
+        assert_eq!(double.matrix().await.owner_of_token("t").await.unwrap().unwrap(), "@anna:test.local");
     }
 }

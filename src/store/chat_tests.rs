@@ -14,12 +14,30 @@ use crate::store::logins::{Farewell, LoginState, Owner};
 on_both! {
     an_account_is_one_persons_until_it_is_logged_out => one_owner;
     a_closed_chat_is_never_the_new_owners => closed_chats;
+    a_chat_that_several_hear_of_at_once_is_one => at_once;
     two_ids_of_a_person_become_one => join_ids;
     a_message_is_reserved_once_and_settled => reserve_once;
     names_of_files_are_kept_until_they_are_swept => file_names;
     reading_goes_forward_only => read_marks;
     a_worse_name_never_replaces_a_better_one => names;
     identities_of_events_are_kept_and_the_others_are_swept => sweep_seen;
+}
+
+async fn at_once(store: Store) {
+    for round in 0..150 {
+        let put = |_| {
+            let (store, chat) = (store.clone(), ChatId::new(format!("{round}@g.us")));
+            tokio::spawn(async move {
+                let mut tx = store.begin("test").await.unwrap();
+                let kind = crate::store::portals::PortalKind::Group;
+                let portal = store.find_or_make_portal_in(&mut tx, &chat, None, "", kind).await.unwrap();
+                tx.commit().await.unwrap();
+                portal.id
+            })
+        };
+        let ids = futures_util::future::try_join_all((0..12).map(put)).await.unwrap();
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    }
 }
 
 const ALICE: &str = "@alice:test.local";

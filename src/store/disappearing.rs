@@ -98,7 +98,7 @@ const FORGET_WORDS: &str = "-- disappearing.forget_words
 const FORGET_CHOICES: &str = "-- disappearing.forget_choices
     DELETE FROM choice_list WHERE portal_id = $1 AND wa_id = $2";
 // What is known of a chat's events goes with its room; what is said in the next one is news.
-const FORGET_ALL: [(&str, &str); 9] = [
+const FORGET_ALL: [(&str, &str); 11] = [
     (
         "disappearing.forget_messages",
         "-- disappearing.forget_messages
@@ -118,6 +118,16 @@ const FORGET_ALL: [(&str, &str); 9] = [
         "disappearing.forget_polls",
         "-- disappearing.forget_polls
         DELETE FROM poll WHERE portal_id = $1",
+    ),
+    (
+        "disappearing.forget_relayed_votes",
+        "-- disappearing.forget_relayed_votes
+        DELETE FROM relay_vote WHERE portal_id = $1",
+    ),
+    (
+        "disappearing.forget_tallies",
+        "-- disappearing.forget_tallies
+        DELETE FROM relay_tally WHERE portal_id = $1",
     ),
     (
         "disappearing.forget_pins",
@@ -282,16 +292,15 @@ impl Store {
         self.write("disappearing.put_off", write).await.map(drop)
     }
 
-    /// Forgets a chat's messages and what hangs on them: their room is gone. Its timer stays.
+    /// Forgets a chat's messages and what hangs on them: their room is gone. Its timer stays. `tx` commits it.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn forget_portal_messages(&self, portal: PortalId) -> Result<()> {
-        let mut tx = self.begin("disappearing.forget_all").await?;
+    pub(super) async fn forget_portal_messages_in(&self, tx: &mut Tx, portal: PortalId) -> Result<()> {
         for (name, text) in FORGET_ALL {
             sqlx::query(text).bind(portal.get()).execute(tx.connection()).await.named(name)?;
         }
-        tx.commit().await
+        Ok(())
     }
 
     /// Records that every event of a message is removed, and forgets what it said.
@@ -418,7 +427,9 @@ mod tests {
         store.join_ids_in(&mut tx, &GhostId::new("1@lid"), &GhostId::new("9@lid")).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(store.due_expiries(50, 1).await.unwrap()[0].key.sender, GhostId::new("9@lid"));
-        store.forget_portal_messages(portal).await.unwrap();
+        let mut tx = store.begin("test").await.unwrap();
+        store.forget_portal_messages_in(&mut tx, portal).await.unwrap();
+        tx.commit().await.unwrap();
         assert!(store.find_message(&second).await.unwrap().is_none());
         assert_eq!(store.next_expiry().await.unwrap(), None);
     }

@@ -68,6 +68,9 @@ const PUT_MEMBER: &str = "-- group_member.put
     ON CONFLICT (portal_id, ghost_id) DO UPDATE SET role = excluded.role";
 const MEMBER_IS_SHOWN: &str = "-- group_member.is_shown
     UPDATE group_member SET shown = $3 WHERE portal_id = $1 AND ghost_id = $2";
+const MEMBER_IS_SHOWN_IN_ROOM: &str = "-- group_member.is_shown_in_room
+    UPDATE group_member SET shown = $3 WHERE portal_id = $1 AND ghost_id = $2
+        AND EXISTS (SELECT 1 FROM portal WHERE portal_id = $1 AND room_id = $4)";
 const FORGET_GONE: &str = "-- group_member.forget_gone
     DELETE FROM group_member WHERE portal_id = $1 AND role = 0 AND shown = 0";
 const NOT_SHOWN_ANY_MORE: &str = "-- group_member.not_shown_any_more
@@ -370,6 +373,21 @@ impl Store {
     pub async fn member_is_shown(&self, portal: PortalId, person: &GhostId, role: i64) -> Result<()> {
         let write = sqlx::query(MEMBER_IS_SHOWN).bind(portal.get()).bind(person.as_str()).bind(role);
         self.write("group_member.is_shown", write).await.map(drop)
+    }
+
+    /// As [`Store::member_is_shown`], as long as `room` is the group's: it may have got another meanwhile.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn member_is_shown_in_room(
+        &self,
+        portal: PortalId,
+        room: &str,
+        person: &GhostId,
+        role: i64,
+    ) -> Result<()> {
+        let write = sqlx::query(MEMBER_IS_SHOWN_IN_ROOM).bind(portal.get()).bind(person.as_str()).bind(role).bind(room);
+        self.write("group_member.is_shown_in_room", write).await.map(drop)
     }
 
     /// Notes that a group's room is gone: whatever it showed has to be shown again in the next one.

@@ -81,6 +81,16 @@ pub struct InboxRow {
     pub received_at: i64,
     /// How often somebody had it tried again after it had failed.
     pub rounds: i64,
+    /// Whether an attempt did not work, or it has failed before.
+    pub erred: bool,
+}
+
+impl InboxRow {
+    /// Whether somebody may have been told already that it failed: not so of one that is tried for the first time.
+    #[must_use]
+    pub fn was_tried(&self) -> bool {
+        self.attempts > 0 || self.rounds > 0 || self.erred
+    }
 }
 
 /// Rows waiting and failed, for health and metrics.
@@ -106,12 +116,14 @@ const PUT_MISSING: &str = "-- inbox.put_missing
     SELECT $1, $2, $3, $4, $5, $6, 'wa.missing', $7, 'waiting', 0, $8, ''
     WHERE NOT EXISTS (SELECT 1 FROM seen WHERE dedup = $2) ON CONFLICT (dedup) DO NOTHING";
 const TAKE: &str = "-- inbox.take
-    SELECT seq, dedup, lane, source, login_id, portal_id, kind, body, attempts, received_at, rounds FROM inbox
+    SELECT seq, dedup, lane, source, login_id, portal_id, kind, body, attempts, received_at, rounds,
+        CAST(CASE WHEN last_error = '' THEN 0 ELSE 1 END AS BIGINT) AS erred FROM inbox
     WHERE state = 'waiting' AND lane = $1 ORDER BY seq LIMIT $2";
 const TAKE_AND_COUNT: &str = "-- inbox.take_and_count
     UPDATE inbox SET attempts = 1
     WHERE seq = (SELECT MIN(seq) FROM inbox WHERE state = 'waiting' AND lane = $1) AND attempts = 0 AND kind NOT IN ('wa.missing', 'wa.merge')
     RETURNING seq, dedup, lane, source, login_id, portal_id, kind, body, CAST(0 AS BIGINT) AS attempts, received_at, rounds,
+        CAST(CASE WHEN last_error = '' THEN 0 ELSE 1 END AS BIGINT) AS erred,
         (SELECT MIN(other.seq) FROM inbox AS other WHERE other.state = 'waiting' AND other.lane = $1 AND other.seq > inbox.seq) AS next";
 const COUNT_ATTEMPT: &str = "-- inbox.count_attempt
     UPDATE inbox SET attempts = attempts + 1 WHERE seq = $1";
@@ -375,5 +387,6 @@ fn read_row(row: &AnyRow) -> std::result::Result<InboxRow, sqlx::Error> {
         attempts: row.try_get("attempts")?,
         received_at: row.try_get("received_at")?,
         rounds: row.try_get("rounds")?,
+        erred: row.try_get::<i64, _>("erred")? != 0,
     })
 }

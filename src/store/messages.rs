@@ -100,7 +100,12 @@ const BY_EVENT: &str = "-- message.by_event
     WHERE event_id = $1 ORDER BY part LIMIT 1";
 const OF_EVENT: &str = "-- message.of_event
     SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote, kind FROM message
-    WHERE event_id = $1 AND portal_id = $2 AND kind <> 'tally' ORDER BY part";
+    WHERE event_id = $1 AND portal_id = $2 ORDER BY part";
+const BEGUN: &str = "-- message.begun
+    SELECT login_id, part, state FROM message
+    WHERE event_id = $1 AND portal_id = $2 AND origin = 'mx' ORDER BY part";
+const LET_GO: &str = "-- message.let_go
+    UPDATE message SET event_id = NULL WHERE event_id = $1 AND portal_id = $2 AND login_id <> $3 AND state = 'failed'";
 const FIRST_PART: &str = "-- message.first_part
     SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote, kind FROM message
     WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 ORDER BY part LIMIT 1";
@@ -218,13 +223,36 @@ impl Store {
         Ok(row.named("message.in_flight")?.is_some())
     }
 
-    /// All messages one Matrix event became, in order; without what tells of votes in it.
+    /// All messages one Matrix event became, in order. What tells of votes is none of them: it is no event's.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn parts_of_event(&self, portal: PortalId, event_id: &str) -> Result<Vec<Message>> {
         let rows = sqlx::query(OF_EVENT).bind(event_id).bind(portal.get()).fetch_all(self.pool()).await;
         rows.named("message.of_event")?.iter().map(read_message).collect()
+    }
+
+    /// Through which logins an event's messages were begun to be sent, and what is known of them, by part.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn begun_through(&self, portal: PortalId, event_id: &str) -> Result<Vec<(LoginId, i64, MessageState)>> {
+        let rows = sqlx::query(BEGUN).bind(event_id).bind(portal.get()).fetch_all(self.pool()).await;
+        let read = |row: &AnyRow| {
+            let login: String = row.try_get("login_id").named("message.begun")?;
+            let state: String = row.try_get("state").named("message.begun")?;
+            Ok((LoginId::new(login), row.try_get("part").named("message.begun")?, read_state(&state)?))
+        };
+        rows.named("message.begun")?.iter().map(read).collect()
+    }
+
+    /// Takes an event from the messages other logins could never send of it: this login sends it now.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn let_go_of_failed(&self, portal: PortalId, event_id: &str, login: &LoginId) -> Result<()> {
+        let write = sqlx::query(LET_GO).bind(event_id).bind(portal.get()).bind(login.as_str());
+        self.write("message.let_go", write).await.map(drop)
     }
 
     /// The last event of a message known by WhatsApp's id alone, as receipts name it. A notice that keeps the place of a

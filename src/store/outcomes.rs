@@ -3,6 +3,7 @@
 //! An outcome is noted before the work on its arrival, and can be told when the arrival is settled: it then has no row in the
 //! inbox any more, also when the process died in between. What has failed is told before it is settled, and needs no outcome.
 
+use super::inbox::InboxRow;
 use super::{Named, Result, Store, Tx};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -23,6 +24,8 @@ pub struct Outcome {
     pub notices: Vec<String>,
     /// Whose phone has it; empty while that is not known.
     pub delivered_to: String,
+    /// Why it was settled without reaching WhatsApp, for people; empty when it is there.
+    pub unsent: String,
 }
 
 const EXPECT: &str = "-- outcome.expect
@@ -33,12 +36,14 @@ const EXPECT: &str = "-- outcome.expect
 const NOTICES: &str = "-- failure_notice.of_row
     SELECT event_id FROM failure_notice WHERE seq = $1 ORDER BY event_id";
 const PENDING: &str = "-- outcome.pending
-    SELECT dedup, room_id, event_id, notices, delivered_to FROM outcome WHERE dedup = $1 AND pending = 0 AND event_id <> ''";
+    SELECT dedup, room_id, event_id, notices, delivered_to, unsent FROM outcome WHERE dedup = $1 AND pending = 0 AND event_id <> ''";
 const PENDING_TOLD: &str = "-- outcome.pending_told
     UPDATE outcome SET pending = 1 WHERE dedup = $1";
 const DUE: &str = "-- outcome.due
-    SELECT dedup, room_id, event_id, notices, delivered_to FROM outcome
+    SELECT dedup, room_id, event_id, notices, delivered_to, unsent FROM outcome
     WHERE NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.dedup = outcome.dedup) ORDER BY at LIMIT $1";
+const UNSENT: &str = "-- outcome.unsent
+    UPDATE outcome SET unsent = $2, notices = '' WHERE dedup = $1";
 const TOLD: &str = "-- outcome.told
     DELETE FROM outcome WHERE dedup = $1 AND delivered_to = $2";
 const FORGET_FAILED: &str = "-- outcome.forget_failed
@@ -88,6 +93,19 @@ impl Store {
     /// When the database fails.
     pub async fn wait_was_told(&self, dedup: &str) -> Result<()> {
         self.write("outcome.pending_told", sqlx::query(PENDING_TOLD).bind(dedup)).await.map(drop)
+    }
+
+    /// Deletes the row of an arrival that is settled and not on WhatsApp; `why` is for people. What was said of it before
+    /// stays true.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn settle_unsent_row(&self, row: &InboxRow, why: &str) -> Result<()> {
+        let mut tx = self.begin("outcome.unsent").await?;
+        let unsent = sqlx::query(UNSENT).bind(row.dedup.as_str()).bind(why);
+        unsent.execute(tx.connection()).await.named("outcome.unsent")?;
+        self.settle_row_in(&mut tx, row.seq).await?;
+        tx.commit().await
     }
 
     /// Outcomes of settled arrivals, oldest first, at most a hundred.
@@ -147,6 +165,7 @@ fn read(row: &AnyRow) -> std::result::Result<Outcome, sqlx::Error> {
         event: row.try_get("event_id")?,
         notices: notices.lines().map(str::to_owned).collect(),
         delivered_to: row.try_get("delivered_to")?,
+        unsent: row.try_get("unsent")?,
     })
 }
 
@@ -208,12 +227,21 @@ mod tests {
         let due = store.due_outcomes().await.unwrap();
         assert_eq!(due.iter().map(|due| due.delivered_to.as_str()).collect::<Vec<_>>(), ["@g:a"]);
 
+        // What is settled without being sent says why, and no notice of it is taken back.
+        let why = "Nobody wants it.";
+        store.expect_outcome("d3", "!r:a", "$d3", &["$n".into()]).await.unwrap();
+        store.settle_unsent_row(&InboxRow { dedup: "d3".into(), ..rows[0].clone() }, why).await.unwrap();
+        let due = store.due_outcomes().await.unwrap();
+        let unsent = due.iter().find(|due| due.dedup == "d3").unwrap();
+        assert_eq!((unsent.unsent.as_str(), unsent.notices.len()), (why, 0));
+        assert!(due.iter().all(|due| due.dedup == "d3" || due.unsent.is_empty()));
+
         // Each time it is tried again is counted.
         assert_eq!(store.retry_failed(&lane).await.unwrap(), 1);
         let row = &store.take_rows(&lane, 9).await.unwrap()[0];
         assert_eq!(row.rounds, 1);
         store.fail_row(row, "why").await.unwrap();
-        assert!(store.retry_one(row.seq, &lane).await.unwrap());
+        assert!(store.retry_one(row.seq, &lane, "wish").await.unwrap());
         assert_eq!(store.take_and_count(&lane).await.unwrap().map(|(row, _)| row.rounds), Some(2));
     }
 }

@@ -64,9 +64,10 @@ const LOAD: &str = "-- portal.load
     SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal WHERE portal_id = $1";
 const HAS_ROOM: &str = "-- portal.has_room
     SELECT portal_id FROM portal WHERE chat = $1 AND receiver = $2 AND room_id IS NOT NULL";
+// Whatever it runs into: of two who put the same chat at once, the alias may be what one of them meets first.
 const PUT: &str = "-- portal.put
     INSERT INTO portal (portal_id, chat, receiver, kind, room_id, alias, created_at, merged_into)
-    VALUES ($1, $2, $3, $4, NULL, $5, $6, 0) ON CONFLICT (chat, receiver) DO NOTHING";
+    VALUES ($1, $2, $3, $4, NULL, $5, $6, 0) ON CONFLICT DO NOTHING";
 const SET_ROOM: &str = "-- portal.set_room
     UPDATE portal SET room_id = $2 WHERE portal_id = $1";
 const CLEAR_ROOM: &str = "-- portal.clear_room
@@ -74,8 +75,29 @@ const CLEAR_ROOM: &str = "-- portal.clear_room
 const PRIVATE_ROOMS: &str = "-- portal.private_rooms
     SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal
     WHERE receiver = $1 AND kind IN ('dm', 'self') AND room_id IS NOT NULL AND merged_into = 0 ORDER BY portal_id";
+const SHARED_ROOMS: &str = "-- portal.shared_rooms
+    SELECT portal.portal_id AS portal_id, chat, receiver, kind, room_id, alias FROM portal
+    JOIN portal_login ON portal_login.portal_id = portal.portal_id
+    WHERE login_id = $1 AND kind IN ('group', 'channel') AND room_id IS NOT NULL AND merged_into = 0
+    ORDER BY portal.portal_id";
+const LEAVE_SHARED: [(&str, &str); 2] = [
+    (
+        "portal.leave_shared",
+        "-- portal.leave_shared
+        DELETE FROM portal_login WHERE portal_id = $1 AND login_id = $2",
+    ),
+    (
+        "portal.leave_channel",
+        "-- portal.leave_channel
+        DELETE FROM channel_login WHERE portal_id = $1 AND login_id = $2",
+    ),
+];
 const MEMBER_PUT: &str = "-- portal_member.put
     INSERT INTO portal_member (portal_id, mxid, membership) VALUES ($1, $2, $3)
+    ON CONFLICT (portal_id, mxid) DO UPDATE SET membership = excluded.membership";
+const MEMBER_PUT_IN_ROOM: &str = "-- portal_member.put_in_room
+    INSERT INTO portal_member (portal_id, mxid, membership)
+    SELECT $1, $2, $3 WHERE EXISTS (SELECT 1 FROM portal WHERE portal_id = $1 AND room_id = $4)
     ON CONFLICT (portal_id, mxid) DO UPDATE SET membership = excluded.membership";
 const MEMBER_FIND: &str = "-- portal_member.find
     SELECT membership FROM portal_member WHERE portal_id = $1 AND mxid = $2";
@@ -150,6 +172,32 @@ impl Store {
         rows.iter().map(read_portal).collect()
     }
 
+    /// The rooms of the groups and channels a login takes part in.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn shared_rooms_of(&self, login: &LoginId) -> Result<Vec<Portal>> {
+        let what = "portal.shared_rooms";
+        let rows = sqlx::query(SHARED_ROOMS).bind(login.as_str()).fetch_all(self.pool()).await.named(what)?;
+        rows.iter().map(read_portal).collect()
+    }
+
+    /// Notes that a login takes part in a group or channel no more, as far as the bridge is concerned: its next link finds
+    /// out anew. Nothing for chats that are a login's own.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn leave_shared(&self, portal: &Portal, login: &LoginId) -> Result<()> {
+        if portal.receiver.is_some() {
+            return Ok(());
+        }
+        let mut tx = self.begin("portal.leave_shared").await?;
+        for (what, text) in LEAVE_SHARED {
+            sqlx::query(text).bind(portal.id.get()).bind(login.as_str()).execute(tx.connection()).await.named(what)?;
+        }
+        tx.commit().await
+    }
+
     /// The portal behind a room; behind one that was left for another by a merge, that other's.
     ///
     /// # Errors
@@ -180,6 +228,15 @@ impl Store {
         self.write("portal.set_room", sqlx::query(SET_ROOM).bind(id.get()).bind(room)).await.map(drop)
     }
 
+    /// As [`Store::set_portal_room`]; `tx` commits it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn set_portal_room_in(&self, tx: &mut Tx, id: PortalId, room: &str) -> Result<()> {
+        let set = sqlx::query(SET_ROOM).bind(id.get()).bind(room).execute(tx.connection()).await;
+        set.named("portal.set_room").map(drop)
+    }
+
     /// Forgets a portal's room and who was in it, when that room can not be used any more; the next message makes
     /// a new one under `alias`.
     ///
@@ -195,6 +252,7 @@ impl Store {
             .await
             .named("portal.clear_room")?;
         sqlx::query(MEMBERS_FORGET).bind(id.get()).execute(tx.connection()).await.named("portal_member.forget")?;
+        self.drop_plumbed_in(&mut tx, id).await?;
         tx.commit().await
     }
 
@@ -205,6 +263,15 @@ impl Store {
     pub async fn set_membership(&self, id: PortalId, mxid: &str, membership: &str) -> Result<()> {
         let write = sqlx::query(MEMBER_PUT).bind(id.get()).bind(mxid).bind(membership);
         self.write("portal_member.put", write).await.map(drop)
+    }
+
+    /// As [`Store::set_membership`], as long as `room` is the portal's: it may have got another while somebody went in.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_membership_in_room(&self, id: PortalId, room: &str, mxid: &str, membership: &str) -> Result<()> {
+        let write = sqlx::query(MEMBER_PUT_IN_ROOM).bind(id.get()).bind(mxid).bind(membership).bind(room);
+        self.write("portal_member.put_in_room", write).await.map(drop)
     }
 
     /// Who got as far as `membership` into a portal's room.

@@ -1,7 +1,8 @@
 //! Relay mode: through which login a chat is relayed, how relayed people voted, and the message that tells of it.
 
+use super::messages::{Message, PartKey};
 use super::{Named, Result, Store, Tx};
-use crate::ids::{LoginId, PortalId, WaMessageId};
+use crate::ids::{GhostId, LoginId, PortalId, WaMessageId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -34,7 +35,7 @@ pub struct RelayVote {
     pub chosen: Vec<String>,
     /// The event's time, milliseconds since 1970.
     pub ts: i64,
-    /// The event; empty once taken back.
+    /// The event; once taken back, still the one that was.
     pub event_id: String,
 }
 
@@ -45,7 +46,7 @@ pub struct Tally {
     pub login: LoginId,
     /// Its WhatsApp id.
     pub wa_id: WaMessageId,
-    /// When it was begun, milliseconds since 1970.
+    /// When it was begun first, milliseconds since 1970: WhatsApp counts from there how long it may be changed.
     pub at: i64,
 }
 
@@ -57,18 +58,41 @@ const PUT: &str = "-- portal_relay.put
         at = excluded.at";
 const PUT_VOTE: &str = "-- relay_vote.put
     INSERT INTO relay_vote (portal_id, wa_id, mxid, name, chosen, ts, event_id) VALUES ($1, $2, $3, $4, $5, $6, $7)
-    ON CONFLICT (portal_id, wa_id, mxid) DO UPDATE SET name = excluded.name, chosen = excluded.chosen, ts = excluded.ts,
+    ON CONFLICT (portal_id, wa_id, mxid) DO UPDATE SET
+        before_name = CASE WHEN relay_vote.event_id = excluded.event_id THEN relay_vote.before_name ELSE relay_vote.name END,
+        before_chosen = CASE WHEN relay_vote.event_id = excluded.event_id THEN relay_vote.before_chosen ELSE relay_vote.chosen END,
+        before_ts = CASE WHEN relay_vote.event_id = excluded.event_id THEN relay_vote.before_ts ELSE relay_vote.ts END,
+        before_event_id = CASE WHEN relay_vote.event_id = excluded.event_id THEN relay_vote.before_event_id
+            ELSE relay_vote.event_id END,
+        name = excluded.name, chosen = excluded.chosen, ts = excluded.ts,
         event_id = excluded.event_id WHERE relay_vote.ts <= excluded.ts";
+const TAKE_BACK: &str = "-- relay_vote.take_back
+    UPDATE relay_vote SET name = before_name, chosen = before_chosen, ts = before_ts, event_id = before_event_id,
+        before_name = '', before_chosen = '', before_ts = 0, before_event_id = ''
+    WHERE portal_id = $1 AND wa_id = $2 AND mxid = $3 AND event_id = $4";
+// Whoever votes with an account of their own has voted there: nobody counts twice.
 const VOTES: &str = "-- relay_vote.all
     SELECT portal_id, wa_id, mxid, name, chosen, ts, event_id FROM relay_vote
-    WHERE portal_id = $1 AND wa_id = $2 ORDER BY name, mxid";
+    WHERE portal_id = $1 AND wa_id = $2 AND NOT EXISTS (
+        SELECT 1 FROM poll_vote JOIN login ON login.lid = poll_vote.voter OR login.pn = poll_vote.voter
+        WHERE poll_vote.portal_id = $1 AND poll_vote.wa_id = $2 AND poll_vote.chosen <> '[]' AND login.mxid = relay_vote.mxid)
+    ORDER BY name, mxid";
 const VOTE_BY_EVENT: &str = "-- relay_vote.by_event
     SELECT portal_id, wa_id, mxid, name, chosen, ts, event_id FROM relay_vote WHERE event_id = $1 LIMIT 1";
 const FIND_TALLY: &str = "-- relay_tally.find
     SELECT login_id, tally, at FROM relay_tally WHERE portal_id = $1 AND wa_id = $2";
+// Its parts are told apart from others' by their numbers: see `bridge::relay_votes`.
+const TOLD_IN: &str = "-- relay_tally.told_in
+    SELECT sender, part FROM message
+    WHERE portal_id = $1 AND wa_id = $2 AND part >= 1000 AND event_id IS NULL ORDER BY part LIMIT 1";
+const POLL_OF: &str = "-- relay_tally.poll_of
+    SELECT wa_id FROM relay_tally WHERE portal_id = $1 AND tally = $2 LIMIT 1";
+const FORGET_TALLY: &str = "-- relay_tally.forget
+    DELETE FROM relay_tally WHERE portal_id = $1 AND tally = $2";
 const PUT_TALLY: &str = "-- relay_tally.put
     INSERT INTO relay_tally (portal_id, wa_id, login_id, tally, at) VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT (portal_id, wa_id) DO UPDATE SET login_id = excluded.login_id, tally = excluded.tally, at = excluded.at";
+    ON CONFLICT (portal_id, wa_id) DO UPDATE SET login_id = excluded.login_id, tally = excluded.tally,
+        at = CASE WHEN relay_tally.tally = excluded.tally THEN relay_tally.at ELSE excluded.at END";
 
 // What both have stays as the remaining portal has it.
 const MOVES: [(&str, &str); 3] = [
@@ -139,7 +163,20 @@ impl Store {
         self.write("relay_vote.put", write).await.map(drop)
     }
 
-    /// How relayed people voted in a poll, those too who took it back.
+    /// Takes a vote back that never can be told: the choice before it counts again, if there was one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn take_back_relay_vote(&self, vote: &RelayVote) -> Result<()> {
+        let write = sqlx::query(TAKE_BACK)
+            .bind(vote.portal.get())
+            .bind(vote.poll.as_str())
+            .bind(&vote.mxid)
+            .bind(&vote.event_id);
+        self.write("relay_vote.take_back", write).await.map(drop)
+    }
+
+    /// How relayed people voted in a poll, those too who took it back; without who has voted there with an account of their own.
     ///
     /// # Errors
     /// When the database fails.
@@ -170,6 +207,38 @@ impl Store {
             wa_id: WaMessageId::new(text("tally")?),
             at: row.try_get("at").named("relay_tally.find")?,
         }))
+    }
+
+    /// The message of this WhatsApp id, when it tells of relayed votes; its event is that of the poll, while it is the one that
+    /// tells of it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_told_votes(&self, portal: PortalId, wa_id: &WaMessageId) -> Result<Option<Message>> {
+        let row = sqlx::query(TOLD_IN).bind(portal.get()).bind(wa_id.as_str()).fetch_optional(self.pool()).await;
+        let Some(row) = row.named("relay_tally.told_in")? else { return Ok(None) };
+        let sender: String = row.try_get("sender").named("relay_tally.told_in")?;
+        let part = row.try_get("part").named("relay_tally.told_in")?;
+        let key = PartKey { portal, sender: GhostId::new(sender), wa_id: wa_id.clone(), part };
+        let Some(told) = self.find_message(&key).await? else { return Ok(None) };
+        let poll = sqlx::query(POLL_OF).bind(portal.get()).bind(wa_id.as_str()).fetch_optional(self.pool()).await;
+        let poll = match poll.named("relay_tally.poll_of")? {
+            Some(row) => {
+                let poll: String = row.try_get("wa_id").named("relay_tally.poll_of")?;
+                self.find_message_by_wa_id(portal, &WaMessageId::new(poll)).await?
+            }
+            None => None,
+        };
+        Ok(Some(Message { event_id: poll.and_then(|poll| poll.event_id), ..told }))
+    }
+
+    /// Forgets a message that tells of votes, because it was deleted: the next vote makes a new one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_tally(&self, portal: PortalId, tally: &WaMessageId) -> Result<()> {
+        let write = sqlx::query(FORGET_TALLY).bind(portal.get()).bind(tally.as_str());
+        self.write("relay_tally.forget", write).await.map(drop)
     }
 
     /// Records the message that tells of a poll's relayed votes, before it is sent.
@@ -212,10 +281,15 @@ fn read_vote(row: &AnyRow) -> Result<RelayVote> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::logins::Own;
+    use crate::store::polls::{Vote, VoteKey};
     use crate::store::tests::on_both;
 
     on_both! {
         choices_and_votes_are_kept_and_move_with_their_chat => kept;
+        a_vote_that_is_refused_counts_no_more => refused;
+        who_votes_with_an_account_counts_once => twice;
+        a_tally_is_as_old_as_its_message => tallies;
     }
 
     async fn kept(store: Store) {
@@ -248,5 +322,75 @@ mod tests {
         let moved = store.find_relay_vote_by_event("$5").await.unwrap().unwrap();
         assert_eq!((moved.portal, moved.chosen.len()), (new, 2));
         assert_eq!(store.relay_votes(new, &poll).await.unwrap(), [moved]);
+        // What goes with its room.
+        let mut tx = store.begin("test").await.unwrap();
+        store.forget_portal_messages_in(&mut tx, new).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(store.find_tally(new, &poll).await.unwrap(), None);
+        assert_eq!(store.find_relay_vote_by_event("$5").await.unwrap(), None);
+        assert!(store.find_relay(new).await.unwrap().is_some(), "who relays stays");
+    }
+
+    fn vote(chosen: &[&str], ts: i64, event: &str) -> RelayVote {
+        RelayVote {
+            portal: PortalId::new(1),
+            poll: WaMessageId::new("3A"),
+            mxid: "@c:x".into(),
+            name: "C".into(),
+            chosen: chosen.iter().map(|&hash| hash.to_owned()).collect(),
+            ts,
+            event_id: event.into(),
+        }
+    }
+
+    async fn refused(store: Store) {
+        let first = vote(&["aa"], 5, "$5");
+        let second = vote(&["bb"], 6, "$6");
+        // Tried twice, as after a kill.
+        for vote in [&first, &second, &second] {
+            store.put_relay_vote(vote).await.unwrap();
+        }
+        store.take_back_relay_vote(&first).await.unwrap();
+        let found = store.relay_votes(first.portal, &first.poll).await.unwrap();
+        assert_eq!(found, std::slice::from_ref(&second), "it is not the latest");
+        store.take_back_relay_vote(&second).await.unwrap();
+        let found = store.relay_votes(first.portal, &first.poll).await.unwrap();
+        assert_eq!(found, std::slice::from_ref(&first), "the one before counts again");
+        store.take_back_relay_vote(&first).await.unwrap();
+        assert!(store.relay_votes(first.portal, &first.poll).await.unwrap().iter().all(|vote| vote.chosen.is_empty()));
+    }
+
+    async fn twice(store: Store) {
+        let vote = vote(&["aa"], 5, "$5");
+        store.put_relay_vote(&vote).await.unwrap();
+        let (login, own) = (LoginId::new("1"), GhostId::new("1@lid"));
+        let pn = GhostId::new("1@s.whatsapp.net");
+        let pairing = Own { lid: Some(&own), pn: &pn };
+        let mut tx = store.begin("test").await.unwrap();
+        let device = crate::ids::DeviceKey::new("d");
+        assert!(store.put_login_in(&mut tx, &login, &vote.mxid, &device, pairing).await.unwrap());
+        let key = VoteKey { portal: vote.portal, poll: vote.poll.clone(), voter: own };
+        let mut cast =
+            Vote { key, chosen: vec!["bb".into()], ts: 6, event_id: None, mx_sender: String::new(), shown_at: 0 };
+        store.put_vote_in(&mut tx, &cast).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(store.relay_votes(vote.portal, &vote.poll).await.unwrap().is_empty(), "one person counts once");
+        let mut tx = store.begin("test").await.unwrap();
+        (cast.chosen, cast.ts) = (Vec::new(), 7);
+        store.put_vote_in(&mut tx, &cast).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(store.relay_votes(vote.portal, &vote.poll).await.unwrap(), [vote]);
+    }
+
+    async fn tallies(store: Store) {
+        let (portal, poll) = (PortalId::new(1), WaMessageId::new("3A"));
+        let tally = |wa_id: &str, at| Tally { login: LoginId::new("1"), wa_id: WaMessageId::new(wa_id), at };
+        store.put_tally(portal, &poll, &tally("3B", 7)).await.unwrap();
+        store.put_tally(portal, &poll, &tally("3B", 9)).await.unwrap();
+        assert_eq!(store.find_tally(portal, &poll).await.unwrap(), Some(tally("3B", 7)), "it is as old as it was");
+        store.put_tally(portal, &poll, &tally("3C", 9)).await.unwrap();
+        assert_eq!(store.find_tally(portal, &poll).await.unwrap(), Some(tally("3C", 9)));
+        store.forget_tally(portal, &WaMessageId::new("3C")).await.unwrap();
+        assert_eq!(store.find_tally(portal, &poll).await.unwrap(), None);
     }
 }

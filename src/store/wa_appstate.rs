@@ -1,7 +1,7 @@
 //! The library's app state: keys shared by the phone, how far each collection was applied, and its codes.
 //!
-//! A process that dies between two calls leaves a collection whose codes do not fit its version; the library notices
-//! and takes a snapshot. Each call on its own is all or nothing.
+//! Where somebody stores the news of a collection, what the library notes about it is written once they are stored
+//! ([`super::wa_applied`]); else each call writes on its own.
 
 use super::seal::Purpose;
 use super::wa_backend::{LineBackend, column, json_error, last_of_each};
@@ -21,12 +21,12 @@ const FIND_KEY: &str = "-- wa.find_sync_key
     SELECT value FROM wa_sync_key WHERE device_key = $1 AND key_id = $2";
 const NEWEST_KEY: &str = "-- wa.newest_sync_key
     SELECT key_id FROM wa_sync_key WHERE device_key = $1 ORDER BY made_at DESC, stored_seq DESC LIMIT 1";
-const PUT_VERSION: &str = "-- wa.put_sync_version
+pub(super) const PUT_VERSION: &str = "-- wa.put_sync_version
     INSERT INTO wa_sync_version (device_key, name, state) VALUES ($1, $2, $3)
     ON CONFLICT (device_key, name) DO UPDATE SET state = excluded.state";
 const FIND_VERSION: &str = "-- wa.find_sync_version
     SELECT state FROM wa_sync_version WHERE device_key = $1 AND name = $2";
-static PUT_MAC: Rows = Rows::new(
+pub(super) static PUT_MAC: Rows = Rows::new(
     "-- wa.put_sync_mac
     INSERT INTO wa_sync_mac (device_key, name, version, index_mac, value_mac) VALUES ",
     3,
@@ -42,14 +42,14 @@ static LIST_MACS: Rows = Rows::new(
     "?",
     ")",
 );
-static DELETE_MACS: Rows = Rows::new(
+pub(super) static DELETE_MACS: Rows = Rows::new(
     "-- wa.delete_sync_macs
     DELETE FROM wa_sync_mac WHERE device_key = $1 AND name = $2 AND index_mac IN (",
     2,
     "?",
     ")",
 );
-const CLEAR_MACS: &str = "-- wa.clear_sync_macs
+pub(super) const CLEAR_MACS: &str = "-- wa.clear_sync_macs
     DELETE FROM wa_sync_mac WHERE device_key = $1 AND name = $2";
 
 /// Single texts of this file, for the test that prepares them all.
@@ -75,6 +75,9 @@ impl AppSyncStore for LineBackend {
     }
 
     async fn get_version(&self, name: &str) -> Result<HashState> {
+        if let Some(state) = self.unwritten.state(name) {
+            return Ok(state);
+        }
         let Some(row) = self.find(self.of(FIND_VERSION).bind_key(name)).await? else {
             return Ok(HashState::default());
         };
@@ -83,11 +86,21 @@ impl AppSyncStore for LineBackend {
     }
 
     async fn set_version(&self, name: &str, state: HashState) -> Result<()> {
+        if self.unwritten.is_heard() {
+            let known = self.get_version(name).await?;
+            self.unwritten.put_state(name, state, &known);
+            return Ok(());
+        }
         let state = serde_json::to_vec(&state).map_err(json_error)?;
         self.run(self.of(PUT_VERSION).bind_key(name).bind(state)).await.map(drop)
     }
 
     async fn put_mutation_macs(&self, name: &str, version: u64, mutations: &[AppStateMutationMAC]) -> Result<()> {
+        if self.unwritten.is_heard() {
+            let macs = mutations.iter().map(|mac| (mac.index_mac.as_slice(), mac.value_mac.as_slice()));
+            self.unwritten.put_macs(name, version, macs);
+            return Ok(());
+        }
         // Versions count patches; i64 holds all that can come.
         let version = i64::try_from(version).unwrap_or(i64::MAX);
         let macs = last_of_each(mutations.iter().map(|mac| (mac.index_mac.as_slice(), mac.value_mac.as_slice())));
@@ -101,14 +114,25 @@ impl AppSyncStore for LineBackend {
     }
 
     async fn get_mutation_mac(&self, name: &str, index_mac: &[u8]) -> Result<Option<Vec<u8>>> {
+        if let Some(mac) = self.unwritten.mac(name, index_mac) {
+            return Ok(mac);
+        }
         let row = self.find(self.of(FIND_MAC).bind_key(name).bind(index_mac)).await?;
         row.map(|row| column(&row, "value_mac")).transpose()
     }
 
     async fn get_mutation_macs(&self, name: &str, index_macs: &[[u8; 32]]) -> Result<HashMap<[u8; 32], Vec<u8>>> {
+        self.unwritten.reads_changes(name);
         let mut found = HashMap::with_capacity(index_macs.len());
+        let mut unknown = Vec::with_capacity(index_macs.len());
+        for index in index_macs {
+            match self.unwritten.mac(name, index) {
+                Some(mac) => found.extend(mac.map(|mac| (*index, mac))),
+                None => unknown.push(*index),
+            }
+        }
         let each = |statement: Statement, index: &[u8; 32]| statement.bind(index.as_slice());
-        for statement in self.statements_of(&LIST_MACS, index_macs, |statement| statement.bind_key(name), each) {
+        for statement in self.statements_of(&LIST_MACS, &unknown, |statement| statement.bind_key(name), each) {
             for row in self.list(statement).await? {
                 let index: Vec<u8> = column(&row, "index_mac")?;
                 // Asked for by 32 bytes, so that is what comes back.
@@ -121,11 +145,19 @@ impl AppSyncStore for LineBackend {
     }
 
     async fn delete_mutation_macs(&self, name: &str, index_macs: &[Vec<u8>]) -> Result<()> {
+        if self.unwritten.is_heard() {
+            self.unwritten.delete_macs(name, index_macs);
+            return Ok(());
+        }
         let each = |statement: Statement, index: &Vec<u8>| statement.bind(index.as_slice());
         self.run_rows(&DELETE_MACS, index_macs, |statement| statement.bind_key(name), each).await
     }
 
     async fn clear_mutation_macs(&self, name: &str) -> Result<()> {
+        if self.unwritten.is_heard() {
+            self.unwritten.clear_macs(name);
+            return Ok(());
+        }
         self.run(self.of(CLEAR_MACS).bind_key(name)).await.map(drop)
     }
 

@@ -70,6 +70,7 @@ pub struct LineBackend {
     pub(super) on_unknown: OnceLock<HearUnknown>,
     pub(super) tokens: super::wa_people::TokenCache,
     pub(super) settled: super::wa_settled::Settled,
+    pub(super) unwritten: super::wa_applied::Unwritten,
     statements: AtomicU64,
     transactions: AtomicU64,
 }
@@ -87,6 +88,7 @@ impl LineBackend {
             on_unknown: OnceLock::new(),
             tokens: super::wa_people::TokenCache::default(),
             settled: super::wa_settled::Settled::new(this.clone()),
+            unwritten: super::wa_applied::Unwritten::new(this.clone()),
             statements: AtomicU64::new(0),
             transactions: AtomicU64::new(0),
         })

@@ -5,6 +5,7 @@ use super::wa_backend::LineBackend;
 use super::*;
 use crate::ids::DeviceKey;
 use crate::store::seal::Sealer;
+use std::collections::HashMap;
 use whatsapp_rust::bytes::Bytes;
 use whatsapp_rust::wacore::appstate::hash::HashState;
 use whatsapp_rust::wacore::appstate::processor::AppStateMutationMAC;
@@ -17,6 +18,7 @@ on_both! {
     many_rows_at_once => many_rows;
     sender_keys_and_their_holders => sender_keys;
     app_state => app_state_body;
+    app_state_is_written_once_its_news_are_stored => applied;
     the_newest_lid_of_a_number_wins => lids;
     base_keys_devices_and_groups => base_keys;
     tokens_keep_both_halves => tokens;
@@ -223,6 +225,77 @@ async fn app_state_body(store: Store) {
     assert_eq!(line.get_mutation_mac("critical", &[1; 32]).await.unwrap(), None);
     line.clear_mutation_macs("regular").await.unwrap();
     assert!(line.get_mutation_macs("regular", &[[1; 32], [2; 32]]).await.unwrap().is_empty());
+}
+
+async fn applied(store: Store) {
+    let line = line(&store, "d").await;
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    line.on_applied({
+        let heard = heard.clone();
+        move |applied| heard.lock().unwrap().push(applied)
+    });
+    let next = || heard.lock().unwrap().pop();
+    // What a client after a kill would find.
+    let written = || LineBackend::new(store.clone(), Sealer::new("pickle"), DeviceKey::new("d"));
+    let state = |version: u64| HashState { version, hash: [version as u8; 128], ..HashState::default() };
+    let mac = |index: u8, value: u8| AppStateMutationMAC { index_mac: vec![index; 32], value_mac: vec![value] };
+    // A change is read, and told.
+    line.get_mutation_macs("r", &[[1; 32]]).await.unwrap();
+    line.set_version("r", state(1)).await.unwrap();
+    line.put_mutation_macs("r", 1, &[mac(1, 1)]).await.unwrap();
+    assert!(next().is_none(), "nothing was told yet");
+    line.set_version("r", state(1)).await.unwrap();
+    let first = next().unwrap();
+    assert_eq!(written().get_version("r").await.unwrap().version, 0, "what it told is stored nowhere");
+    // The next is being read when the first is stored.
+    assert_eq!(line.get_mutation_macs("r", &[[1; 32]]).await.unwrap(), HashMap::from([([1; 32], vec![1])]));
+    line.set_version("r", state(2)).await.unwrap();
+    line.delete_mutation_macs("r", &[vec![1; 32]]).await.unwrap();
+    line.put_mutation_macs("r", 2, &[mac(2, 2)]).await.unwrap();
+    first.settle().await.unwrap();
+    first.settle().await.unwrap();
+    let after = written();
+    assert_eq!(after.get_version("r").await.unwrap().version, 1);
+    assert_eq!(after.get_mutation_mac("r", &[1; 32]).await.unwrap(), Some(vec![1]));
+    assert_eq!(after.get_mutation_mac("r", &[2; 32]).await.unwrap(), None);
+    assert_eq!(line.get_version("r").await.unwrap().version, 2);
+    assert_eq!(line.get_mutation_mac("r", &[1; 32]).await.unwrap(), None);
+    line.set_version("r", state(2)).await.unwrap();
+    drop(next().unwrap());
+    // A snapshot, whose state is noted twice before it is told; it settles what was not settled before it, too.
+    line.clear_mutation_macs("r").await.unwrap();
+    line.put_mutation_macs("r", 9, &[mac(3, 3)]).await.unwrap();
+    line.set_version("r", state(9)).await.unwrap();
+    line.set_version("r", state(9)).await.unwrap();
+    assert!(next().is_none(), "the snapshot was not told yet");
+    assert_eq!(line.get_mutation_mac("r", &[2; 32]).await.unwrap(), None);
+    line.set_version("r", state(9)).await.unwrap();
+    let snapshot = next().unwrap();
+    assert_eq!(written().get_version("r").await.unwrap().version, 1);
+    snapshot.settle().await.unwrap();
+    let after = written();
+    assert_eq!(after.get_version("r").await.unwrap().version, 9);
+    let all = after.get_mutation_macs("r", &[[1; 32], [2; 32], [3; 32]]).await.unwrap();
+    assert_eq!(all, HashMap::from([([3; 32], vec![3])]));
+    // Noted once more with nothing new: nobody is told.
+    line.set_version("r", state(9)).await.unwrap();
+    assert!(next().is_none());
+    // A snapshot with changes behind it, and the first change of all.
+    line.clear_mutation_macs("s").await.unwrap();
+    line.set_version("s", state(4)).await.unwrap();
+    line.get_mutation_macs("s", &[]).await.unwrap();
+    line.set_version("s", state(5)).await.unwrap();
+    assert!(next().is_none());
+    line.set_version("s", state(5)).await.unwrap();
+    next().unwrap().settle().await.unwrap();
+    line.clear_mutation_macs("t").await.unwrap();
+    line.get_mutation_macs("t", &[]).await.unwrap();
+    line.set_version("t", state(1)).await.unwrap();
+    assert!(next().is_none());
+    line.set_version("t", state(1)).await.unwrap();
+    next().unwrap().settle().await.unwrap();
+    assert_eq!(written().get_version("s").await.unwrap().version, 5);
+    assert_eq!(written().get_version("t").await.unwrap().version, 1);
 }
 
 async fn lids(store: Store) {

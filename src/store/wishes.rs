@@ -35,6 +35,8 @@ const FIND_FAILED: &str = "-- failure_notice.find_failed
         SELECT seq FROM failure_notice WHERE event_id = $1))";
 const RETRY: &str = "-- inbox.retry_one
     UPDATE inbox SET state = 'waiting', attempts = 0, rounds = rounds + 1 WHERE seq = $1 AND state = 'failed'";
+const SETTLE_WISH: &str = "-- inbox.settle_wish
+    DELETE FROM inbox WHERE dedup = $1";
 const SWEEP_NOTICES: &str = "-- failure_notice.sweep
     DELETE FROM failure_notice WHERE NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.seq = failure_notice.seq)";
 
@@ -110,13 +112,18 @@ impl Store {
         Ok(Some((row.try_get("seq").named("failure_notice.find_failed")?, Lane::new(lane))))
     }
 
-    /// Puts one failed row back into its lane; false when it has not failed.
+    /// Puts one failed row back into its lane, and settles the arrival that asks for it, named `wish`: asked for once, it
+    /// is done once. False when the row has not failed; the wish is settled even then.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn retry_one(&self, seq: i64, lane: &Lane) -> Result<bool> {
-        self.write("file_wish.forget", sqlx::query(FORGET).bind(seq)).await?;
-        let done = self.write("inbox.retry_one", sqlx::query(RETRY).bind(seq)).await?.affected > 0;
+    pub async fn retry_one(&self, seq: i64, lane: &Lane, wish: &str) -> Result<bool> {
+        let mut tx = self.begin("inbox.retry_one").await?;
+        sqlx::query(FORGET).bind(seq).execute(tx.connection()).await.named("file_wish.forget")?;
+        let done = sqlx::query(RETRY).bind(seq).execute(tx.connection()).await.named("inbox.retry_one")?;
+        sqlx::query(SETTLE_WISH).bind(wish).execute(tx.connection()).await.named("inbox.settle_wish")?;
+        tx.commit().await?;
+        let done = done.rows_affected() > 0;
         if done {
             self.bell().ring(lane.clone());
         }
@@ -174,8 +181,13 @@ mod tests {
         store.note_failure_notice("$notice", row.seq).await.unwrap();
         assert_eq!(store.find_failed("$notice", "").await.unwrap(), Some((row.seq, lane.clone())));
         assert_eq!(store.find_failed("", "d").await.unwrap(), Some((row.seq, lane.clone())));
-        assert!(store.retry_one(row.seq, &lane).await.unwrap());
-        assert!(!store.retry_one(row.seq, &lane).await.unwrap(), "it waits already");
+        let mut tx = store.begin("test").await.unwrap();
+        let wish = Arrival { dedup: "wish".into(), lane: Lane::new("x:1"), ..arrival.clone() };
+        assert!(store.put_arrival(&mut tx, &wish).await.unwrap());
+        tx.commit().await.unwrap();
+        assert!(store.retry_one(row.seq, &lane, "wish").await.unwrap());
+        assert!(store.take_rows(&Lane::new("x:1"), 1).await.unwrap().is_empty(), "the wish is done");
+        assert!(!store.retry_one(row.seq, &lane, "wish").await.unwrap(), "it waits already");
         assert_eq!(store.asks_in_vain(row.seq).await.unwrap(), None);
         store.note_ask_in_vain(row.seq, &login, 1).await.unwrap();
         store.fail_row(&row, "silence").await.unwrap();

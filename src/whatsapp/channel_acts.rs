@@ -1,7 +1,6 @@
 //! What people ask of channels: to look at one, to follow it or not, to read it anew. And what WhatsApp answers when it does not.
 
 use super::Whatsapp;
-use super::channels::die_here;
 use super::intake::Intake;
 use crate::convert::channel::{Named, Told, told};
 use crate::ids::{ChatId, LoginId};
@@ -133,7 +132,7 @@ impl Whatsapp {
         let (client, intake) = self.channel_reader(login)?;
         let jid: Jid = chat.as_str().parse().map_err(|_| ChannelFailure::Refused(404))?;
         client.newsletter().join(&jid).await.map_err(|error| read_failure(&error))?;
-        fail::fail_point!("channels.after_follow", |_| die_here());
+        fail::fail_point!("channels.after_follow", |_| super::channels::die_here());
         if !intake.read_channel(&client, login, chat).await? {
             return Err(ChannelFailure::Refused(403));
         }

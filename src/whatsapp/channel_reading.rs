@@ -2,7 +2,6 @@
 
 use super::channel_acts::{ChannelFailure, ask, read_iq, read_mex};
 use super::channel_posts::{Post, fetch};
-use super::channels::die_here;
 use super::intake::{Intake, MESSAGE};
 use crate::convert::arrival::{About, WaArrival};
 use crate::convert::channel::{ChannelFacts, Counts, Named, Told, change_id, edit, revoke, told};
@@ -205,7 +204,7 @@ impl Intake {
             }
         }
         self.commit(batch).await?;
-        fail::fail_point!("channels.after_store", |_| die_here());
+        fail::fail_point!("channels.after_store", |_| super::channels::die_here());
         ring_all(&self.store, lanes);
         let mut counted = false;
         for post in posts {

@@ -1,7 +1,7 @@
 //! What people do with a chat for themselves, out of WhatsApp's app state and into it.
 //!
-//! The library tells each change once, after it has noted its version: what is told in the moment of a kill is lost until
-//! the next change of the same chat. Everything else is stored at once and shown later.
+//! The library tells each change once; how far it has read is written when what it told is stored (`applied.rs`), so that
+//! what is told in the moment of a kill is told again. It is stored at once and shown later.
 
 use super::intake::Intake;
 use super::line::Line;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use whatsapp_rust::Client;
 use whatsapp_rust::prelude::{Event, Jid};
 
-/// Pauses before the next tries to store a mark: nothing brings it again.
+/// Pauses before the next tries to store a mark; then the line begins anew and is told it again.
 const TRIES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(2)];
 /// How long WhatsApp may take for a change of the app state.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -48,6 +48,7 @@ impl Line {
     /// Stores a mark, or a star; tried for some seconds where the database does not answer.
     pub(super) async fn store_chat_mark(&self, event: &Event, intake: &Intake) {
         let Some(login) = self.login_id() else { return };
+        fail::fail_point!("appstate.before_stored", |_| std::process::abort());
         for pause in TRIES {
             tokio::time::sleep(pause).await;
             match intake.store_chat_mark(&login, event).await {
@@ -58,6 +59,7 @@ impl Line {
             }
         }
         tracing::error!(login = %self.masked(), "what was done with a chat could not be stored");
+        intake.give_up();
     }
 }
 

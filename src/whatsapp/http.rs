@@ -217,7 +217,7 @@ mod tests {
         Http::new(&WhatsappSettings {
             os_name: String::new(),
             takes_status: true,
-            takes_deliveries: false,
+            takes_deliveries: std::sync::Arc::default(),
             websocket_url: websocket.then(|| "ws://127.0.0.1:1".into()),
             media_base_url: media.map(str::to_owned),
         })

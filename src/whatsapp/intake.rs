@@ -9,6 +9,8 @@
 
 use super::WhatsappSettings;
 use super::add_modes::AddModes;
+use super::applied::Behind;
+use super::blocking::Blocked;
 use super::order::Order;
 use super::placing::{bot_edit, from_list};
 use super::signals::{Newsstand, is_own_reading, tells_reading};
@@ -83,12 +85,16 @@ pub struct Intake {
     pub(super) add_modes: AddModes,
     /// News of the account's own data that may have been passed over.
     pub(super) debts: StateDebts,
+    /// What was all told of it, behind the events that tell it.
+    pub(super) behind: Behind,
+    /// Whom the account has blocked.
+    pub(super) blocked: Blocked,
     /// What was asked of the phone, by message id: it answers by number, whatever the stanza said.
     asked: Mutex<HashMap<String, Arc<MessageInfo>>>,
     /// The highest number stored so far.
     newest: AtomicI64,
     takes_status: bool,
-    takes_deliveries: bool,
+    takes_deliveries: Arc<AtomicBool>,
     /// News of contacts and own reads, to be stored by the line's task.
     pub(super) news: Newsstand,
 }
@@ -107,10 +113,12 @@ impl Intake {
             ringing: Mutex::default(),
             add_modes: AddModes::default(),
             debts: StateDebts::default(),
+            behind: Behind::default(),
+            blocked: Blocked::default(),
             asked: Mutex::default(),
             newest: AtomicI64::new(0),
             takes_status: settings.takes_status,
-            takes_deliveries: settings.takes_deliveries,
+            takes_deliveries: settings.takes_deliveries.clone(),
             news: Newsstand::default(),
         })
     }
@@ -123,6 +131,18 @@ impl Intake {
     /// Waits until a batch could not be stored.
     pub async fn failed(&self) {
         self.failed.notified().await;
+    }
+
+    /// Gives up after something told could not be stored: the line builds a new client once the database answers, and
+    /// the library tells it again.
+    pub(super) fn give_up(&self) {
+        self.failing.store(true, Ordering::SeqCst);
+        self.failed.notify_one();
+    }
+
+    /// Whether something could not be stored.
+    pub(super) fn has_given_up(&self) -> bool {
+        self.failing.load(Ordering::SeqCst)
     }
 
     /// Notes a message stanza as it comes off the socket. Never waits.
@@ -192,7 +212,7 @@ impl Intake {
         let Some(login) = self.login.borrow().clone() else { return Ok(()) };
         let placed = from_list(info);
         let place = placed.as_ref().unwrap_or(info);
-        if self.takes(&place.source.chat) {
+        if self.takes(&place.source.chat) && !self.is_of_blocked(place) {
             let mut batch = self.begin("intake.keep_place").await?;
             let mut arrival = self.arrival_of(&mut batch, &login, place, &wa::Message::default()).await?;
             if let Ok(mut place) = WaArrival::from_bytes(&arrival.body) {
@@ -241,7 +261,8 @@ impl Intake {
         let (Ok(chat), Ok(sender)) = (duplicate.chat.parse::<Jid>(), duplicate.sender.parse::<Jid>()) else {
             return Ok(true);
         };
-        if !self.takes(&chat) {
+        // What somebody blocked has posted was passed over, and the phone is not to be asked for it.
+        if !self.takes(&chat) || chat.is_status_broadcast() && self.blocked.has(&sender) {
             return Ok(true);
         }
         let mut batch = self.begin("intake.has_seen").await?;
@@ -267,7 +288,7 @@ impl Intake {
                 lanes.extend(self.store_from_list(&mut batch, login, inbound).await?);
                 continue;
             }
-            if passed || !self.takes(&inbound.info.source.chat) {
+            if passed || !self.takes(&inbound.info.source.chat) || self.is_of_blocked(&inbound.info) {
                 continue;
             }
             let arrival = match comment_of(inbound).or_else(|| bot_edit(inbound)) {
@@ -341,7 +362,8 @@ impl Intake {
     /// be told of by itself.
     pub(super) fn takes_receipt(&self, receipt: &Receipt) -> bool {
         let is_direct = matches!(receipt.source.chat.server, Server::Pn | Server::Lid);
-        tells_reading(&receipt.r#type) || self.takes_deliveries && is_direct && receipt.r#type == ReceiptType::Delivered
+        let takes_deliveries = || self.takes_deliveries.load(Ordering::Relaxed);
+        tells_reading(&receipt.r#type) || is_direct && receipt.r#type == ReceiptType::Delivered && takes_deliveries()
     }
 
     /// Stores a receipt that somebody else read our messages, or that their phone has them where that is wanted. Droppable: a failure is only logged by the caller.
@@ -534,8 +556,7 @@ impl InboundDurabilityHook for Intake {
             tracing::error!(%error, "received messages could not be stored; WhatsApp keeps them");
         }
         if stored.is_err() {
-            self.failing.store(true, Ordering::SeqCst);
-            self.failed.notify_one();
+            self.give_up();
         }
         stored
     }

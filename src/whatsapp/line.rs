@@ -9,10 +9,12 @@
 //! rows of the client are in the database, and what was not acknowledged comes again.
 
 use super::barrier::{Barrier, Guarded};
+use super::codes::{Codes, LineRuntime};
 use super::dial::Dial;
 use super::intake::Intake;
 use super::linking::{LinkMethod, LinkStep};
 use super::outgoing::Acks;
+use super::passkey_step::PasskeyStep;
 use super::sink::Sink;
 use super::trouble::{Ban, Trouble};
 use super::{LineNews, LineSetup, lost};
@@ -28,7 +30,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use whatsapp_rust::pair_code::PairCodeOptions;
-use whatsapp_rust::prelude::{Client, Event, EventInterest, TokioRuntime};
+use whatsapp_rust::prelude::{Client, Event, EventInterest};
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::wacore::store::DevicePropsOverride;
 use whatsapp_rust::wacore::types::events::ConnectFailureReason;
@@ -71,6 +73,10 @@ pub struct Line {
     pub(super) showing: tokio::sync::Mutex<()>,
     /// Whether WhatsApp refused our version once since the last connection: the newest was looked for then.
     refused_version: AtomicBool,
+    /// The passkey step of a linking.
+    pub(super) passkey: PasskeyStep,
+    /// The library's task that turns the codes of a linking.
+    pub(super) codes: Codes,
     pub(super) stop: CancellationToken,
     /// Set when the run has ended.
     ended: CancellationToken,
@@ -133,6 +139,8 @@ impl Line {
             available: AtomicBool::new(false),
             showing: tokio::sync::Mutex::default(),
             refused_version: AtomicBool::new(false),
+            passkey: PasskeyStep::default(),
+            codes: Codes::default(),
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
             device,
@@ -222,8 +230,12 @@ impl Line {
         if self.login_id().is_some() {
             self.set_state(setup, LineState::Connecting).await;
         }
+        if let Some(ending) = self.passkey_broke_off(link).await {
+            return Ok(ending);
+        }
         let backend = LineBackend::new(setup.store.clone(), setup.sealer.clone(), self.device.clone());
         let intake = Intake::new(setup.store.clone(), self.login.subscribe(), &setup.settings);
+        intake.load_blocked().await?;
         let barrier = Arc::new(Barrier::default());
         let client = self.build_client(setup, backend.clone(), intake.clone(), barrier.clone()).await?;
         barrier.guard(&client);
@@ -235,14 +247,20 @@ impl Line {
                 }
             }
         });
+        backend.on_applied({
+            let intake = intake.clone();
+            move |applied| intake.behind.told(applied, &intake.news)
+        });
         let _raw = client.acquire_raw_node_forwarding();
-        let (sink, mut received, mut receipts, channels) = Sink::new(self.acks.clone(), intake.clone(), setup, &client);
+        let (sink, mut received, mut receipts, channels) = Sink::new(self, intake.clone(), setup, &client);
         client.subscribe(EventInterest::ALL, Arc::new(sink)).detach();
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some((client.clone(), barrier));
         *self.intake.lock().unwrap_or_else(PoisonError::into_inner) = Some(intake.clone());
         let channels = tokio::spawn(super::channels::run(intake.clone(), client.clone(), channels));
         let (owing, debtor) = (intake.clone(), client.clone());
-        let debts = tokio::spawn(async move { owing.debts.run(&debtor).await });
+        // The first client of a device reads everything by itself.
+        let is_new = self.login_id().is_none();
+        let debts = tokio::spawn(async move { owing.debts.run(&debtor, is_new).await });
         let running = client.clone();
         let mut run = tokio::spawn(async move { running.run().await });
         let mut no_code_until = None;
@@ -261,17 +279,24 @@ impl Line {
                     break Ending::Final;
                 }
                 _ = &mut run => break self.ending_of_run(&mut received, setup, &client, &intake, link).await,
+                act = self.passkey.next() => {
+                    if let Some(ending) = self.go_on_with_passkey(act, &client, link).await {
+                        break ending;
+                    }
+                }
                 () = backend.wait_unknown_duplicate() => self.ask_for_lost(&backend, &intake, &client).await,
                 Some(event) = received.recv() => {
                     no_code_until = None;
                     // What an earlier process or client noted is looked at with every connection.
                     if matches!(*event, Event::Connected(_)) {
+                        intake.debts.connected();
                         self.ask_for_lost(&backend, &intake, &client).await;
                         self.ask_for_places(&setup.store, &client).await;
                     }
                     if let Some(ending) = self.handle(&event, setup, &client, &intake, link).await {
                         break ending;
                     }
+                    intake.behind.event_done(&intake.news);
                 }
                 news = intake.news.take() => self.store_news(news, &intake, setup).await,
                 Some(receipt) = receipts.recv() => {
@@ -319,7 +344,7 @@ impl Line {
     ) -> anyhow::Result<Arc<Client>> {
         let persistence = Arc::new(PersistenceManager::new(backend).await?);
         let client = Client::builder()
-            .with_runtime(TokioRuntime)
+            .with_runtime(LineRuntime { links: self.login_id().is_none() })
             .with_persistence_manager(persistence)
             .with_transport_factory(Guarded::new(Dial::new(setup.settings.websocket_url.as_deref()), barrier))
             .with_http_client_arc(setup.http.clone())
@@ -388,9 +413,13 @@ impl Line {
                 self.set_state(setup, LineState::Connected).await;
             }
             Event::Disconnected(_) => {
-                self.set_state(setup, LineState::Offline(Trouble::Lost)).await;
+                // Why it ended is known when the server has said so just before.
+                if !matches!(*self.state.borrow(), LineState::Offline(_)) {
+                    self.set_state(setup, LineState::Offline(Trouble::Lost)).await;
+                }
                 // Acknowledgements can not come any more: who waits for one looks at the state and sends again later.
                 self.acks.forget_all();
+                return self.passkey_broke_off(link).await;
             }
             Event::SelfPushNameUpdated(_) => self.show_presence(client).await,
             Event::Messages(batch) if !batch.hook_committed => {
@@ -432,7 +461,8 @@ impl Line {
                     .await;
             }
             Event::PairingQrCode(qr) => {
-                if let Some(link) = link.filter(|link| link.method == LinkMethod::Qr) {
+                // One that was shown before a passkey was asked for, and is heard of behind it.
+                if let Some(link) = link.filter(|link| link.method == LinkMethod::Qr && !self.passkey.has_begun()) {
                     self.step(link, LinkStep::Qr { code: qr.code.clone(), valid: qr.timeout }).await;
                 }
             }
@@ -448,6 +478,9 @@ impl Line {
                     self.step(link, LinkStep::TimedOut).await;
                     return Some(Ending::Final);
                 }
+            }
+            Event::PairPasskeyRequest(_) | Event::PairPasskeyConfirmation(_) | Event::PairPasskeyError(_) => {
+                return self.hear_of_passkey(event, link).await;
             }
             Event::LoggedOut(end) => {
                 let how = match end.reason {
@@ -505,7 +538,7 @@ impl Line {
 
     pub(super) async fn step(&self, link: &Link, step: LinkStep) {
         match &step {
-            LinkStep::Qr { .. } | LinkStep::Code { .. } => {}
+            LinkStep::Qr { .. } | LinkStep::Code { .. } | LinkStep::Passkey { .. } | LinkStep::Compare { .. } => {}
             LinkStep::Linked { .. } => numbers::count_linking(Linking::Linked),
             LinkStep::TimedOut => numbers::count_linking(Linking::TimedOut),
             LinkStep::Failed { .. } => numbers::count_linking(Linking::Failed),

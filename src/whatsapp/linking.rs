@@ -32,12 +32,26 @@ pub enum LinkStep {
         /// How long it is valid.
         valid: Duration,
     },
+    /// WhatsApp asks for the account's passkey ([`super::passkey`]).
+    Passkey {
+        /// What the passkey is asked. Of use to its owner alone, and once.
+        question: String,
+        /// How long the answer is waited for.
+        valid: Duration,
+    },
+    /// The phone shows a code, and the person says whether it is this one.
+    Compare {
+        /// `XXXX-XXXX`.
+        code: String,
+        /// How long that is waited for.
+        valid: Duration,
+    },
     /// The account is linked and recorded.
     Linked {
         /// The login's name.
         login: LoginId,
     },
-    /// Nobody scanned or typed in time.
+    /// Nobody scanned, typed or answered in time.
     TimedOut,
     /// It can not work.
     Failed {

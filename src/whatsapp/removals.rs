@@ -1,7 +1,7 @@
 //! What people delete for themselves on their phones: a chat, its messages, one message; and the first two from here.
 //!
-//! The library tells each once, after it has noted its version: what is told in the moment of a kill is lost, and stays in
-//! the room. Everything else is an inbox row of the chat's lane, so it is done behind what was said before.
+//! The library tells each once; how far it has read is written when what it told is stored (`applied.rs`), so that what is
+//! told in the moment of a kill is told again. It is an inbox row of the chat's lane, so it is done behind what was said before.
 
 use super::Whatsapp;
 use super::intake::Intake;
@@ -17,7 +17,7 @@ use whatsapp_rust::{SyncActionMessageRange, message_range};
 /// Inbox kind of what somebody has deleted for themselves: the body is a [`RemovalRow`].
 pub const REMOVAL: &str = "wa.removal";
 
-/// Pauses before the next tries to store it: nothing brings it again.
+/// Pauses before the next tries to store it; then the line begins anew and is told it again.
 const TRIES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(2)];
 /// How long WhatsApp may take for a change of the app state.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -78,6 +78,7 @@ impl Line {
     /// Stores what the owner has deleted for themselves; tried for some seconds where the database does not answer.
     pub(super) async fn store_removal(&self, event: &Event, intake: &Intake) {
         let (Some(login), Some((chat, row))) = (self.login_id(), heard(event)) else { return };
+        fail::fail_point!("appstate.before_stored", |_| std::process::abort());
         for pause in TRIES {
             tokio::time::sleep(pause).await;
             match intake.store_removal(&login, chat, &row).await {
@@ -86,6 +87,7 @@ impl Line {
             }
         }
         tracing::error!(login = %self.masked(), "a deletion could not be stored");
+        intake.give_up();
     }
 }
 

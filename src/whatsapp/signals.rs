@@ -3,7 +3,8 @@
 //!
 //! Typing and presence are droppable: they go up through one bounded channel and are lost when it is full, when the
 //! process ends, or when nobody listens. All else is stored: own reads as inbox rows, changes of people as rows of
-//! `contact` and `stale_person`. The library acknowledges it by itself, so what is heard in the moment of a kill is lost.
+//! `contact` and `stale_person`. The library acknowledges it by itself, so what is heard in the moment of a kill is lost,
+//! but for what is part of the account's own data (`applied.rs`): names of the address book, what was read.
 
 use super::intake::{Batch, Intake, bare};
 use super::line::Line;
@@ -12,6 +13,7 @@ use crate::ids::{ChatId, GhostId, Lane, LoginId, WaMessageId};
 use crate::store::Result;
 use crate::store::contacts::{Contact, Stale};
 use crate::store::inbox::{Arrival, Source};
+use crate::store::wa_applied::Applied;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -78,8 +80,8 @@ pub enum Heard {
     Renumbered,
     /// The phone has answered about a file: it is there now.
     PhoneAnswered,
-    /// The phone has said something: it is there now.
-    PhoneThere,
+    /// The phone has said something: it was there at this time, milliseconds since 1970.
+    PhoneThere(i64),
     /// Somebody else tried to link the number; that is stored, and its owner is to hear of it.
     Tried,
 }
@@ -104,6 +106,10 @@ pub(super) enum News {
         /// The messages.
         ids: Vec<String>,
     },
+    /// Whom the account has blocked, all of them.
+    Blocked(Vec<Jid>),
+    /// All news of a collection of the account's own data were told before this.
+    Applied(Applied),
 }
 
 /// What storing news has changed.
@@ -113,6 +119,8 @@ struct Stored {
     people: bool,
     /// Somebody has another id now.
     renumbered: bool,
+    /// Somebody was blocked, or is no longer.
+    blocks: bool,
 }
 
 /// News on their way from the library's receive path to the line's task.
@@ -205,11 +213,15 @@ pub(super) fn is_own_reading(kind: &ReceiptType) -> bool {
 impl Line {
     /// Stores news, with some patience.
     pub(super) async fn store_news(&self, news: Vec<News>, intake: &Intake, setup: &LineSetup) {
+        if news.iter().any(|news| matches!(news, News::Event(_))) {
+            fail::fail_point!("appstate.before_stored", |_| std::process::abort());
+        }
         for pause in TRIES {
             tokio::time::sleep(pause).await;
             match intake.store_news(&news).await {
                 Ok(stored) => {
                     let Some(login) = self.login_id() else { return };
+                    self.settle(&news, intake).await;
                     if stored.renumbered {
                         setup.signal(login.clone(), Heard::Renumbered);
                     }
@@ -221,7 +233,24 @@ impl Line {
                 Err(error) => tracing::warn!(login = %self.masked(), %error, "news of contacts were not stored"),
             }
         }
-        tracing::error!(login = %self.masked(), "news of contacts are lost: the database does not answer");
+        tracing::error!(login = %self.masked(), "news of contacts were not stored: the database does not answer");
+        intake.give_up();
+    }
+
+    /// Writes how far the account's own data was read, for what was told of it is stored.
+    async fn settle(&self, news: &[News], intake: &Intake) {
+        for news in news {
+            if let News::Applied(applied) = news
+                && !intake.has_given_up()
+            {
+                fail::fail_point!("appstate.before_noted", |_| std::process::abort());
+                if let Err(error) = applied.settle().await {
+                    // The next change of the collection notes it too, or the next client reads it again.
+                    tracing::warn!(login = %self.masked(), %error, "how far the account's data was read was not noted");
+                }
+                fail::fail_point!("appstate.after_noted", |_| std::process::abort());
+            }
+        }
     }
 
     /// Shows the owner as there or as away. Without their wish the account is away: the library calls itself available at
@@ -280,11 +309,19 @@ impl Intake {
                     }
                     event => stored.people |= self.person_news(&mut batch, &login, event).await?,
                 },
+                News::Blocked(list) => stored.blocks |= self.store_blocklist(&mut batch, &login, list).await?,
+                News::Applied(_) => {}
             }
         }
         self.commit(batch).await?;
         for lane in lanes {
             self.store.bell().ring(lane);
+        }
+        if news.iter().any(|news| matches!(news, News::Blocked(_))) {
+            self.load_blocked().await?;
+        }
+        if stored.blocks {
+            self.store.ring_marks();
         }
         Ok(stored)
     }

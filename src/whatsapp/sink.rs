@@ -4,9 +4,12 @@
 //! the later message. Everything else is rare; its channel is far larger than what a connection's life brings.
 
 use super::LineSetup;
+use super::blocking;
 use super::channel_posts;
 use super::channels::{ChannelDesk, DeskEnd};
+use super::codes::Codes;
 use super::intake::Intake;
+use super::line::Line;
 use super::outgoing::Acks;
 use super::signals::{self, Heard, News};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -42,6 +45,7 @@ pub(super) struct Sink {
     events: mpsc::Sender<Arc<Event>>,
     receipts: mpsc::Sender<Arc<Event>>,
     acks: Arc<Acks>,
+    codes: Codes,
     intake: Arc<Intake>,
     channels: ChannelDesk,
     setup: LineSetup,
@@ -54,7 +58,7 @@ pub(super) struct Sink {
 impl Sink {
     /// A sink, where its events come out, where its receipts do, and what it hears about channels.
     pub(super) fn new(
-        acks: Arc<Acks>,
+        line: &Line,
         intake: Arc<Intake>,
         setup: &LineSetup,
         client: &Arc<Client>,
@@ -63,21 +67,34 @@ impl Sink {
         let (receipts, read) = mpsc::channel(RECEIPTS);
         let (channels, end) = ChannelDesk::new();
         let (setup, client, last_sign) = (setup.clone(), Arc::downgrade(client), AtomicI64::new(0));
-        (Self { events, receipts, acks, intake, channels, setup, client, last_sign }, received, read, end)
+        let (acks, codes) = (line.acks.clone(), line.codes.clone());
+        (Self { events, receipts, acks, codes, intake, channels, setup, client, last_sign }, received, read, end)
+    }
+
+    /// Passes an event on to the line's task.
+    fn pass(&self, event: Arc<Event>) {
+        self.intake.behind.event_given();
+        if self.events.try_send(event).is_err() {
+            tracing::error!("an event of the WhatsApp connection was dropped: its buffer is full");
+            self.intake.behind.event_done(&self.intake.news);
+        }
     }
 
     /// Passes on that the phone is there, when it was it that wrote a stanza.
     fn note_sign(&self, stanza: &NodeRef<'_>) {
         let now = self.setup.store.clock().now_ms();
-        if now - self.last_sign.load(Ordering::Relaxed) < SAME_SIGN {
+        // What waited at the server tells of the time it was written.
+        let said_at = stanza.attrs().optional_u64("t").and_then(|t| i64::try_from(t).ok()?.checked_mul(1000));
+        let at = said_at.map_or(now, |said_at| said_at.min(now));
+        if at - self.last_sign.load(Ordering::Relaxed) < SAME_SIGN {
             return;
         }
         let Some(client) = self.client.upgrade() else { return };
         if is_of_own_phone(stanza, &client) {
-            self.last_sign.store(now, Ordering::Relaxed);
+            self.last_sign.store(at, Ordering::Relaxed);
             let login = self.intake.login.borrow().clone();
             if let Some(login) = login {
-                self.setup.signal(login, Heard::PhoneThere);
+                self.setup.signal(login, Heard::PhoneThere(at));
             }
         }
     }
@@ -96,7 +113,12 @@ impl EventHandler for Sink {
                         self.channels.take_stanza(stanza.get(), number);
                     }
                     "message" => self.intake.arrived(stanza.get()),
-                    "iq" => self.intake.add_modes.note(stanza.get()),
+                    "iq" => {
+                        self.intake.add_modes.note(stanza.get());
+                        if let Some(list) = blocking::list_in(stanza.get()) {
+                            self.intake.news.put(News::Blocked(list));
+                        }
+                    }
                     "receipt" => {
                         if let Some(read) = signals::own_read_in(stanza.get()) {
                             self.intake.news.put(read);
@@ -118,6 +140,7 @@ impl EventHandler for Sink {
             }
             // Before the library goes on to the next stanza: its place is kept.
             Event::UndecryptableMessage(lost) => self.intake.unreadable(&lost.info.source.sender, &lost.info.id),
+            Event::PairingQrCode(_) => self.codes.note(),
             _ => {}
         }
         self.channels.take_event(&event);
@@ -136,8 +159,7 @@ impl EventHandler for Sink {
             told if signals::is_news(told) => {
                 // It is a chat's mark too.
                 if matches!(told, Event::MarkChatAsReadUpdate(_)) {
-                    let dropped = |_| tracing::error!("a chat's mark was dropped: the buffer is full");
-                    self.events.try_send(event.clone()).unwrap_or_else(dropped);
+                    self.pass(event.clone());
                 }
                 self.intake.news.put(News::Event(event));
             }
@@ -153,6 +175,9 @@ impl EventHandler for Sink {
             | Event::PairingCode(_)
             | Event::PairingQrCodesExhausted(_)
             | Event::QrScannedWithoutMultidevice(_)
+            | Event::PairPasskeyRequest(_)
+            | Event::PairPasskeyConfirmation(_)
+            | Event::PairPasskeyError(_)
             | Event::LoggedOut(_)
             | Event::StreamReplaced(_)
             | Event::TemporaryBan(_)
@@ -171,11 +196,7 @@ impl EventHandler for Sink {
             | Event::DeleteMessageForMeUpdate(_)
             | Event::GroupUpdate(_)
             | Event::PictureUpdate(_)
-            | Event::Messages(_) => {
-                let dropped =
-                    |_| tracing::error!("an event of the WhatsApp connection was dropped: its buffer is full");
-                self.events.try_send(event).unwrap_or_else(dropped);
-            }
+            | Event::Messages(_) => self.pass(event),
             _ => {}
         }
     }

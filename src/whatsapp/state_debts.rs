@@ -3,29 +3,55 @@
 //! Such a piece of news names a collection and its newest version. When one comes while the library still reads the one
 //! before, it counts on that reading to bring both (whatsapp-rust 0.7), and it may not: the last change of a burst would be
 //! known with the next change only. So each is looked at again a moment later, by its version.
+//!
+//! The library acknowledges such a piece of news before it has read anything: a kill in between, and nobody would fetch it
+//! any more. So each client asks once, with its first connection, what it lacks: one request for all collections.
 
+use super::blocking;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
-use whatsapp_rust::Client;
+use whatsapp_rust::anyhow;
+use whatsapp_rust::prelude::{Client, Jid, Server};
 use whatsapp_rust::sync_task::MajorSyncTask;
-use whatsapp_rust::wacore::appstate::patch_decode::WAPatchName;
-use whatsapp_rust::wacore_binary::NodeRef;
+use whatsapp_rust::wacore::appstate::patch_decode::{
+    CollectionSyncError, PatchList, WAPatchName, parse_patch_lists_ref,
+};
+use whatsapp_rust::wacore::request::InfoQuery;
+use whatsapp_rust::wacore_binary::builder::NodeBuilder;
+use whatsapp_rust::wacore_binary::{NodeContent, NodeRef};
 
 /// How long the library has to read by itself what it was told.
 const PATIENCE: Duration = Duration::from_millis(700);
+
+/// Pauses before the tries to read the list of the blocked.
+const READS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(20)];
+
+/// All collections.
+const COLLECTIONS: [WAPatchName; 5] = [
+    WAPatchName::CriticalBlock,
+    WAPatchName::CriticalUnblockLow,
+    WAPatchName::RegularHigh,
+    WAPatchName::Regular,
+    WAPatchName::RegularLow,
+];
 
 /// Collections that were told of, with their newest version.
 #[derive(Default)]
 pub(super) struct StateDebts {
     told: Mutex<BTreeMap<&'static str, u64>>,
     more: Notify,
+    connected: Notify,
+    blocklist: Notify,
 }
 
 impl StateDebts {
     /// Notes what a stanza tells of; most tell of nothing. Never waits.
     pub(super) fn note(&self, stanza: &NodeRef<'_>) {
+        if blocking::tells_of_change(stanza) {
+            self.blocklist.notify_one();
+        }
         if stanza.attrs().optional_string("type").as_deref() != Some("server_sync") {
             return;
         }
@@ -44,8 +70,30 @@ impl StateDebts {
         }
     }
 
-    /// Fetches what the library has passed over, for the life of a client.
-    pub(super) async fn run(&self, client: &Arc<Client>) {
+    /// Notes that there is a connection. Never waits.
+    pub(super) fn connected(&self) {
+        self.connected.notify_one();
+    }
+
+    /// Fetches what the library has passed over, for the life of a client; `has_asked` where nothing is lacking at first.
+    pub(super) async fn run(&self, client: &Arc<Client>, has_asked: bool) {
+        tokio::join!(self.ask_at_start(client, has_asked), self.follow(client), self.read_blocklist(client));
+    }
+
+    async fn ask_at_start(&self, client: &Arc<Client>, has_asked: bool) {
+        if has_asked {
+            return;
+        }
+        loop {
+            self.connected.notified().await;
+            match fetch_missed(client).await {
+                Ok(()) => return,
+                Err(error) => tracing::debug!(%error, "what was missed was not told; asked with the next connection"),
+            }
+        }
+    }
+
+    async fn follow(&self, client: &Arc<Client>) {
         loop {
             self.more.notified().await;
             tokio::time::sleep(PATIENCE).await;
@@ -54,6 +102,7 @@ impl StateDebts {
                 let known = client.persistence_manager().backend().get_version(name).await;
                 let Ok(collection) = name.parse::<WAPatchName>() else { continue };
                 if known.is_ok_and(|known| known.version < version) {
+                    fail::fail_point!("appstate.before_fetched", |_| std::process::abort());
                     tracing::debug!(name, version, "news of the account's data were passed over: fetching them");
                     // It waits for whoever reads the collection, and tries again by itself.
                     client.process_sync_task(MajorSyncTask::AppStateSync { name: collection, full_sync: false }).await;
@@ -63,10 +112,57 @@ impl StateDebts {
     }
 }
 
+impl StateDebts {
+    /// Reads the list of the blocked again when it has changed; its answer is heard where all answers are
+    /// ([`blocking::list_in`]). What fails here is read with the next connection.
+    async fn read_blocklist(&self, client: &Arc<Client>) {
+        loop {
+            self.blocklist.notified().await;
+            for pause in READS {
+                tokio::time::sleep(pause).await;
+                match client.blocking().get_blocklist().await {
+                    Ok(_) => break,
+                    Err(error) => tracing::debug!(%error, "the list of the blocked was not told"),
+                }
+            }
+        }
+    }
+}
+
+/// Asks which collections have changed since they were read, and has the library read them.
+async fn fetch_missed(client: &Arc<Client>) -> anyhow::Result<()> {
+    let backend = client.persistence_manager().backend();
+    let mut wanted = Vec::with_capacity(COLLECTIONS.len());
+    for name in COLLECTIONS {
+        let known = backend.get_version(name.as_str()).await?.version;
+        let is_unread = if known == 0 { "true" } else { "false" };
+        let wish = NodeBuilder::new("collection").attr("name", name.as_str()).attr("return_snapshot", is_unread);
+        wanted.push(if known == 0 { wish } else { wish.attr("version", known) }.build());
+    }
+    let content = NodeContent::Nodes(vec![NodeBuilder::new("sync").children(wanted).build()]);
+    let query = InfoQuery::set("w:sync:app:state", Jid::new("", Server::Pn), Some(content));
+    let answer = client.send_iq(query).await?;
+    for list in parse_patch_lists_ref(answer.get())? {
+        if is_behind(&list) {
+            tracing::debug!(name = list.name.as_str(), "the account's data have changed meanwhile: reading them");
+            let task = MajorSyncTask::AppStateSync { name: list.name, full_sync: false };
+            client.process_sync_task(task).await;
+        }
+    }
+    Ok(())
+}
+
+/// Whether an answer tells that there is more than was known.
+fn is_behind(list: &PatchList) -> bool {
+    match &list.error {
+        None => !list.patches.is_empty() || list.snapshot_ref.is_some() || list.has_more_patches,
+        Some(error) => !matches!(error, CollectionSyncError::Fatal { .. }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use whatsapp_rust::wacore_binary::builder::NodeBuilder;
 
     #[test]
     fn the_newest_version_of_each_collection_is_owed() {

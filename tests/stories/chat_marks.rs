@@ -4,10 +4,11 @@ use anyhow::{Context, Result, ensure};
 use matrix_bed::chat::Chat;
 use matrix_bed::client;
 use matrix_bed::group::Group;
+use matrix_bed::person::Person;
 use matrix_bed::wait;
 use matrix_bed::world::World;
 use serde_json::{Value, json};
-use whatsapp_sim::{Action, AppStateItem};
+use whatsapp_sim::{Action, AppStateItem, Direction, Effect, Rule};
 
 use super::acts::die_at;
 
@@ -16,6 +17,8 @@ matrix_bed::stories! {
         what_the_phone_does_with_a_chat_is_shown_by_the_own_account
         marks_are_shown_after_a_kill_and_once_there_is_a_puppet
         commands_mark_the_chat_on_the_phone
+        killed_as_the_phone_does_something_with_a_chat
+        what_was_told_before_a_kill_and_never_read_is_read_at_the_start
     }
     own {}
 }
@@ -153,4 +156,79 @@ async fn commands_mark_the_chat_on_the_phone(world: &mut World) -> Result<()> {
     world.bridge.wait_idle().await?;
     ensure!(simulator.app_state(&number).len() == before, "somebody else's phone was changed");
     Ok(())
+}
+
+/// What reading the app state is called among the requests of a device.
+const READING: &str = "w:sync:app:state set sync";
+
+async fn wait_room_name(person: &Person, room: &str, name: &str) -> Result<()> {
+    wait::until(&format!("the room is called {name:?}"), wait::STEP, || async {
+        let state = person.find_state(room, "m.room.name", "").await?.unwrap_or_default();
+        Ok((state["name"] == name).then_some(()))
+    })
+    .await
+}
+
+async fn wait_connected(world: &World, chat: &Chat) -> Result<()> {
+    let number = chat.login().number.clone();
+    wait::until("the login is connected", wait::STEP, || async { Ok(world.phones.is_connected(&number).then_some(())) })
+        .await
+}
+
+async fn killed_as_the_phone_does_something_with_a_chat(world: &mut World) -> Result<()> {
+    act_as_people(world, true).await?;
+    let chat = world.begin().await?;
+    let peer = || chat.contact().number.clone();
+    let room = chat.room()?;
+    // The library has noted that it read them, and nobody has stored what they said; or has, and not noted it.
+    for (round, point) in
+        ["appstate.before_stored", "appstate.before_noted", "appstate.after_noted"].into_iter().enumerate()
+    {
+        let pinned = round % 2 == 0;
+        die_at(world, point, async |world| {
+            wait_connected(world, &chat).await?;
+            act(world, &chat, &Action::Pin { chat: peer(), pinned })
+        })
+        .await?;
+        wait_shown(&chat, point, [false, pinned, false, false]).await?;
+        // What changed is in the address book, which takes another way.
+        let name = format!("Bob the {round}th");
+        die_at(world, point, async |world| {
+            wait_connected(world, &chat).await?;
+            act(world, &chat, &Action::Contact { contact: peer(), full_name: name.clone(), first_name: None })
+        })
+        .await?;
+        wait_room_name(chat.person(), &room, &name).await?;
+    }
+    // The collections go on as before, in both directions.
+    act(world, &chat, &Action::Pin { chat: peer(), pinned: false })?;
+    wait_shown(&chat, "not pinned any more", [false; 4]).await?;
+    chat.person().send_text(&room, "!wa archive").await?;
+    let archived = |item: &AppStateItem| {
+        item.device != 0 && item.value.pointer("/archiveChatAction/archived") == Some(&json!(true))
+    };
+    world.phones.simulator().wait_app_state(&chat.login().number, archived, wait::STEP).await?;
+    wait_shown(&chat, "archived", [false, false, true, false]).await
+}
+
+async fn what_was_told_before_a_kill_and_never_read_is_read_at_the_start(world: &mut World) -> Result<()> {
+    act_as_people(world, true).await?;
+    let chat = world.begin().await?;
+    let simulator = world.phones.simulator().clone();
+    let number = chat.login().number.clone();
+    let asked = || simulator.requests(&number).get(READING).copied().unwrap_or(0);
+    // A start asks once whether there is anything.
+    let before = asked();
+    world.bridge.restart().await?;
+    chat.begin("after the start").await?;
+    ensure!(asked() == before + 1, "asked {} times", asked() - before);
+    // WhatsApp is told at once that the news has come, and what the news says is never answered.
+    let before = asked();
+    die_at(world, "appstate.before_fetched", async |_| {
+        wait::until("the start's question", wait::STEP, || async { Ok((asked() > before).then_some(())) }).await?;
+        simulator.add_rule(&number, Rule::new(Effect::Drop, Direction::FromClient, "iq:w:sync:app:state", 1)?)?;
+        simulator.act(&number, &Action::Pin { chat: chat.contact().number.clone(), pinned: true })
+    })
+    .await?;
+    wait_shown(&chat, "pinned", [false, true, false, false]).await
 }

@@ -4,7 +4,9 @@ use anyhow::{Result, ensure};
 use matrix_bed::group::Group;
 use matrix_bed::wait;
 use matrix_bed::world::World;
+use whatsapp_sim::{Direction, Effect, Rule};
 
+use crate::groups::tiny_jpeg;
 use crate::people::{set_level, wait_told};
 
 matrix_bed::stories! {
@@ -34,15 +36,43 @@ async fn people_are_searched_and_chats_looked_at_again(world: &mut World) -> Res
     let (_, _, mallorys) = world.log_in("mallory").await?;
     mallorys.ask("search choir", "Nobody of that name").await?;
 
-    // What changed unheard shows when it is asked for.
+    // What changed unheard shows when it is asked for, and only what is asked for.
     let group = Group::create(&world.phones, bob.contact(), "Singers", &[&account])?;
     let room = group.room_of(&alice).await?;
+    let ghost = bob.wait_in_room("hello from bob").await?.sender;
+    let name = async || Ok::<_, anyhow::Error>(alice.find_state(&room, "m.room.name", "").await?.unwrap_or_default());
+    let has_picture = async || {
+        let shown = alice.find_state(&bob.room()?, "m.room.member", &ghost).await?.unwrap_or_default();
+        Ok::<_, anyhow::Error>(shown["avatar_url"].as_str().is_some_and(|url| !url.is_empty()))
+    };
+    let (simulator, number) = (world.phones.simulator().clone(), &bob.contact().number);
+    wait::until("the group has its name", wait::STEP, async || {
+        Ok(name().await?["name"].as_str().is_some_and(|name| name.contains("Singers")).then_some(()))
+    })
+    .await?;
+    let unheard = Rule::new(Effect::Drop, Direction::ToClient, "notification:w:gp2", 1)?;
+    simulator.add_rule(&account.number, unheard)?;
+    simulator.set_group_subject(number, &group.jid, "Choir of Sundays")?;
+    simulator.set_privacy(number, "profile", "none")?;
+    simulator.set_picture(number, Some(tiny_jpeg()))?;
+    simulator.set_privacy(number, "profile", "all")?;
     alices.ask("sync nothing", "Say `sync").await?;
+    world.bridge.wait_idle().await?;
+    ensure!(!name().await?.to_string().contains("Sundays") && !has_picture().await?, "it was heard of");
+
     alices.ask("sync groups", "I look at one chat again").await?;
+    wait::until("the group's new name", wait::STEP, async || {
+        Ok(name().await?.to_string().contains("Choir of Sundays").then_some(()))
+    })
+    .await?;
+    ensure!(!has_picture().await?, "contacts were not asked for");
     alices.ask("sync contacts", "chat").await?;
+    wait::until("bob's picture", wait::STEP, async || Ok(has_picture().await?.then_some(()))).await?;
     alices.ask("sync", "2 chats again").await?;
     mallorys.ask("sync", "nothing to look at").await?;
     world.bridge.wait_idle().await?;
+    // What was lost comes again with the next connection.
+    simulator.disconnect(&account.number)?;
     alice.send_text(&room, "!wa id").await?;
     wait_told(&alice, &world.bridge.slot().bot(), &room, "@g.us").await.map(drop)
 }
@@ -63,6 +93,12 @@ async fn only_administrators_give_powers(world: &mut World) -> Result<()> {
     for wrong in ["set-pl", "set-pl 101", "set-pl alice 50", "set-pl 1 2 3"] {
         alice.send_text(&room, &format!("!wa {wrong}")).await?;
     }
+    // Without the bot's own power nothing in the room could be changed any more.
+    let powers = async || Ok::<_, anyhow::Error>(alice.find_state(&room, "m.room.power_levels", "").await?);
+    let bots = powers().await?;
+    alice.send_text(&room, &format!("!wa set-pl {bot} 0")).await?;
+    wait_told(&alice, &bot, &room, "one of the bridge's own").await?;
+    ensure!(powers().await? == bots, "the bot's power was changed");
     alice.send_text(&room, "!wa set-pl 60").await?;
     wait_told(&alice, &bot, &room, "has the power 60").await?;
     ensure!(power().await? == 60, "it is not so");

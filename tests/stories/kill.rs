@@ -46,12 +46,13 @@ fn read_point(text: &str) -> Option<(String, Direction)> {
     let statement = text.split(';').next()?;
     let name = statement.split('"').nth(1)?;
     let direction = if name.starts_with("from_wa.") { Direction::FromWhatsApp } else { Direction::FromMatrix };
-    // Those of files, of people's own accounts and of outcomes are passed by these only: their stories go through them.
+    // Those of files, of people's own accounts, of what they do with chats and of outcomes are passed by these only: their stories go through them.
     let kills = statement.contains("abort()")
         && !name.ends_with(".poison")
         && !name.starts_with("files.")
         && !name.starts_with("logins.")
         && !name.starts_with("puppet.")
+        && !name.starts_with("appstate.")
         && !name.starts_with("outcome.");
     kills.then(|| (name.to_owned(), direction))
 }

@@ -21,6 +21,7 @@ matrix_bed::stories! {
         short_disconnects_are_told_to_nobody
         another_program_with_the_same_keys_is_told
         an_old_version_is_told_when_the_newest_is_refused
+        a_refusal_is_known_as_one
         a_notice_is_sent_once_though_the_bridge_dies_behind_it
         a_phone_that_is_away_is_asked_and_its_owner_warned
         a_number_of_somebody_else_is_refused_and_its_owner_told
@@ -125,9 +126,20 @@ async fn another_program_with_the_same_keys_is_told(world: &mut World) -> Result
     wait_called(&alice, &management, "Another program uses this login's keys").await?;
     wait_counted(world, "replaced").await?;
     management.ask("list-logins", "not connected. Another program").await?;
+    // That all is well is told when it has held for ten minutes.
     world.bridge.restart().await?;
-    wait_called(&alice, &management, "is connected again").await?;
+    wait_counted(world, "connected").await?;
+    management.ask("list-logins", ": connected").await?;
     Ok(())
+}
+
+async fn a_refusal_is_known_as_one(world: &mut World) -> Result<()> {
+    let (_alice, account, management) = world.log_in("alice").await?;
+    refuse(world, &account, 503, None)?;
+    wait_counted(world, "refused").await?;
+    management.ask("list-logins", "not connected. WhatsApp").await?;
+    lift(world, &account)?;
+    wait_counted(world, "connected").await
 }
 
 async fn an_old_version_is_told_when_the_newest_is_refused(world: &mut World) -> Result<()> {

@@ -9,12 +9,14 @@
 mod acts;
 mod baileys;
 mod bed;
+mod blocking;
 #[path = "../sim/tests/page/browser.rs"]
 #[allow(dead_code)] // the simulator's tests use more of it
 mod browser;
 mod calls;
 mod channels;
 mod chat_marks;
+mod cleanup;
 mod commands;
 mod commands_more;
 mod contacts;
@@ -23,6 +25,7 @@ mod faults;
 mod ffmpeg;
 mod files;
 mod files_again;
+mod filter;
 mod first_login;
 mod forms;
 mod group_kinds;
@@ -42,11 +45,14 @@ mod opening;
 mod outage;
 mod own_data;
 mod page;
+mod passkey;
 mod people;
 mod pins;
 mod placing;
+mod plumbing;
 mod poison;
 mod polls;
+mod portals;
 mod pressing;
 mod provisioning;
 mod puppet;

@@ -7,14 +7,22 @@ use matrix_bed::person::{Event, Person};
 use matrix_bed::phones::FaultKind;
 use matrix_bed::wait;
 use matrix_bed::world::World;
+use reqwest::Method;
 use serde_json::json;
+use whatsapp_sim::Refusal;
 
+use crate::acts::die_at;
+use crate::faults::crown;
 use crate::people::{bring_stranger, wait_told};
 
 matrix_bed::stories! {
     shared {
         what_became_of_a_message_is_told
         killed_around_what_is_told
+        a_message_that_waits_says_so_once
+        what_is_not_sent_is_no_success
+        a_room_that_takes_nothing_keeps_no_other_waiting
+        killed_around_another_try
         what_has_failed_is_tried_again_by_a_reaction
         a_reaction_on_what_has_not_failed_is_one
     }
@@ -108,7 +116,9 @@ async fn killed_around_what_is_told(world: &mut World) -> Result<()> {
         let after = chat.person_says(&format!("after {point}")).await?;
         wait_status(&chat, &after, "SUCCESS").await?;
         world.bridge.wait_idle().await?;
-        let told = told(&alice, &room, &event).await?;
+        // That it waits, it says while the account is not connected again.
+        let mut told = told(&alice, &room, &event).await?;
+        told.retain(|one| one.content["status"] != "PENDING");
         ensure!(told.len() == 1, "{point}: told {} times: {told:?}", told.len());
         ensure!(told.iter().all(|one| one.content["status"] == "SUCCESS"), "{point}: {told:?}");
     }
@@ -123,6 +133,107 @@ async fn killed_around_what_is_told(world: &mut World) -> Result<()> {
     wait_status(&chat, &after, "SUCCESS").await?;
     let told = told(&alice, &room, &refused).await?;
     ensure!(told.len() == 1, "a failure is no success: {told:?}");
+    Ok(())
+}
+
+async fn a_message_that_waits_says_so_once(world: &mut World) -> Result<()> {
+    let chat = with_reports(world).await?;
+    let (alice, room, number) = (chat.person().clone(), chat.room()?, chat.login().number.clone());
+    world.phones.simulator().set_phone_silent(&chat.contact().number, true)?;
+    let away = Refusal { reason: 503, code: None, expire: None, message: None, count: None };
+    world.phones.simulator().refuse(Some(&number), Some(away))?;
+    let kept = chat.person_says("it waits").await?;
+    wait_status(&chat, &kept, "PENDING").await?;
+    // Also after a start.
+    world.bridge.restart().await?;
+    let dropped = alice.send_text(&room, "taken back").await?;
+    // One waits behind the other, and only the first is tried.
+    alice.redact(&room, &dropped).await?;
+    let first = alice.send_text(&room, "the last one").await?;
+    world.phones.simulator().refuse(Some(&number), None)?;
+    world.bridge.restart().await?;
+    wait_status(&chat, &kept, "SUCCESS").await?;
+    wait_status(&chat, &first, "SUCCESS").await?;
+    chat.wait_at_contact("the last one").await?;
+    world.bridge.wait_idle().await?;
+    let of_kept: Vec<_> = told(&alice, &room, &kept).await?.iter().map(|one| one.content["status"].clone()).collect();
+    ensure!(of_kept == ["PENDING", "SUCCESS"], "{of_kept:?}");
+    ensure!(chat.find_at_contact("taken back").is_none(), "it was taken back");
+    Ok(())
+}
+
+async fn what_is_not_sent_is_no_success(world: &mut World) -> Result<()> {
+    let chat = with_reports(world).await?;
+    let (alice, room, number) = (chat.person().clone(), chat.room()?, chat.login().number.clone());
+    // It is tried, waits, and is deleted meanwhile.
+    let away = Refusal { reason: 503, code: None, expire: None, message: None, count: None };
+    world.phones.simulator().refuse(Some(&number), Some(away))?;
+    let dropped = alice.send_text(&room, "never mind").await?;
+    wait_status(&chat, &dropped, "PENDING").await?;
+    alice.redact(&room, &dropped).await?;
+    world.phones.simulator().refuse(Some(&number), None)?;
+    world.bridge.restart().await?;
+    let unsent = wait_status(&chat, &dropped, "FAIL_PERMANENT").await?;
+    ensure!(unsent.content["message"].as_str().is_some_and(|why| why.contains("was deleted")), "{}", unsent.content);
+    // A deletion of what never came there.
+    world.phones.fault(&number, FaultKind::Nack(463), 1)?;
+    let refused = alice.send_text(&room, "refused").await?;
+    wait_status(&chat, &refused, "FAIL_RETRIABLE").await?;
+    let deletion = alice.redact(&room, &refused).await?;
+    wait_status(&chat, &deletion, "FAIL_PERMANENT").await?;
+    let last = chat.person_says("the last").await?;
+    wait_status(&chat, &last, "SUCCESS").await?;
+    for event in [&dropped, &refused, &deletion] {
+        let told = told(&alice, &room, event).await?;
+        ensure!(told.iter().all(|one| one.content["status"] != "SUCCESS"), "{told:?}");
+    }
+    ensure!(chat.find_at_contact("never mind").is_none(), "it was deleted before it was sent");
+    Ok(())
+}
+
+async fn a_room_that_takes_nothing_keeps_no_other_waiting(world: &mut World) -> Result<()> {
+    let chat = with_reports(world).await?;
+    let (alice, room, bot) = (chat.person().clone(), chat.room()?, world.bridge.slot().bot());
+    let other = world.chat_with(&alice, chat.login(), "carol")?;
+    other.begin("hello").await?;
+    crown(world, &chat).await?;
+    let client = world.synapse.appservice(world.bridge.slot())?;
+    let path = ["_matrix", "client", "v3", "rooms", &room, "state", "m.room.power_levels", ""];
+    let query = [("user_id", bot.as_str())];
+    let mut powers = client.call(Method::GET, &path, &query, None).await?;
+    powers["users"][&bot] = json!(0);
+    powers["events"][STATUS] = json!(100);
+    client.call(Method::PUT, &path, &query, Some(&powers)).await?;
+    chat.person_says("nobody can tell of this").await?;
+    chat.wait_at_contact("nobody can tell of this").await?;
+    let heard = other.person_says("and of this").await?;
+    wait_status(&other, &heard, "SUCCESS").await?;
+    // It is not tried for ever.
+    world.bridge.wait_idle().await?;
+    let database = &world.database;
+    wait::until("nothing waits to be told", wait::STEP * 2, || async {
+        Ok((database.number("SELECT COUNT(*) FROM outcome").await? == 0).then_some(()))
+    })
+    .await
+}
+
+async fn killed_around_another_try(world: &mut World) -> Result<()> {
+    let chat = world.begin().await?;
+    let (alice, room, bot) = (chat.person().clone(), chat.room()?, world.bridge.slot().bot());
+    world.phones.fault(&chat.login().number, FaultKind::Nack(463), 1)?;
+    let refused = alice.send_text(&room, "refused once").await?;
+    wait_told(&alice, &bot, &room, "was not bridged").await?;
+    world.bridge.wait_idle().await?;
+    die_at(world, "outcome.retried", async |_| react(&chat, &refused, "🔁").await.map(drop)).await?;
+    chat.wait_at_contact("refused once").await?;
+    chat.person_says("afterwards").await?;
+    chat.wait_at_contact("afterwards").await?;
+    world.bridge.wait_idle().await?;
+    let inbox = world.phones.inbox(&chat.contact().number);
+    ensure!(!inbox.iter().any(|item| item.message["reactionMessage"].is_object()), "the wish went as a reaction");
+    let notices = alice.events(&room);
+    let told = notices.iter().filter(|one| one.sender == bot && one.body().contains("Trying that message again"));
+    ensure!(told.count() == 1, "it is said once");
     Ok(())
 }
 

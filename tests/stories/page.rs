@@ -23,14 +23,14 @@ matrix_bed::stories! {
 }
 
 /// Lets browsers in.
-async fn open_page(world: &mut World) -> Result<()> {
+pub(super) async fn open_page(world: &mut World) -> Result<()> {
     let address = world.bridge.url();
     world.bridge.reconfigure(&json!({"appservice": {"public_address": address}}))?;
     world.bridge.restart().await
 }
 
 /// Asks the bot for a link; the notice and the address.
-async fn ask_for_link(management: &Management, command: &str) -> Result<(String, String)> {
+pub(super) async fn ask_for_link(management: &Management, command: &str) -> Result<(String, String)> {
     let notice = management.ask(command, "/login#").await?;
     let word = notice.body().split_whitespace().find(|word| word.contains("/login#")).context("no link")?;
     Ok((notice.id.clone(), word.to_owned()))
@@ -44,7 +44,7 @@ async fn wait_removed(person: &Person, event: &str) -> Result<()> {
 }
 
 /// Pictures of the page as it is now, on a phone and on a desk, for somebody to look at.
-async fn take_pictures(browser: &mut Browser, name: &str) {
+pub(super) async fn take_pictures(browser: &mut Browser, name: &str) {
     for (size, width, height, dark) in
         [("phone", 390, 844, false), ("phone-dark", 390, 844, true), ("desk", 1280, 900, false)]
     {
@@ -60,16 +60,19 @@ async fn take_pictures(browser: &mut Browser, name: &str) {
 }
 
 /// What somebody who can not see or point needs.
-async fn check_access(browser: &mut Browser) {
+pub(super) async fn check_access(browser: &mut Browser) {
     for (fault, script) in [
-        ("a field has no label", "[...document.querySelectorAll('input')].filter(f => !f.labels.length).length"),
+        (
+            "a field has no label",
+            "[...document.querySelectorAll('input, textarea')].filter(f => !f.labels.length).length",
+        ),
         (
             "a button has no name",
             "[...document.querySelectorAll('button')].filter(b => !b.innerText.trim() && b.offsetParent).length",
         ),
         (
             "something can't be reached by keyboard",
-            "[...document.querySelectorAll('a, button, input, summary')].filter(f => f.tabIndex < 0).length",
+            "[...document.querySelectorAll('a, button, input, textarea, pre, summary')].filter(f => f.tabIndex < 0).length",
         ),
         ("there is not one main heading", "document.querySelectorAll('h1').length - 1"),
         ("no place tells news", "1 - document.querySelectorAll('[role=status][aria-live]').length"),

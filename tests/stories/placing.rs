@@ -122,6 +122,10 @@ async fn a_bot_writes_its_answer_piece_by_piece(world: &mut World) -> Result<()>
     alice.send_text(&room, "what is the time?").await?;
     let asked = || simulator.inbox(BOT).into_iter().any(|item| item.text.as_deref() == Some("what is the time?"));
     wait::until("the bot is asked", wait::STEP, || async { Ok(asked().then_some(())) }).await?;
+    // Its answer is sealed with the question's secret, so there must be one.
+    let question = simulator.inbox(BOT).into_iter().find(|item| item.text.is_some()).context("no question")?;
+    let secret = question.message.pointer("/messageContextInfo/messageSecret").and_then(serde_json::Value::as_str);
+    ensure!(secret.is_some_and(|secret| !secret.is_empty()), "a question without a secret: {:?}", question.message);
     let first = simulator.send_bot_piece(BOT, &account.number, "It", "first", None).await?;
     let event = wait_text(&alice, "It").await?;
     ensure!(event.room == room, "it answers elsewhere");

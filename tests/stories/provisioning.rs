@@ -30,7 +30,7 @@ const SECRET: &str = "a-secret-of-more-than-16-characters";
 
 /// Somebody's manager: what it asks is asked with this token.
 #[derive(Clone)]
-struct Manager {
+pub(super) struct Manager {
     http: reqwest::Client,
     base: String,
     token: String,
@@ -39,7 +39,7 @@ struct Manager {
 }
 
 impl Manager {
-    fn of(world: &World, person: &Person) -> Self {
+    pub(super) fn of(world: &World, person: &Person) -> Self {
         Self::with(world, person.client().token())
     }
 
@@ -49,7 +49,7 @@ impl Manager {
     }
 
     /// Asks, and gives status and body.
-    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(u16, Value)> {
+    pub(super) async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(u16, Value)> {
         let mut url = reqwest::Url::parse(&format!("{}/{path}", self.base))?;
         if let Some(user) = &self.user_id {
             url.query_pairs_mut().append_pair("user_id", user);
@@ -73,14 +73,20 @@ impl Manager {
         Ok(body)
     }
 
-    async fn post(&self, path: &str, body: Option<&Value>) -> Result<Value> {
+    pub(super) async fn post(&self, path: &str, body: Option<&Value>) -> Result<Value> {
         let (status, body) = self.ask(Method::POST, path, body).await?;
         ensure!(status == 200, "{path}: {status} {body}");
         Ok(body)
     }
 
     /// Asks what must be refused so.
-    async fn refused(&self, method: Method, path: &str, body: Option<&Value>, want: (u16, &str)) -> Result<()> {
+    pub(super) async fn refused(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        want: (u16, &str),
+    ) -> Result<()> {
         let (status, answer) = self.ask(method.clone(), path, body).await?;
         let errcode = answer["errcode"].as_str().unwrap_or_default();
         ensure!((status, errcode) == want, "{method} {path}: {status} {answer}, not {want:?}");
@@ -90,7 +96,7 @@ impl Manager {
 }
 
 /// The path of the next request of a login.
-fn next(step: &Value) -> Result<String> {
+pub(super) fn next(step: &Value) -> Result<String> {
     let text = |key: &str| step[key].as_str().with_context(|| format!("no {key} in {step}"));
     Ok(format!("login/step/{}/{}/{}", text("login_id")?, text("step_id")?, text("type")?))
 }
@@ -100,7 +106,7 @@ async fn whoami_state(manager: &Manager) -> Result<Option<String>> {
     Ok(whoami["logins"][0]["state"]["state_event"].as_str().map(str::to_owned))
 }
 
-async fn wait_state(manager: &Manager, want: &str) -> Result<()> {
+pub(super) async fn wait_state(manager: &Manager, want: &str) -> Result<()> {
     wait::until(&format!("the login is {want}"), wait::STEP, || async {
         Ok(whoami_state(manager).await?.filter(|state| state == want).map(drop))
     })
@@ -184,7 +190,7 @@ async fn a_manager_links_by_number(world: &mut World) -> Result<()> {
     // Another kind of answer than was asked for.
     for kind in ["display_and_wait", "cookies", "webauthn"] {
         let other = path.replace("user_input", kind);
-        manager.refused(Method::POST, &other, None, (400, "M_BAD_STATE")).await?;
+        manager.refused(Method::POST, &other, Some(&json!({})), (400, "M_BAD_STATE")).await?;
     }
     let mut step = manager.post(&path, Some(&json!({field.clone(): format!("+{}", account.number)}))).await?;
     while step["display_and_wait"]["type"] == "nothing" {
@@ -396,6 +402,11 @@ async fn an_openid_token_stands_for_its_owner(world: &mut World) -> Result<()> {
     };
     let token = token_of(&alice).await?;
     let mut manager = Manager::with(world, &format!("openid:{token}"));
+    // Whoever else she gave one to has the same: the operator must want it.
+    manager.refused(Method::GET, "whoami", None, (401, "M_UNKNOWN_TOKEN")).await?;
+    world.bridge.stop().await?;
+    world.bridge.reconfigure(&json!({"provisioning": {"allow_openid_auth": true}}))?;
+    world.bridge.start().await?;
     let whoami = manager.get("whoami").await?;
     ensure!(whoami["logins"][0]["id"] == account.number.as_str(), "{whoami}");
     manager.user_id = Some(alice.id().to_owned());
@@ -417,12 +428,13 @@ async fn an_openid_token_stands_for_its_owner(world: &mut World) -> Result<()> {
         let wrong = Manager { address: "192.0.2.7", ..Manager::with(world, &wrong) };
         wrong.refused(Method::GET, "whoami", None, (401, "M_UNKNOWN_TOKEN")).await?;
     }
-    // Where people's own tokens are not taken, these are not either.
+    // It has a switch of its own.
     world.bridge.stop().await?;
     world.bridge.reconfigure(&json!({"provisioning": {"allow_matrix_auth": false}}))?;
     world.bridge.start().await?;
     let late = Manager::with(world, &format!("openid:{token}"));
-    late.refused(Method::GET, "whoami", None, (401, "M_UNKNOWN_TOKEN")).await
+    late.get("whoami").await?;
+    Manager::of(world, &alice).refused(Method::GET, "whoami", None, (401, "M_UNKNOWN_TOKEN")).await
 }
 
 async fn nobody_reaches_anothers_login(world: &mut World) -> Result<()> {
@@ -444,8 +456,10 @@ async fn nobody_reaches_anothers_login(world: &mut World) -> Result<()> {
     let (id, path) = (step["login_id"].as_str().context("no id")?, next(&step)?);
     let given = json!({"phone_number": "+12025550123"});
     bobs.refused(Method::POST, &path, Some(&given), not_found).await?;
+    let answer = json!({ "id": "a" });
     for kind in ["display_and_wait", "cookies", "webauthn"] {
-        bobs.refused(Method::POST, &path.replace("user_input", kind), None, not_found).await?;
+        let given = (kind == "webauthn").then_some(&answer);
+        bobs.refused(Method::POST, &path.replace("user_input", kind), given, not_found).await?;
     }
     bobs.refused(Method::POST, &format!("login/cancel/{id}"), None, not_found).await?;
     alices

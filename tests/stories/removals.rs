@@ -182,6 +182,8 @@ async fn chats_are_deleted_and_cleared_by_command(world: &mut World) -> Result<(
         alice.send_text(&room, &format!("!wa {command}")).await?;
         wait_told(&alice, &bot, &room, &format!("{command} yes")).await?;
     }
+    alice.send_text(&room, "!wa delete-chat yes --for-everyone").await?;
+    wait_told(&alice, &bot, &room, "lets nobody delete a chat for others").await?;
     ensure!(!written("/clearChatAction") && !written("/deleteChatAction"), "done without a second word");
     // Said while nobody is there: it comes before the account is connected.
     world.bridge.kill9()?;

@@ -16,6 +16,7 @@ use xtask::{places, ports, tether};
 matrix_bed::stories! {
     shared {
         the_configuration_is_read_again_while_the_bridge_runs
+        what_is_told_and_who_is_relayed_change_without_a_restart
     }
     own {
         from_nothing_to_a_linked_account_with_what_init_wrote
@@ -88,11 +89,43 @@ impl Made {
         Ok((ran.status, report))
     }
 
+    /// Started in a terminal that is closed when the bridge runs, it stops by itself, and well.
+    async fn ends_with_its_terminal(&self) -> Result<()> {
+        let mut command = std::process::Command::new(places::python());
+        places::clear_environment(&mut command);
+        command
+            .args(["-c", IN_A_TERMINAL])
+            .arg(places::bridge())
+            .env("MATRIX_WHATSAPP_NETWORK__WEBSOCKET_URL", &self.websocket)
+            .env("MATRIX_WHATSAPP_NETWORK__MEDIA_BASE_URL", &self.media)
+            .current_dir(&self.folder);
+        let mut command = tokio::process::Command::from(command);
+        let ended = tokio::time::timeout(wait::STEP * 2, command.kill_on_drop(true).output()).await??;
+        let (out, err) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+        ensure!(out.trim() == "0", "it ended with {out}{err}");
+        Ok(())
+    }
+
     fn secret(&self, name: &str) -> Result<String> {
         let config: Value = serde_yaml::from_str(&std::fs::read_to_string(self.folder.join("config.yaml"))?)?;
         Ok(config["appservice"][name].as_str().context("a token")?.to_owned())
     }
 }
+
+/// Runs its arguments in a terminal of their own, closes it when the bridge runs, and prints how the bridge ended.
+const IN_A_TERMINAL: &str = "
+import os, pty, signal, sys
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
+signal.alarm(30)
+seen = b''
+while b'the bridge is running' not in seen:
+    seen += os.read(terminal, 65536)
+os.close(terminal)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+";
 
 /// Fails unless something looked at is in that state, told with these words.
 fn ensure_found(report: &Value, about: &str, state: &str, words: &str) -> Result<()> {
@@ -184,7 +217,12 @@ async fn from_nothing_to_a_linked_account_with_what_init_wrote(world: &mut World
     let other = ports::lease()?;
     let elsewhere = other.number().to_string();
     let (_, report) = made.doctor(&[("MATRIX_WHATSAPP_APPSERVICE__PORT", &elsewhere)]).await?;
-    ensure_found(&report, "lock", "fault", "another process has the database")?;
+    ensure_found(
+        &report,
+        "lock",
+        "warn",
+        "the bridge runs elsewhere (another container, another address), or a second one",
+    )?;
     let theirs = homeserver.rsplit(':').next().context("a port")?;
     let (_, report) = made.doctor(&[("MATRIX_WHATSAPP_APPSERVICE__PORT", theirs)]).await?;
     ensure_found(&report, "port", "fault", "another program has")?;
@@ -194,6 +232,7 @@ async fn from_nothing_to_a_linked_account_with_what_init_wrote(world: &mut World
     let (_, report) = made.doctor(&[token]).await?;
     ensure_found(&report, "ping", "fault", "refuses it with status 403")?;
 
+    made.ends_with_its_terminal().await?;
     a_file_of_an_older_version_is_carried(&made).await?;
     let mut bridge = made.start(&[]).await?;
     management.ask("ping", &account.number).await?;
@@ -265,5 +304,57 @@ async fn the_configuration_is_read_again_while_the_bridge_runs(world: &mut World
     world.bridge.reconfigure(&json!({"bridge": {"permissions": {alice.id(): "user"}}}))?;
     management.ask("reload", "In force now: `bridge.permissions`").await?;
     management.ask("reload", "may not use this command").await?;
+    Ok(())
+}
+
+async fn what_is_told_and_who_is_relayed_change_without_a_restart(world: &mut World) -> Result<()> {
+    let (alice, account, management) = world.log_in("alice").await?;
+    world.bridge.reconfigure(&json!({"bridge": {"permissions": {alice.id(): "admin"}}}))?;
+    world.bridge.restart().await?;
+    let chat = world.chat_with(&alice, &account, "bob")?;
+    let ghost = chat.begin("hello").await?.sender;
+    let room = chat.room()?;
+    let before = chat.person_says("nothing is told of this").await?;
+    chat.wait_at_contact("nothing is told of this").await?;
+    let set_relay = format!("doin {room} set-relay");
+    management.ask(&set_relay, "There is no relaying in this bridge").await?;
+
+    let changes = json!({"matrix": {"message_status_events": true}, "bridge": {"relay": {"enabled": true}}});
+    world.bridge.reconfigure(&changes)?;
+    let told =
+        management.ask("reload", "In force now: `matrix.message_status_events`, `bridge.relay.enabled`.").await?;
+    ensure!(!told.body().contains("restart"), "{}", told.body());
+    let after = chat.person_says("this is told of").await?;
+    let status = |event: String, key: &'static str| {
+        let alice = alice.clone();
+        async move {
+            alice
+                .wait_event(key, wait::STEP, |one| {
+                    one.kind == "com.beeper.message_send_status"
+                        && one.content["m.relates_to"]["event_id"] == event
+                        && !one.content[key].is_null()
+                })
+                .await
+        }
+    };
+    status(after.clone(), "status").await?;
+    // That it is on the phone is taken from then on, too.
+    let delivered = status(after, "delivered_to_users").await?;
+    ensure!(delivered.content["delivered_to_users"] == json!([ghost]), "{}", delivered.content);
+    let all = alice.history(&room).await?;
+    let early = all.iter().filter(|one| one.content["m.relates_to"]["event_id"] == before).count();
+    ensure!(early == 0, "something was told of what came before");
+    management.ask(&set_relay, "now goes out through the account").await?;
+
+    world
+        .bridge
+        .reconfigure(&json!({"matrix": {"message_status_events": false}, "bridge": {"relay": {"enabled": false}}}))?;
+    management.ask("reload", "In force now: `matrix.message_status_events`, `bridge.relay.enabled`.").await?;
+    management.ask(&set_relay, "There is no relaying in this bridge").await?;
+    let last = chat.person_says("nothing again").await?;
+    chat.wait_at_contact("nothing again").await?;
+    world.bridge.wait_idle().await?;
+    let all = alice.history(&room).await?;
+    ensure!(all.iter().all(|one| one.content["m.relates_to"]["event_id"] != last), "it is told of still");
     Ok(())
 }

@@ -233,7 +233,7 @@ async fn a_chats_room_is_deleted_by_its_owner(world: &mut World) -> Result<()> {
     alice.send_text(&room, "!wa delete-portal").await?;
     wait_told(&alice, &bot, &room, "If you mean it").await?;
     ensure!(alice.rooms().contains(&room), "it is deleted without a second word");
-    die_at(world, "states.room_deleted", async |_| alice.send_text(&room, "!wa delete-portal yes").await.map(drop))
+    die_at(world, "deletion.room_left", async |_| alice.send_text(&room, "!wa delete-portal yes").await.map(drop))
         .await?;
     alice.wait_member(&room, alice.id(), "leave").await?;
     management.wait_notice("the bot's word", |event| event.body().contains("room is deleted")).await?;

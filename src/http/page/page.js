@@ -105,17 +105,30 @@
     listLogins(told.logins);
     const before = linking;
     const now = told.linking;
-    linking = now && ['waiting', 'qr', 'code'].includes(now.kind) ? now : null;
+    linking = now && ['waiting', 'qr', 'code', 'passkey', 'compare', 'checking'].includes(now.kind) ? now : null;
     show('begin', !linking);
     show('link', Boolean(linking));
     if (now?.kind === 'linked') say(`${now.text} is linked. Your chats appear in your Matrix client as messages arrive.`);
     else if (now?.kind === 'ended') complain(now.text);
     else if (!linking && at('news').textContent === 'Opening…') say('');
     if (!linking) return;
-    show('wait', linking.kind === 'waiting');
+    show('wait', linking.kind === 'waiting' || linking.kind === 'checking');
     show('qr', linking.kind === 'qr');
     show('code', linking.kind === 'code');
-    if (linking.kind === 'qr') {
+    show('steps', ['waiting', 'qr', 'code'].includes(linking.kind));
+    show('passkey', linking.kind === 'passkey');
+    show('compare', linking.kind === 'compare');
+    at('wait').textContent = linking.kind === 'checking' ? 'WhatsApp looks at your passkey…' : 'WhatsApp is asked for a code…';
+    if (linking.kind === 'passkey') {
+      at('script').textContent = linking.text;
+      if (before?.kind !== 'passkey') say('WhatsApp asks for your passkey.', true);
+    } else if (linking.kind === 'compare') {
+      at('same-code').textContent = linking.text;
+      say(`Your phone shows a code. Is it ${[...linking.text].join(' ')}?`, true);
+    } else if (linking.kind === 'checking') {
+      at('answer').value = '';
+      say('WhatsApp looks at your passkey.', true);
+    } else if (linking.kind === 'qr') {
       draw(linking.picture);
       at('last-step').textContent = 'Point the phone at this code. It changes every now and then.';
       if (before?.kind !== 'qr') say('A QR code is shown.', true);
@@ -128,7 +141,7 @@
       at('last-step').textContent = 'Then use the code that appears here.';
       say('');
     }
-    if (!before || before.id !== linking.id) at('link-title').focus();
+    if (!before || before.id !== linking.id || before.kind !== linking.kind && ['passkey', 'compare'].includes(linking.kind)) at('link-title').focus();
   };
 
   const act = async (work) => {
@@ -164,6 +177,24 @@
     event.preventDefault();
     begin({ number: at('number').value });
   });
+  at('copy').addEventListener('click', async () => {
+    try {
+      await navigator.clipboard.writeText(at('script').textContent);
+      say('The script is copied.');
+    } catch {
+      getSelection().selectAllChildren(at('script'));
+      say('The script is selected; copy it.');
+    }
+  });
+  const give = (what, body) => act(async () => {
+    asked = true;
+    try { render(await ask(what, { linking: linking?.id ?? '', ...body })); } finally { asked = false; }
+  });
+  at('by-passkey').addEventListener('submit', (event) => {
+    event.preventDefault();
+    give('passkey', { answer: at('answer').value });
+  });
+  at('same').addEventListener('click', () => give('confirm', {}));
   at('cancel').addEventListener('click', () => act(async () => {
     asked = true;
     try {

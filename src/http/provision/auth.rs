@@ -3,7 +3,8 @@
 //! The token is the operator's shared secret, compared in constant time, which names a user with `user_id`; or a user's own
 //! token, of which the homeserver says whose it is, each time anew. A token of another homeserver is unknown here: no other
 //! server is ever asked. `openid:` before a token says that it is an OpenID token, as widgets have them: it stands for who asked
-//! the homeserver for it, and does nothing else there. Tokens are never logged, and a wrong one costs its address, so that guessing ends soon.
+//! the homeserver for it, and does nothing else there; but it is the same token for whomever they gave it to, so it counts only
+//! where the operator wants it. Tokens are never logged, and a wrong one costs its address, so that guessing ends soon.
 
 use super::Door;
 use crate::config::Level;
@@ -87,10 +88,10 @@ async fn find_caller(door: &Door, request: &Parts) -> Answer<Caller> {
     } else {
         door.limits.check(&address, tenth(most))?;
         let matrix = door.bridge.matrix();
-        let owner = match (settings.allow_matrix_auth, token.strip_prefix(OPENID)) {
-            (true, None) => matrix.owner_of_token(token).await,
-            (true, Some(token)) => matrix.owner_of_openid(token).await,
-            (false, _) => Ok(None),
+        let owner = match token.strip_prefix(OPENID) {
+            None if settings.allow_matrix_auth => matrix.owner_of_token(token).await,
+            Some(token) if settings.allow_openid_auth => matrix.owner_of_openid(token).await,
+            _ => Ok(None),
         };
         let owner = owner.map_err(|error| {
             tracing::debug!(%error, "the homeserver did not say whose token it is");

@@ -125,6 +125,9 @@ pub(super) struct Capabilities {
 pub(super) enum StepType {
     UserInput,
     DisplayAndWait,
+    /// A browser on a given site has to ask a passkey.
+    #[serde(rename = "webauthn")]
+    WebAuthn,
     Complete,
 }
 
@@ -149,16 +152,29 @@ pub(super) struct Display {
     pub(super) data: Option<String>,
 }
 
+/// What a passkey is asked.
+#[derive(Serialize, ToSchema)]
+pub(super) struct WebAuthn {
+    /// The site that a browser has to ask it on.
+    pub(super) url: &'static str,
+    /// For `navigator.credentials.get`, with bytes as base64url: `PublicKeyCredential.parseRequestOptionsFromJSON()` takes it.
+    #[serde(rename = "publicKey")]
+    #[schema(value_type = Object)]
+    pub(super) public_key: Value,
+}
+
 /// A field to fill in.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Field {
-    /// `phone_number`.
+    /// `phone_number`, or `select` for one of `options`.
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
     /// The key in the body of the answer.
     pub(super) id: &'static str,
     pub(super) name: &'static str,
-    pub(super) description: &'static str,
+    pub(super) description: String,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) options: &'static [&'static str],
 }
 
 /// Fields to fill in.
@@ -183,11 +199,13 @@ pub(super) struct Step {
     /// The step, for the next request.
     pub(super) step_id: &'static str,
     /// For people.
-    pub(super) instructions: &'static str,
+    pub(super) instructions: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) display_and_wait: Option<Display>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) user_input: Option<UserInput>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) webauthn: Option<WebAuthn>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) complete: Option<Complete>,
 }

@@ -72,6 +72,18 @@ impl Management {
         self.person.wait_event(what, wait::STEP, |event| is_notice(event) && wanted(event)).await
     }
 
+    /// Asks for a QR code; the event of the picture, and what the picture says.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn ask_for_qr(&self) -> Result<(Event, String)> {
+        let asked = Instant::now();
+        self.person.send_text(&self.room, "login qr").await?;
+        let picture = self.wait_qr(asked, &[]).await?;
+        let code = self.read_qr(&picture).await?;
+        Ok((picture, code))
+    }
+
     /// Logs in by QR code: asks for it, reads it out of the picture in the room, lets the phone of `account` scan it,
     /// and waits for the bot's word. Returns the event of the picture.
     ///

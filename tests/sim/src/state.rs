@@ -321,6 +321,15 @@ impl State {
         }
     }
 
+    /// Drops the sockets of those that are not linked yet, without a word.
+    pub fn cut_unlinked(&mut self) {
+        let unlinked = self.connections.iter().filter(|(_, connection)| matches!(connection.peer, Peer::Unpaired(_)));
+        let conns: Vec<ConnId> = unlinked.map(|(conn, _)| *conn).collect();
+        for conn in conns {
+            self.end(conn, Outgoing::Abort);
+        }
+    }
+
     /// Records a stanza the simulator does not understand.
     pub fn record_unknown(&mut self, node: &Node) {
         let text = Xml(node).to_string();

@@ -37,7 +37,7 @@ const SHIPPED: [(&str, u32); 4] = [
     ("whatsapp_requests_per_minute", 60),
     ("rooms_per_minute", 120),
     ("ghosts_per_minute", 600),
-    ("memberships_per_minute", 600),
+    ("memberships_per_minute", 300),
 ];
 /// A member of some group says something so often.
 const PROBE: Duration = Duration::from_secs(2);
@@ -213,7 +213,7 @@ async fn talk_while_it_settles(rig: &Rig, groups: &[Big], people: &[Account]) ->
         rig.phones.send(&speaker.number, &group.jid, &text).await?;
         // The phone's own work, with a key for each member, is not the bridge's.
         let said = Instant::now();
-        let arrived = rig.server.wait_said(&text, wait::STEP * 4).await.with_context(|| rig.bridge.log_tail(20))?;
+        let arrived = rig.server.wait_said(&text, LIMIT).await.with_context(|| rig.bridge.log_tail(20))?;
         times.push(arrived.at.saturating_duration_since(said));
         first.get_or_insert(arrived.at.saturating_duration_since(begun));
         if groups.last().is_some_and(|largest| largest.jid == group.jid) || room.is_empty() {

@@ -63,12 +63,19 @@ async fn chatstate(Extract(sim): Extract<Simulator>, body: String) -> Answer {
 
 #[derive(Deserialize)]
 struct Disconnect {
-    number: String,
+    number: Option<String>,
 }
 
 async fn disconnect(Extract(sim): Extract<Simulator>, body: String) -> Answer {
     let whose: Disconnect = parse(&body)?;
-    answer(sim.disconnect(&whose.number).map(|()| json!({})))
+    let done = match &whose.number {
+        Some(number) => sim.disconnect(number),
+        None => {
+            sim.disconnect_unlinked();
+            Ok(())
+        }
+    };
+    answer(done.map(|()| json!({})))
 }
 
 async fn certificate(Extract(sim): Extract<Simulator>) -> String {

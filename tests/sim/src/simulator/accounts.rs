@@ -14,6 +14,8 @@ use crate::{
 
 /// How long a companion gets to answer its `<pair-success>`.
 const PAIRING_TIME: Duration = Duration::from_secs(30);
+/// How long the owner of a passkey may take to find it.
+const PASSKEY_TIME: Duration = Duration::from_secs(600);
 
 impl Simulator {
     /// Creates a LID-migrated account. Errors when the number is taken.
@@ -82,7 +84,11 @@ impl Simulator {
 
     /// Waits until the companion is told that it is linked.
     async fn wait_pairing(&self, conn: ConnId) -> Result<Address> {
-        self.wait("the companion to get that far", PAIRING_TIME, |state| {
+        let limit = match self.shared.look(|state| state.passkeys.contains_key(&conn)) {
+            true => PASSKEY_TIME,
+            false => PAIRING_TIME,
+        };
+        self.wait("the companion to get that far", limit, |state| {
             if let Some(error) = state.pair_errors.get(&conn) {
                 return Some(Err(anyhow!("{error}")));
             }

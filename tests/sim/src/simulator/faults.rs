@@ -128,6 +128,11 @@ impl Simulator {
         })
     }
 
+    /// Drops every connection of a companion that is not linked yet, without a word.
+    pub fn disconnect_unlinked(&self) {
+        self.shared.with(crate::state::State::cut_unlinked);
+    }
+
     /// Whether IK handshakes are taken.
     pub fn set_ik(&self, policy: IkPolicy) {
         self.shared.with(|state| state.ik = policy);
