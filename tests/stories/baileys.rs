@@ -19,7 +19,6 @@ matrix_bed::stories! {
         baileys_and_the_person_send_files
         baileys_and_the_person_vote
     }
-    own {}
 }
 
 /// A chat with a contact whose client is Baileys, and that client.

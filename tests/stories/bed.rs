@@ -5,13 +5,13 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use matrix_bed::baileys::Baileys;
 use matrix_bed::database::{Database, Db};
 use matrix_bed::phones::Phones;
-use matrix_bed::synapse::Synapse;
+use matrix_bed::synapse::{Loaded, Synapse};
 use matrix_bed::wait;
 use serde_json::json;
 use whatsapp_sim::{Kind, Media};
 
 async fn people_talk(db: Db) -> Result<()> {
-    let synapse = Synapse::start(0, db).await?;
+    let synapse = Synapse::start(0, db, Loaded::Bridges).await?;
     let alice = synapse.create_user("alice").await?;
     let bob = synapse.create_user("bob").await?;
     let room = alice.create_dm(bob.id()).await?;

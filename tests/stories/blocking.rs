@@ -18,7 +18,6 @@ matrix_bed::stories! {
         a_block_nobody_told_of_is_found_with_the_next_connection
         status_posts_of_the_blocked_bother_nobody
     }
-    own {}
 }
 
 const BLOCKED: &str = "This contact is blocked on WhatsApp: nothing";

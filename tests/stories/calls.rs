@@ -14,7 +14,6 @@ matrix_bed::stories! {
         a_call_while_away_is_a_missed_one
         killed_around_a_call
     }
-    own {}
 }
 
 fn state(event: &Event) -> &str {

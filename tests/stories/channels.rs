@@ -23,7 +23,6 @@ matrix_bed::stories! {
         killed_around_a_channel
         who_does_not_follow_does_nothing_in_a_channel
     }
-    own {}
 }
 
 /// A channel seen from all sides.

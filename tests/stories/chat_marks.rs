@@ -13,14 +13,13 @@ use whatsapp_sim::{Action, AppStateItem, Direction, Effect, Rule};
 use super::acts::die_at;
 
 matrix_bed::stories! {
-    shared {
+    puppets {
         what_the_phone_does_with_a_chat_is_shown_by_the_own_account
         marks_are_shown_after_a_kill_and_once_there_is_a_puppet
         commands_mark_the_chat_on_the_phone
         killed_as_the_phone_does_something_with_a_chat
         what_was_told_before_a_kill_and_never_read_is_read_at_the_start
     }
-    own {}
 }
 
 async fn act_as_people(world: &mut World, wanted: bool) -> Result<()> {

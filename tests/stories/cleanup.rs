@@ -16,7 +16,6 @@ matrix_bed::stories! {
         a_room_that_others_use_is_not_deleted_as_nobodys
         killed_while_rooms_are_cleaned_up
     }
-    own {}
 }
 
 async fn choose(world: &mut World, manual: Value) -> Result<()> {

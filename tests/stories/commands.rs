@@ -15,7 +15,6 @@ matrix_bed::stories! {
         nobody_else_acts_for_others
         an_account_is_linked_again_by_its_number
     }
-    own {}
 }
 
 async fn status_tells_what_failed_and_chats_are_listed(world: &mut World) -> Result<()> {

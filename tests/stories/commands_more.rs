@@ -14,7 +14,6 @@ matrix_bed::stories! {
         people_are_searched_and_chats_looked_at_again
         only_administrators_give_powers
     }
-    own {}
 }
 
 async fn people_are_searched_and_chats_looked_at_again(world: &mut World) -> Result<()> {

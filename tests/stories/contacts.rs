@@ -16,7 +16,6 @@ matrix_bed::stories! {
         a_contact_with_a_new_number_is_the_same_person
         an_about_text_is_told_to_who_asks
     }
-    own {}
 }
 
 async fn wait_room_name(person: &Person, room: &str, name: &str) -> Result<()> {

@@ -14,7 +14,6 @@ matrix_bed::stories! {
         with_ffmpeg_films_move_and_voices_speak
         without_ffmpeg_everything_still_crosses
     }
-    own {}
 }
 
 fn moving_gif() -> Vec<u8> {

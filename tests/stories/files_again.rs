@@ -17,7 +17,6 @@ matrix_bed::stories! {
         killed_as_a_phone_is_silent
         a_file_of_a_group_is_asked_of_the_phone
     }
-    own {}
 }
 
 /// The library waits half a minute for a phone.

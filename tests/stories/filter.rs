@@ -13,7 +13,6 @@ matrix_bed::stories! {
     shared {
         a_filter_decides_which_chats_get_rooms
     }
-    own {}
 }
 
 async fn count_rooms(world: &World) -> Result<i64> {

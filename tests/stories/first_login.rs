@@ -24,7 +24,6 @@ matrix_bed::stories! {
         killed_around_changes_of_a_group
         killed_by_chance_in_a_first_login
     }
-    own {}
 }
 
 /// How long a whole first login may take here.

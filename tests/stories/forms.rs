@@ -16,7 +16,6 @@ matrix_bed::stories! {
         pictures_of_rare_types_arrive_as_pictures
         a_picture_that_may_be_seen_once_is_shown_when_it_comes
     }
-    own {}
 }
 
 async fn polls_of_every_form_are_voted_on_both_ways(world: &mut World) -> Result<()> {

@@ -17,7 +17,6 @@ matrix_bed::stories! {
         polls_cross_in_a_group
         places_contacts_pins_and_mentions_in_a_group
     }
-    own {}
 }
 
 const POLL: &str = "org.matrix.msc3381.poll.start";

@@ -24,7 +24,6 @@ matrix_bed::stories! {
         calls_ring_once_in_a_shared_group
         reactions_and_comments_go_sealed_in_announcements
     }
-    own {}
 }
 
 const LIMIT: Duration = Duration::from_secs(60);

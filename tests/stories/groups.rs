@@ -28,7 +28,6 @@ matrix_bed::stories! {
         who_is_not_in_the_group_changes_nothing
         who_may_write_is_said_once_in_words
     }
-    own {}
 }
 
 /// Somebody on Matrix with a login, and two friends on WhatsApp only.

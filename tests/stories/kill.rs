@@ -13,7 +13,6 @@ matrix_bed::stories! {
         killed_at_every_named_point
         killed_twenty_times_by_chance
     }
-    own {}
 }
 
 #[derive(Clone, Copy, PartialEq)]

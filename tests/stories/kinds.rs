@@ -14,7 +14,6 @@ matrix_bed::stories! {
         people_are_mentioned_by_phones
         places_sounds_and_long_texts_reach_the_phone
     }
-    own {}
 }
 
 fn choice(id: &str, title: &str) -> Choice {

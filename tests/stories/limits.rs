@@ -14,7 +14,6 @@ matrix_bed::stories! {
         notes_of_the_network_are_told
         emotes_notices_and_stable_polls_reach_the_phone
     }
-    own {}
 }
 
 /// Sends something that WhatsApp does not take, and waits until its sender is told so.

@@ -14,7 +14,6 @@ matrix_bed::stories! {
         a_live_location_of_matrix_moves_on_whatsapp
         killed_around_a_live_location
     }
-    own {}
 }
 
 const BEACON_INFO: &str = "org.matrix.msc3672.beacon_info";

@@ -17,7 +17,6 @@ matrix_bed::stories! {
         an_encrypted_room_is_not_met_with_silence
         who_may_not_gets_nothing
     }
-    own {}
 }
 
 async fn login_by_qr(world: &mut World) -> Result<()> {

@@ -29,7 +29,6 @@ matrix_bed::stories! {
         a_logout_has_its_reason
         rooms_go_with_a_logout_where_the_operator_chose_it
     }
-    own {}
 }
 
 /// Lets WhatsApp refuse the logins of an account: all, or so many.

@@ -26,7 +26,6 @@ matrix_bed::stories! {
         what_has_failed_is_tried_again_by_a_reaction
         a_reaction_on_what_has_not_failed_is_one
     }
-    own {}
 }
 
 const STATUS: &str = "com.beeper.message_send_status";
@@ -171,6 +170,11 @@ async fn what_is_not_sent_is_no_success(world: &mut World) -> Result<()> {
     let dropped = alice.send_text(&room, "never mind").await?;
     wait_status(&chat, &dropped, "PENDING").await?;
     alice.redact(&room, &dropped).await?;
+    let database = &world.database;
+    wait::until("the deletion is there as well", wait::STEP, || async {
+        Ok((database.number("SELECT COUNT(*) FROM inbox WHERE source = 'mx'").await? == 2).then_some(()))
+    })
+    .await?;
     world.phones.simulator().refuse(Some(&number), None)?;
     world.bridge.restart().await?;
     let unsent = wait_status(&chat, &dropped, "FAIL_PERMANENT").await?;

@@ -22,7 +22,6 @@ matrix_bed::stories! {
         an_invitation_is_accepted_by_answering_it
         a_group_is_left_by_command
     }
-    own {}
 }
 
 /// The room a link in a text leads to.

@@ -13,14 +13,13 @@ use whatsapp_sim::{Action, AppStateItem};
 use super::acts::die_at;
 
 matrix_bed::stories! {
-    shared {
+    puppets {
         what_is_done_to_a_room_is_done_to_the_chat
         what_the_bridge_has_shown_is_not_sent_back
         what_was_done_while_the_bridge_was_down_is_done_later
         without_the_switch_nothing_is_followed
         a_group_is_left_with_its_room_where_that_is_wanted
     }
-    own {}
 }
 
 async fn begin(world: &mut World, followed: bool) -> Result<Chat> {

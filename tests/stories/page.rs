@@ -19,7 +19,6 @@ matrix_bed::stories! {
         who_may_not_gets_nowhere_on_the_page
         without_an_address_there_is_no_page
     }
-    own {}
 }
 
 /// Lets browsers in.

@@ -28,7 +28,6 @@ matrix_bed::stories! {
         a_manager_that_knows_no_passkeys_is_told
         a_page_helps_with_a_passkey
     }
-    own {}
 }
 
 /// An account whose phone wants its passkey for each device.

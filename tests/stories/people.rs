@@ -20,7 +20,6 @@ matrix_bed::stories! {
         somebody_elses_login_is_out_of_reach
         where_codes_are_shown
     }
-    own {}
 }
 
 /// Waits for the bot's answer to `event`'s words in a room.

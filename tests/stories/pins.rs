@@ -15,7 +15,6 @@ matrix_bed::stories! {
         killed_around_a_pin
         nobody_pins_a_message_of_another_chat
     }
-    own {}
 }
 
 fn pin(target: &str, unpin: bool) -> Kind {

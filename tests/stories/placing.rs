@@ -15,7 +15,6 @@ matrix_bed::stories! {
         notes_to_oneself_have_one_room
         a_bot_writes_its_answer_piece_by_piece
     }
-    own {}
 }
 
 const LIST: &str = "fi.mau.whatsapp.source_broadcast_list";

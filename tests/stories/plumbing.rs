@@ -20,7 +20,6 @@ matrix_bed::stories! {
         a_direct_chat_comes_into_a_room_of_ones_own
         killed_while_a_room_is_bridged_and_cut_off
     }
-    own {}
 }
 
 /// A room of somebody's with the bot in it and a look of its own; with the power 50 for the bot if it shall have it.

@@ -17,7 +17,6 @@ matrix_bed::stories! {
         whatsapp_says_what_nobody_knows
         whatsapp_sends_what_can_not_be_decrypted
     }
-    own {}
 }
 
 async fn transactions_that_are_wrong(world: &mut World) -> Result<()> {

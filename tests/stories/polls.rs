@@ -26,7 +26,6 @@ matrix_bed::stories! {
         nobody_votes_as_somebody_else
         a_vote_is_cast_once_whatever_dies
     }
-    own {}
 }
 
 const RESPONSE: &str = "org.matrix.msc3381.poll.response";

@@ -16,7 +16,6 @@ matrix_bed::stories! {
         an_administrator_deletes_anybodys_room
         all_rooms_are_deleted_though_the_bridge_dies
     }
-    own {}
 }
 
 /// The room a link in a text leads to.

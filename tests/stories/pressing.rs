@@ -15,7 +15,6 @@ matrix_bed::stories! {
         comments_are_threads_both_ways
         an_albums_pictures_name_its_notice
     }
-    own {}
 }
 
 fn choice(id: &str, title: &str) -> Choice {

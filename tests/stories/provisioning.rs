@@ -23,7 +23,6 @@ matrix_bed::stories! {
         nobody_reaches_anothers_login
         who_asks_too_often_waits
     }
-    own {}
 }
 
 const SECRET: &str = "a-secret-of-more-than-16-characters";

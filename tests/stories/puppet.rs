@@ -17,7 +17,7 @@ use whatsapp_sim::{Kind, Media, Options};
 use super::acts::{count, die_at, edits, text, wait_event};
 
 matrix_bed::stories! {
-    shared {
+    puppets {
         the_own_phone_speaks_from_the_persons_account
         files_and_polls_of_the_own_phone_come_from_the_person
         a_copy_of_what_a_puppet_said_is_the_persons

@@ -26,7 +26,6 @@ matrix_bed::stories! {
         killed_around_what_a_guest_says
         killed_before_another_relays
     }
-    own {}
 }
 
 const POLL: &str = "org.matrix.msc3381.poll.start";

@@ -10,7 +10,6 @@ matrix_bed::stories! {
         the_shipped_build_goes_on_with_a_paired_login
         the_shipped_build_refuses_the_simulator_at_a_pairing
     }
-    own {}
 }
 
 fn use_shipped_build(world: &mut World) -> Result<()> {

@@ -21,7 +21,6 @@ matrix_bed::stories! {
         a_message_deleted_for_oneself_goes_from_rooms_of_ones_own
         chats_are_deleted_and_cleared_by_command
     }
-    own {}
 }
 
 fn act(world: &World, chat: &Chat, action: &Action) -> Result<()> {

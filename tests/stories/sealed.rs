@@ -15,7 +15,6 @@ matrix_bed::stories! {
         an_event_is_answered_here
         a_sealed_edit_of_somebody_else_is_dropped
     }
-    own {}
 }
 
 async fn sealed_edits_reactions_and_comments_are_opened(world: &mut World) -> Result<()> {

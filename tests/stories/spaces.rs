@@ -28,7 +28,6 @@ matrix_bed::stories! {
         a_group_is_put_into_a_space_of_its_people
         what_somebody_puts_into_their_space_stays
     }
-    own {}
 }
 
 /// The spaces a person is in: room and name.

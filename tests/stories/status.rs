@@ -15,13 +15,14 @@ matrix_bed::stories! {
         a_status_room_is_its_owners_alone
         posts_go_when_their_author_or_time_says_so
         killed_around_a_status_post
-        a_status_room_is_muted_for_who_is_acted_as
         status_can_be_switched_off
         statuses_are_posted_for_those_who_may_see_them
         answers_and_reactions_to_posts_reach_their_author
         killed_around_an_own_post
     }
-    own {}
+    puppets {
+        a_status_room_is_muted_for_who_is_acted_as
+    }
 }
 
 /// Waits until somebody has a post in a room that is called as status rooms are.

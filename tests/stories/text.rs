@@ -16,7 +16,6 @@ matrix_bed::stories! {
         strange_texts_cross_unchanged
         logs_hold_nothing_of_people
     }
-    own {}
 }
 
 async fn text_crosses_both_ways(world: &mut World) -> Result<()> {

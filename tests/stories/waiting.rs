@@ -21,7 +21,6 @@ matrix_bed::stories! {
         a_view_once_message_says_where_it_can_be_opened
         killed_around_a_place_that_is_kept
     }
-    own {}
 }
 
 const LIMIT: Duration = Duration::from_secs(45);

@@ -9,7 +9,7 @@ mod slot;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -24,9 +24,47 @@ use crate::{client, wait};
 pub use settings::SERVER_NAME;
 pub use slot::Slot;
 
-/// How many slots a server shared by many stories has. Each costs every event a transaction (its registration for
-/// double puppets is interested in everybody), so not too many; a further server is up in two seconds.
-const SHARED_SLOTS: usize = 6;
+/// How many slots a server shared by many stories has.
+const SHARED_SLOTS: usize = 12;
+/// How many it has with registrations for double puppets. Each of those is interested in everybody, and so costs every
+/// event a transaction.
+const SHARED_PUPPET_SLOTS: usize = 4;
+
+/// Which registrations of its slots a homeserver loads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loaded {
+    /// Those of the bridges alone.
+    Bridges,
+    /// Those for double puppets too.
+    Puppets,
+}
+
+/// The homeserver that stories share: another one when its slots are used up.
+struct Shared {
+    slots: usize,
+    loaded: Loaded,
+    /// Kept alive even while no story runs; replaced when its slots are used up, and then ended by its last story.
+    current: tokio::sync::Mutex<Option<Arc<Synapse>>>,
+}
+
+impl Shared {
+    const fn new(slots: usize, loaded: Loaded) -> Self {
+        Self { slots, loaded, current: tokio::sync::Mutex::const_new(None) }
+    }
+
+    async fn lease(&self) -> Result<(Arc<Synapse>, Slot)> {
+        let mut current = self.current.lock().await;
+        if let Some(synapse) = current.as_ref()
+            && let Some(slot) = synapse.lease()
+        {
+            return Ok((Arc::clone(synapse), slot));
+        }
+        let synapse = Synapse::start(self.slots, Db::Sqlite, self.loaded).await?;
+        let slot = synapse.lease().context("a new server has no slot")?;
+        *current = Some(Arc::clone(&synapse));
+        Ok((synapse, slot))
+    }
+}
 
 /// A homeserver; gone, with its data, when dropped.
 pub struct Synapse {
@@ -45,7 +83,7 @@ impl Synapse {
     ///
     /// # Errors
     /// `cargo xtask setup` was not run, the bridge can't generate its registrations, or the server does not start.
-    pub async fn start(slots: usize, db: Db) -> Result<Arc<Self>> {
+    pub async fn start(slots: usize, db: Db, loaded: Loaded) -> Result<Arc<Self>> {
         if !places::python().exists() {
             bail!("no Synapse in {}: run `cargo xtask setup`", places::venv().display());
         }
@@ -58,7 +96,7 @@ impl Synapse {
         }
         let database = Database::create(db, folder.path(), "synapse").await?;
         let secret = client::new_transaction();
-        let registrations: Vec<PathBuf> = leases.iter().flat_map(Slot::registrations).collect();
+        let registrations: Vec<PathBuf> = leases.iter().flat_map(|slot| slot.registrations(loaded)).collect();
         settings::write(folder.path(), port.number(), &secret, &database, &registrations)?;
         // Slots are handed out in order.
         leases.reverse();
@@ -72,21 +110,13 @@ impl Synapse {
     ///
     /// # Errors
     /// As [`Synapse::start`].
-    pub async fn shared() -> Result<(Arc<Self>, Slot)> {
-        static SHARED: tokio::sync::Mutex<Weak<Synapse>> = tokio::sync::Mutex::const_new(Weak::new());
-        // Kept alive even while no story runs; replaced when its slots are used up, and then ended by its last story.
-        static CURRENT: Mutex<Option<Arc<Synapse>>> = Mutex::new(None);
-        let mut shared = SHARED.lock().await;
-        if let Some(synapse) = shared.upgrade()
-            && let Some(slot) = synapse.lease()
-        {
-            return Ok((synapse, slot));
+    pub async fn shared(loaded: Loaded) -> Result<(Arc<Self>, Slot)> {
+        static BRIDGES: Shared = Shared::new(SHARED_SLOTS, Loaded::Bridges);
+        static PUPPETS: Shared = Shared::new(SHARED_PUPPET_SLOTS, Loaded::Puppets);
+        match loaded {
+            Loaded::Bridges => BRIDGES.lease().await,
+            Loaded::Puppets => PUPPETS.lease().await,
         }
-        let synapse = Self::start(SHARED_SLOTS, Db::Sqlite).await?;
-        *shared = Arc::downgrade(&synapse);
-        *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&synapse));
-        let slot = synapse.lease().context("a new server has no slot")?;
-        Ok((synapse, slot))
     }
 
     /// Takes a slot that was never used; `None` when there is none left.

@@ -13,7 +13,7 @@ use crate::database::{Database, Db};
 use crate::management::Management;
 use crate::person::Person;
 use crate::phones::{Account, Phones};
-use crate::synapse::Synapse;
+use crate::synapse::{Loaded, Synapse};
 use crate::wait;
 
 /// Which homeserver a story runs on.
@@ -21,6 +21,8 @@ use crate::wait;
 pub enum Homeserver {
     /// One shared with other stories; it must not be stopped.
     Shared,
+    /// One shared with other stories that act as people: the registrations for double puppets are loaded.
+    Puppets,
     /// One of its own, on the same kind of database as the bridge.
     Own,
 }
@@ -49,9 +51,10 @@ impl World {
     /// A part can't be started.
     pub async fn prepare(db: Db, homeserver: Homeserver) -> Result<Self> {
         let (synapse, slot) = match homeserver {
-            Homeserver::Shared => Synapse::shared().await?,
+            Homeserver::Shared => Synapse::shared(Loaded::Bridges).await?,
+            Homeserver::Puppets => Synapse::shared(Loaded::Puppets).await?,
             Homeserver::Own => {
-                let synapse = Synapse::start(1, db).await?;
+                let synapse = Synapse::start(1, db, Loaded::Puppets).await?;
                 let slot = synapse.lease().context("a slot")?;
                 (synapse, slot)
             }
@@ -216,30 +219,28 @@ pub fn run(name: &str, db: Db, homeserver: Homeserver, story: Story) {
     println!("{name} on {db:?}: {:.1} s", start.elapsed().as_secs_f32());
 }
 
-/// Makes two tests of each named story, `sqlite::name` and `postgres::name`. Stories after `own` have a homeserver of
-/// their own, which they may stop.
+/// Makes two tests of each named story, `sqlite::name` and `postgres::name`. The word before a group of stories says which
+/// [`Homeserver`] they have: `shared`, `puppets`, or `own`, which they may stop.
 #[macro_export]
 macro_rules! stories {
-    (shared { $($shared:ident)* } own { $($own:ident)* }) => {
-        $crate::stories!(@database sqlite Sqlite shared { $($shared)* } own { $($own)* });
-        $crate::stories!(@database postgres Postgres shared { $($shared)* } own { $($own)* });
+    ($($homeserver:ident { $($story:ident)* })*) => {
+        $crate::stories!(@database sqlite Sqlite $($homeserver { $($story)* })*);
+        $crate::stories!(@database postgres Postgres $($homeserver { $($story)* })*);
     };
-    (@database $module:ident $db:ident shared { $($shared:ident)* } own { $($own:ident)* }) => {
+    (@database $module:ident $db:ident $($homeserver:ident { $($story:ident)* })*) => {
         mod $module {
             use $crate::database::Db;
-            use $crate::world::{Homeserver, run};
-            $(
+            use $crate::world::run;
+            $($(
                 #[test]
-                fn $shared() {
-                    run(stringify!($shared), Db::$db, Homeserver::Shared, |world| Box::pin(super::$shared(world)));
+                fn $story() {
+                    let homeserver = $crate::stories!(@homeserver $homeserver);
+                    run(stringify!($story), Db::$db, homeserver, |world| Box::pin(super::$story(world)));
                 }
-            )*
-            $(
-                #[test]
-                fn $own() {
-                    run(stringify!($own), Db::$db, Homeserver::Own, |world| Box::pin(super::$own(world)));
-                }
-            )*
+            )*)*
         }
     };
+    (@homeserver shared) => { $crate::world::Homeserver::Shared };
+    (@homeserver puppets) => { $crate::world::Homeserver::Puppets };
+    (@homeserver own) => { $crate::world::Homeserver::Own };
 }

@@ -12,7 +12,7 @@ use super::{Settings, meter};
 use crate::bridge::Bridge;
 use crate::database::{Database, Db};
 use crate::phones::{Account, Phones};
-use crate::synapse::{Slot, Synapse};
+use crate::synapse::{Loaded, Slot, Synapse};
 use crate::wait;
 
 /// How long a whole flood may take.
@@ -84,7 +84,7 @@ impl Rig {
     /// # Errors
     /// A part does not start.
     pub async fn at_synapse_unlinked(settings: &Settings) -> Result<Self> {
-        let synapse = Synapse::start(1, settings.db).await?;
+        let synapse = Synapse::start(1, settings.db, Loaded::Bridges).await?;
         let slot = synapse.lease().context("a slot")?;
         let person = synapse.create_user_named(OWNER).await?;
         let folder = Folder::create("bench")?;

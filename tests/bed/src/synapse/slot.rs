@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use xtask::places;
 use xtask::ports::{self, Port};
 
-use super::SERVER_NAME;
+use super::{Loaded, SERVER_NAME};
 
 /// An application service's names, tokens and port, for one bridge.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Slot {
             },
             "database": {"type": "sqlite", "uri": format!("sqlite:{}", folder.join("unused.db").display())},
             "bridge": {"permissions": {SERVER_NAME: "user"}},
-            // The registration for it is loaded; stories about it turn it on.
+            // Stories about it turn it on.
             "double_puppet": {"automatic": false},
         });
         let path = folder.join("config.yaml");
@@ -67,7 +67,7 @@ impl Slot {
         }
         let config = serde_yaml::from_str(&std::fs::read_to_string(&path)?).context("the config -g wrote back")?;
         let slot = Self { index, port, folder, config };
-        for path in slot.registrations() {
+        for path in slot.registrations(Loaded::Puppets) {
             if !path.exists() {
                 bail!("-g did not write {}", path.display());
             }
@@ -75,10 +75,14 @@ impl Slot {
         Ok(slot)
     }
 
-    /// Returns the two registration files: the bridge's, and the one for double puppets.
+    /// Returns the registration files: the bridge's, and the one for double puppets where that is loaded too.
     #[must_use]
-    pub fn registrations(&self) -> [PathBuf; 2] {
-        [self.folder.join("registration.yaml"), self.folder.join("registration-doublepuppet.yaml")]
+    pub fn registrations(&self, loaded: Loaded) -> Vec<PathBuf> {
+        let names: &[&str] = match loaded {
+            Loaded::Bridges => &["registration.yaml"],
+            Loaded::Puppets => &["registration.yaml", "registration-doublepuppet.yaml"],
+        };
+        names.iter().map(|name| self.folder.join(name)).collect()
     }
 
     /// Returns the config as the generator left it, tokens included.
