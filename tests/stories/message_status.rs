@@ -26,6 +26,7 @@ matrix_bed::stories! {
         what_has_failed_is_tried_again_by_a_reaction
         a_reaction_on_what_has_not_failed_is_one
     }
+    own {}
 }
 
 const STATUS: &str = "com.beeper.message_send_status";
@@ -49,6 +50,16 @@ async fn wait_status(chat: &Chat, event: &str, status: &str) -> Result<Event> {
         one.kind == STATUS && one.content["m.relates_to"]["event_id"] == event && one.content["status"] == status
     });
     found.await
+}
+
+/// How many events of Matrix the bridge has ever stored.
+async fn stored(world: &World) -> Result<i64> {
+    world.database.number("SELECT COUNT(*) FROM seen WHERE dedup LIKE 'k%'").await
+}
+
+/// Waits until the bridge has stored `count` events of Matrix.
+async fn wait_stored(world: &World, count: i64) -> Result<()> {
+    wait::until("all is stored", wait::STEP, || async { Ok((stored(world).await? >= count).then_some(())) }).await
 }
 
 async fn react(chat: &Chat, target: &str, key: &str) -> Result<String> {
@@ -145,10 +156,12 @@ async fn a_message_that_waits_says_so_once(world: &mut World) -> Result<()> {
     wait_status(&chat, &kept, "PENDING").await?;
     // Also after a start.
     world.bridge.restart().await?;
+    let before = stored(world).await?;
     let dropped = alice.send_text(&room, "taken back").await?;
     // One waits behind the other, and only the first is tried.
     alice.redact(&room, &dropped).await?;
     let first = alice.send_text(&room, "the last one").await?;
+    wait_stored(world, before + 3).await?;
     world.phones.simulator().refuse(Some(&number), None)?;
     world.bridge.restart().await?;
     wait_status(&chat, &kept, "SUCCESS").await?;
@@ -169,16 +182,15 @@ async fn what_is_not_sent_is_no_success(world: &mut World) -> Result<()> {
     world.phones.simulator().refuse(Some(&number), Some(away))?;
     let dropped = alice.send_text(&room, "never mind").await?;
     wait_status(&chat, &dropped, "PENDING").await?;
-    alice.redact(&room, &dropped).await?;
-    let database = &world.database;
-    wait::until("the deletion is there as well", wait::STEP, || async {
-        Ok((database.number("SELECT COUNT(*) FROM inbox WHERE source = 'mx'").await? == 2).then_some(()))
-    })
-    .await?;
+    let before = stored(world).await?;
+    let removal = alice.redact(&room, &dropped).await?;
+    wait_stored(world, before + 1).await?;
     world.phones.simulator().refuse(Some(&number), None)?;
     world.bridge.restart().await?;
     let unsent = wait_status(&chat, &dropped, "FAIL_PERMANENT").await?;
     ensure!(unsent.content["message"].as_str().is_some_and(|why| why.contains("was deleted")), "{}", unsent.content);
+    // It was tried, so WhatsApp is told all the same.
+    wait_status(&chat, &removal, "SUCCESS").await?;
     // A deletion of what never came there.
     world.phones.fault(&number, FaultKind::Nack(463), 1)?;
     let refused = alice.send_text(&room, "refused").await?;
