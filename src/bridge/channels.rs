@@ -104,7 +104,7 @@ impl Bridge {
             logins.clear();
         }
         let known = match (logins.first(), &portal.room) {
-            (Some(login), _) => self.ready_room(id, &login.id).await?,
+            (Some(login), _) => self.ready_room_to_settle(id, &login.id).await?,
             (None, Some(_)) => self.known_room(&portal).await?,
             (None, None) => {
                 self.store().channel_is_settled(id, &row.shown, mark).await?;

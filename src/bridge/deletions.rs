@@ -12,7 +12,6 @@ use crate::convert::edit::replacement;
 use crate::convert::notice;
 use crate::matrix::error::MatrixError;
 use crate::matrix::rooms::BridgedChat;
-use crate::store::StoreError;
 use crate::store::deletions::{Deletion, Doomed, Farewell, LeftRoom, Telling};
 use crate::verdict::{MAX_ATTEMPTS, Verdict, backoff};
 use futures_util::StreamExt as _;
@@ -42,15 +41,17 @@ const MOST_NAMED: usize = 30;
 /// What wakes the work on deletions.
 #[derive(Default)]
 pub struct Deletions {
-    leaving: Notify,
+    leaving_all: Notify,
+    leaving_one: Notify,
     telling: Notify,
 }
 
 impl Bridge {
-    /// Deletes rooms for a command, in the background; see the module. The same command again begins nothing.
+    /// Deletes rooms for a command, in the background; see the module. One chat's is given up at once. The same command again
+    /// begins nothing.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`Halt`] when the database fails.
     pub(crate) async fn begin_deletion(
         &self,
         cause: &str,
@@ -58,22 +59,30 @@ impl Bridge {
         tell_room: &RoomId,
         doomed: Doomed,
         farewell: &Farewell,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), Halt> {
         self.store().put_deletion(cause, telling, tell_room.as_str(), doomed, farewell).await?;
-        self.shared.deletions.leaving.notify_one();
+        if let Doomed::Of(id) = doomed {
+            for row in self.store().rooms_to_give_up().await?.iter().filter(|row| row.portal == Some(id)) {
+                self.give_up_room(row).await?;
+            }
+        }
+        self.shared.deletions.leaving_all.notify_one();
+        self.shared.deletions.leaving_one.notify_one();
         self.shared.deletions.telling.notify_one();
         Ok(())
     }
 
     /// Leaves rooms that are to be deleted, and tells how far it is, until the process stops.
     pub async fn run_deletions(&self) {
-        let both = async { tokio::join!(self.run_leaving(), self.run_telling()) };
-        self.stop().run_until_cancelled(both).await;
+        // One room is what somebody waits for; it does not stand behind all of them.
+        let work = async { tokio::join!(self.run_leaving(true), self.run_leaving(false), self.run_telling()) };
+        self.stop().run_until_cancelled(work).await;
     }
 
-    async fn run_leaving(&self) {
+    async fn run_leaving(&self, of_all: bool) {
+        let rung = if of_all { &self.shared.deletions.leaving_all } else { &self.shared.deletions.leaving_one };
         loop {
-            let pause = match self.leave_rooms().await {
+            let pause = match self.leave_rooms(of_all).await {
                 Ok(pause) => pause,
                 Err(halt) => {
                     tracing::warn!(?halt, "rooms that are to be deleted are still there; it is tried again");
@@ -83,19 +92,17 @@ impl Bridge {
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.shared.deletions.leaving.notified() => {}
+                () = rung.notified() => {}
             }
         }
     }
 
     /// One look; how long it may be until the next.
-    async fn leave_rooms(&self) -> Result<Duration, Halt> {
+    async fn leave_rooms(&self, of_all: bool) -> Result<Duration, Halt> {
         for row in self.store().rooms_to_give_up().await? {
             self.give_up_room(&row).await?;
         }
-        let tellings: HashMap<String, Telling> =
-            self.store().open_deletions().await?.into_iter().map(by_cause).collect();
-        let rows = self.store().rooms_to_leave(BATCH).await?;
+        let rows = self.store().rooms_to_leave(of_all, BATCH).await?;
         let now = self.store().clock().now_ms();
         let (due, later): (Vec<LeftRoom>, Vec<LeftRoom>) = rows.into_iter().partition(|row| row.due_at <= now);
         if due.is_empty() {
@@ -108,8 +115,7 @@ impl Bridge {
         loop {
             while leaving.len() < ROOMS && all.is_ok() {
                 let Some(row) = rows.next() else { break };
-                // One room is what somebody waits for.
-                leaving.push(self.leave_one(row, tellings.get(&row.cause) == Some(&Telling::All)));
+                leaving.push(self.leave_one(row, of_all));
             }
             match leaving.next().await {
                 Some(Ok(())) => {}
@@ -303,10 +309,6 @@ impl Bridge {
         }
         names
     }
-}
-
-fn by_cause(deletion: Deletion) -> (String, Telling) {
-    (deletion.cause, deletion.telling)
 }
 
 /// What the homeserver does not let the bot do is left as it is.

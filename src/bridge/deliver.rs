@@ -12,7 +12,6 @@ use crate::convert::MxPart;
 use crate::ids::{GhostId, LoginId};
 use crate::matrix::error::MatrixError;
 use crate::store::messages::{MessageState, PartKey, Reservation};
-use crate::store::portals::PortalKind;
 use crate::store::reactions::Reaction;
 use crate::verdict::Verdict;
 use ruma::{OwnedEventId, UserId};
@@ -71,7 +70,7 @@ impl Bridge {
         let mut user = delivery.user.to_owned();
         if !is_new && let Some(before) = self.store().find_message(key).await? {
             if before.state == MessageState::Sent {
-                return self.settle_delivery(delivery, None).await;
+                return self.settle_delivery(known, delivery, None).await;
             }
             // As it was reserved: the facts may have changed since, and another id would send it twice.
             txn = before.txn_id.clone().unwrap_or(txn);
@@ -80,7 +79,7 @@ impl Bridge {
             }
             user = match self.resume_as(known, delivery, &before, &txn).await? {
                 Resumed::As(user) => user,
-                Resumed::Sent(event) => return self.settle_delivery(delivery, Some(event.as_str())).await,
+                Resumed::Sent(event) => return self.settle_delivery(known, delivery, Some(event.as_str())).await,
             };
         }
         let delivery = &Delivery { user: &user, key: delivery.key.clone(), ..*delivery };
@@ -100,7 +99,7 @@ impl Bridge {
             Err(halt) => return Err(self.leave_dead_room(known, halt).await),
         };
         fail::fail_point!("from_wa.after_send", |_| std::process::abort());
-        self.settle_delivery(delivery, Some(event.as_str())).await?;
+        self.settle_delivery(known, delivery, Some(event.as_str())).await?;
         fail::fail_point!("from_wa.after_settle", |_| std::process::abort());
         Ok(())
     }
@@ -166,19 +165,10 @@ impl Bridge {
         }
         let alias =
             self.store().derive().alias(&known.portal.chat, known.portal.receiver.as_ref(), known.room.as_str());
+        let forgotten = self.store().forget_portal_room(&known.portal, known.room.as_str(), &alias).await;
         self.forget_room(known.portal.id);
-        if known.portal.kind == PortalKind::Group
-            && let Err(error) = self.store().forget_shown(known.portal.id).await
-        {
-            return error.into();
-        }
-        if known.portal.kind == PortalKind::Channel
-            && let Err(error) = self.store().forget_channel_shown(known.portal.id).await
-        {
-            return error.into();
-        }
-        match self.store().forget_portal_room(known.portal.id, known.room.as_str(), &alias).await {
-            Ok(()) => Halt::Verdict(Verdict::Later { why: "the room is gone; the next try makes another".into() }),
+        match forgotten {
+            Ok(_) => Halt::Verdict(Verdict::Later { why: "the room is gone; the next try makes another".into() }),
             Err(error) => error.into(),
         }
     }
@@ -191,10 +181,16 @@ impl Bridge {
         self.matrix().send(&known.room, delivery.user, delivery.part.event_type, txn, &content, Some(delivery.ts)).await
     }
 
-    async fn settle_delivery(&self, delivery: &Delivery<'_>, event: Option<&str>) -> Result<(), Halt> {
+    async fn settle_delivery(&self, known: &Known, delivery: &Delivery<'_>, event: Option<&str>) -> Result<(), Halt> {
         let mut tx = self.store().begin("deliver.settle").await?;
-        if event.is_some() {
-            self.store().message_was_sent_in(&mut tx, &delivery.key, event).await?;
+        if let Some(event) = event {
+            let place = (known.portal.id, known.room.as_str());
+            if !self.store().message_was_shown_in(&mut tx, &delivery.key, event, place).await? {
+                // Where the chat goes on it is sent anew.
+                self.forget_room(known.portal.id);
+                let why = "the room was given up while something was sent into it".into();
+                return Err(Halt::Verdict(Verdict::Later { why }));
+            }
         }
         if let Some(reaction) = delivery.reaction {
             // The event's id is not known again where an earlier try has settled it.

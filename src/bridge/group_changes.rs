@@ -199,8 +199,8 @@ impl Bridge {
         };
         // The room shows something else now than what was noted.
         if act == PeopleAct::Remove {
-            self.store().member_is_shown(portal.id, &person, 0).await?;
-            self.store().set_membership(portal.id, about, "out").await?;
+            self.store().member_is_shown_in_room(portal.id, &event.room_id, &person, 0).await?;
+            self.store().set_membership_in_room(portal.id, &event.room_id, about, "out").await?;
             self.forget_room(portal.id);
         }
         let done = self.act_on(portal, login, act, &person).await;
@@ -252,9 +252,9 @@ impl Bridge {
             "leave" | "ban" => {
                 self.lift_ban(event).await?;
                 if let Some(person) = person {
-                    self.store().member_is_shown(portal.id, &person, 0).await?;
+                    self.store().member_is_shown_in_room(portal.id, &event.room_id, &person, 0).await?;
                 }
-                self.store().set_membership(portal.id, about, "out").await?;
+                self.store().set_membership_in_room(portal.id, &event.room_id, about, "out").await?;
                 self.forget_room(portal.id);
             }
             _ => {}

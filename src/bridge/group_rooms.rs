@@ -100,7 +100,7 @@ impl Bridge {
         let gets_room = !facts.is_community && self.lets_in(&portal).await?;
         let speaker = logins.first().filter(|_| gets_room);
         let known = match (speaker, &portal.room) {
-            (Some(login), _) => self.ready_room(id, &login.id).await?,
+            (Some(login), _) => self.ready_room_to_settle(id, &login.id).await?,
             (None, Some(_)) => self.known_room(&portal).await?,
             (None, None) => {
                 self.store().group_is_settled(id, mark).await?;
@@ -226,7 +226,7 @@ impl Bridge {
             }
             match self.matrix().kick(&known.room, &user, reason).await {
                 Ok(()) => {
-                    self.store().set_membership(id, &person, OUT).await?;
+                    self.store().set_membership_in_room(id, known.room.as_str(), &person, OUT).await?;
                     self.wake_spaces();
                 }
                 Err(error) => all &= self.note_trouble(known, error.into())?,
@@ -236,7 +236,7 @@ impl Bridge {
             // Who left by themselves is not called back for every change.
             if matches!(self.store().find_membership(id, owner).await?.as_deref(), None | Some(OUT)) {
                 match self.matrix().invite(&known.room, &user_id(owner)?).await {
-                    Ok(()) => self.store().set_membership(id, owner, "invite").await?,
+                    Ok(()) => self.store().set_membership_in_room(id, known.room.as_str(), owner, "invite").await?,
                     Err(error) => all &= self.note_trouble(known, error.into())?,
                 }
             }

@@ -74,6 +74,10 @@ impl Bridge {
         if self.store().find_portal_by_room(room.as_str()).await?.is_some() {
             return Ok(Some("This room is a WhatsApp chat already. `unbridge` ends that.".into()));
         }
+        if self.store().is_being_left(room.as_str()).await? {
+            let text = "I am still on my way out of this room, which was a chat's until now. Say it again in a minute.";
+            return Ok(Some(text.into()));
+        }
         if self.matrix().get_state(room, "m.room.encryption", "").await?.is_some() {
             let text = "This room is encrypted, and I can't read encrypted messages yet. Take a room that is not.";
             return Ok(Some(text.into()));
@@ -156,11 +160,7 @@ impl Bridge {
     async fn leave_for(&self, id: PortalId, room: &RoomId, cause: &str) -> Result<(), Halt> {
         let farewell = Farewell::GoesOn(room.to_string());
         let cause = format!("{cause}/left");
-        self.begin_deletion(&cause, Telling::Quiet, room, Doomed::Of(id), &farewell).await?;
-        for row in self.store().rooms_to_give_up().await?.iter().filter(|row| row.portal == Some(id)) {
-            self.give_up_room(row).await?;
-        }
-        Ok(())
+        self.begin_deletion(&cause, Telling::Quiet, room, Doomed::Of(id), &farewell).await
     }
 
     async fn take_over(&self, login: &Login, portal: &Portal, room: &RoomId, cause: &str) -> Result<(), Halt> {
@@ -172,6 +172,8 @@ impl Bridge {
             topic: facts.as_ref().map(crate::convert::group::GroupFacts::topic),
         };
         let mut tx = self.store().begin("plumbing.take_over").await?;
+        self.store().forget_members_in(&mut tx, portal.id).await?;
+        self.store().room_stays_in(&mut tx, room.as_str()).await?;
         self.store().put_new_room_in(&mut tx, portal, room.as_str()).await?;
         self.store().put_plumbed_in(&mut tx, portal.id, &login.mxid, &plumbed).await?;
         tx.commit().await?;
@@ -249,7 +251,7 @@ impl Bridge {
         self.crown_in(&room, mxid).await?;
         self.say(&room, words, cause, "answer").await?;
         fail::fail_point!("plumbing.before_end", |_| super::states::die_here());
-        Ok(self.begin_deletion(cause, Telling::Quiet, &room, Doomed::Of(portal.id), &Farewell::Stays).await?)
+        self.begin_deletion(cause, Telling::Quiet, &room, Doomed::Of(portal.id), &Farewell::Stays).await
     }
 }
 

@@ -312,7 +312,7 @@ impl Bridge {
             Ok::<(), MatrixError>(())
         };
         match brought.await {
-            Ok(()) => Ok(self.store().set_membership(portal.id, &owner.mxid, "join").await?),
+            Ok(()) => Ok(self.store().set_membership_in_room(portal.id, room.as_str(), &owner.mxid, "join").await?),
             Err(error) => match error.verdict() {
                 blocked @ Verdict::Blocked(_) => Err(Halt::Verdict(blocked)),
                 // The invitation stands.

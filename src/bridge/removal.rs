@@ -17,6 +17,8 @@ use std::collections::BTreeSet;
 
 /// People taken out of one room at the same time.
 const PEOPLE: usize = 4;
+/// How often it is looked who is in a room before the bot leaves it.
+const LOOKS: usize = 5;
 /// What is said to people who are taken out.
 const GONE: &str = "This chat's room was deleted.";
 
@@ -56,15 +58,30 @@ impl Bridge {
     /// [`Halt`] when the homeserver fails; repeating goes on where it was.
     pub(super) async fn empty_room(&self, room: &RoomId, stays: bool) -> Result<(), Halt> {
         let bot = self.matrix().bot();
-        let mut members = self.people_in(room).await?;
-        if members.is_empty() {
-            return Ok(());
+        let mut may_stay = BTreeSet::new();
+        // Work that was under way brings people in behind the first look; without the bot nobody takes them out any more.
+        for _ in 0..LOOKS {
+            let mut members = self.people_in(room).await?;
+            if members.is_empty() {
+                return Ok(());
+            }
+            if !stays {
+                // Who never came has an invitation that leads nowhere.
+                members.extend(self.matrix().invited_members(room).await?);
+            }
+            members.retain(|member| member != bot && (!stays || self.matrix().is_ours(member)));
+            members.retain(|member| !may_stay.contains(member));
+            if members.is_empty() {
+                break;
+            }
+            self.take_all_out_of(room, &members).await?;
+            // The homeserver has its reasons.
+            may_stay.extend(members.into_iter().filter(|member| !self.matrix().is_ours(member)));
         }
-        if !stays {
-            // Who never came has an invitation that leads nowhere.
-            members.extend(self.matrix().invited_members(room).await?);
-        }
-        members.retain(|member| member != bot && (!stays || self.matrix().is_ours(member)));
+        Ok(self.matrix().leave(room, bot).await?)
+    }
+
+    async fn take_all_out_of(&self, room: &RoomId, members: &BTreeSet<OwnedUserId>) -> Result<(), Halt> {
         let mut members = members.iter();
         let mut going = FuturesUnordered::new();
         let mut all = Ok(());
@@ -76,11 +93,9 @@ impl Bridge {
             match going.next().await {
                 Some(Ok(())) => {}
                 Some(Err(halt)) => all = Err(halt),
-                None => break,
+                None => return all,
             }
         }
-        all?;
-        Ok(self.matrix().leave(room, bot).await?)
     }
 
     async fn take_out_of(&self, room: &RoomId, member: &OwnedUserId) -> Result<(), Halt> {

@@ -16,6 +16,7 @@ use crate::verdict::Verdict;
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rooms remembered; found again in the database when dropped.
@@ -25,8 +26,19 @@ const MEMORY: usize = 10_000;
 #[derive(Default)]
 pub struct Rooms {
     known: Mutex<HashMap<PortalId, Arc<Known>>>,
+    /// How often something was forgotten: what was read before is not remembered after it.
+    forgotten: AtomicU64,
     /// Rooms in the making: two makers of one room would each take it for a wreck of an earlier try.
     making: Mutex<HashMap<PortalId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// What a room is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// Something that was said.
+    Message,
+    /// What is known of the chat.
+    Settlement,
 }
 
 /// A room that exists, and who is known to be in it.
@@ -51,14 +63,10 @@ impl Bridge {
     /// # Errors
     /// [`Halt`] when it has none.
     pub(super) async fn known_room(&self, portal: &Portal) -> Result<Arc<Known>, Halt> {
-        let remembered =
-            self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner).get(&portal.id).cloned();
-        match remembered {
+        let room = room_id(portal.room.as_deref().unwrap_or_default())?;
+        match self.remembered_room(portal.id).filter(|known| known.room == room) {
             Some(known) => Ok(known),
-            None => {
-                let room = room_id(portal.room.as_deref().unwrap_or_default())?;
-                Ok(Arc::new(Known { portal: portal.clone(), room, joined: Mutex::default() }))
-            }
+            None => Ok(Arc::new(Known { portal: portal.clone(), room, joined: Mutex::default() })),
         }
     }
 
@@ -67,11 +75,14 @@ impl Bridge {
     /// # Errors
     /// When the database fails.
     pub async fn chat_of(&self, id: PortalId) -> Result<ChatId, StoreError> {
-        let remembered = self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        match remembered {
+        match self.remembered_room(id) {
             Some(known) => Ok(known.portal.chat.clone()),
             None => Ok(self.store().load_portal(id).await?.chat),
         }
+    }
+
+    fn remembered_room(&self, id: PortalId) -> Option<Arc<Known>> {
+        self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
     /// The portal's room, made and with its owner invited when new.
@@ -79,10 +90,42 @@ impl Bridge {
     /// # Errors
     /// [`Halt`] when database or homeserver fail.
     pub async fn ready_room(&self, id: PortalId, login: &LoginId) -> Result<Arc<Known>, Halt> {
-        let remembered = self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        if let Some(known) = remembered {
-            return Ok(known);
+        self.ready_room_for(id, login, Wish::Message).await
+    }
+
+    /// As [`Bridge::ready_room`], to show in it what is known of the chat.
+    ///
+    /// # Errors
+    /// As there, and when the room was given up since the work on it began: that makes none anew.
+    pub(super) async fn ready_room_to_settle(&self, id: PortalId, login: &LoginId) -> Result<Arc<Known>, Halt> {
+        self.ready_room_for(id, login, Wish::Settlement).await
+    }
+
+    async fn ready_room_for(&self, id: PortalId, login: &LoginId, wish: Wish) -> Result<Arc<Known>, Halt> {
+        loop {
+            if let Some(known) = self.remembered_room(id) {
+                return Ok(known);
+            }
+            let before = self.shared.rooms.forgotten.load(Ordering::SeqCst);
+            let known = self.find_or_make_room(id, login, wish).await?;
+            {
+                let mut rooms = self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner);
+                if self.shared.rooms.forgotten.load(Ordering::SeqCst) == before {
+                    if rooms.len() >= MEMORY {
+                        rooms.clear();
+                    }
+                    rooms.insert(id, known.clone());
+                    return Ok(known);
+                }
+            }
+            // Perhaps it was this one's room that was forgotten.
+            if self.store().load_portal(id).await?.room == known.portal.room {
+                return Ok(known);
+            }
         }
+    }
+
+    async fn find_or_make_room(&self, id: PortalId, login: &LoginId, wish: Wish) -> Result<Arc<Known>, Halt> {
         let mut portal = self.store().load_portal(id).await?;
         let making = match portal.room {
             Some(_) => None,
@@ -110,6 +153,10 @@ impl Bridge {
                 if !self.lets_in(&portal).await? {
                     return Err(super::filter::kept_out());
                 }
+                if wish == Wish::Settlement && !self.store().is_unsettled(&portal).await? {
+                    let why = "the room was given up meanwhile; the next message makes another".into();
+                    return Err(Halt::Verdict(Verdict::Later { why }));
+                }
                 // A message may wait for this turn.
                 let room = at_once(self.make_room(&portal, &owner)).await?;
                 fail::fail_point!("from_wa.after_room", |_| std::process::abort());
@@ -135,13 +182,7 @@ impl Bridge {
             }
         };
         self.call_back(&portal, &room, login).await?;
-        let known = Arc::new(Known { portal, room, joined: Mutex::default() });
-        let mut rooms = self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if rooms.len() >= MEMORY {
-            rooms.clear();
-        }
-        rooms.insert(id, known.clone());
-        Ok(known)
+        Ok(Arc::new(Known { portal, room, joined: Mutex::default() }))
     }
 
     /// Whether this process knows that a portal has a room.
@@ -167,7 +208,7 @@ impl Bridge {
         // A status room they left is left to them: posts are not for them alone.
         if has_left && is_theirs && portal.kind != PortalKind::Status {
             self.matrix().invite(room, &user_id(&owner.mxid)?).await?;
-            self.store().set_membership(portal.id, &owner.mxid, "invite").await?;
+            self.store().set_membership_in_room(portal.id, room.as_str(), &owner.mxid, "invite").await?;
         }
         self.bring_owner(portal, room, &owner).await
     }
@@ -246,7 +287,9 @@ impl Bridge {
 
     /// Forgets what this process knows of rooms; found again in the database.
     pub(super) fn forget_rooms(&self) {
-        self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut known = self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.rooms.forgotten.fetch_add(1, Ordering::SeqCst);
+        known.clear();
     }
 
     /// Gives the room of a direct chat its name, also in what it says of the chat it mirrors.
@@ -273,7 +316,9 @@ impl Bridge {
 
     /// Forgets what this process knows of a portal's room.
     pub fn forget_room(&self, id: PortalId) {
-        self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let mut known = self.shared.rooms.known.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.rooms.forgotten.fetch_add(1, Ordering::SeqCst);
+        known.remove(&id);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rooms of chats made and deleted by command.
 
-use super::groups::{answer_room, number_in};
+use super::groups::{answer_room, halted, number_in};
 use super::rights::{self, NoLogin};
 use super::{Call, database};
 use crate::config::Level;
@@ -132,7 +132,7 @@ pub(super) async fn delete(call: &Call) -> Result<()> {
     };
     let doomed = Doomed::Of(portal.id);
     let begun = call.bridge.begin_deletion(&call.event_id, Telling::One, &tell_room, doomed, &Farewell::Goes).await;
-    begun.map_err(database)
+    begun.map_err(halted)
 }
 
 /// A command about the call's room as it is said where the call was said.
@@ -162,7 +162,7 @@ pub(super) async fn delete_all(call: &Call) -> Result<()> {
     };
     let begun =
         call.bridge.begin_deletion(&call.event_id, Telling::All, &tell_room, Doomed::All, &Farewell::Goes).await;
-    begun.map_err(database)
+    begun.map_err(halted)
 }
 
 /// Whether the words name the number of rooms that there are: who has counted others means something else.

@@ -93,8 +93,6 @@ const IS_SETTLED: &str = "-- channel.is_settled
     UPDATE channel SET shown = $2, unsettled = CASE WHEN unsettled <= $3 THEN 0 ELSE unsettled END WHERE portal_id = $1";
 const PICTURE_IS_SHOWN: &str = "-- channel.picture_is_shown
     UPDATE channel SET picture = $2 WHERE portal_id = $1";
-const SHOW_AGAIN: &str = "-- channel.show_again
-    UPDATE channel SET shown = $2, picture = '', unsettled = $3 WHERE portal_id = $1";
 const PUT_LOGIN: &str = "-- channel_login.put
     INSERT INTO channel_login (portal_id, login_id, writes) VALUES ($1, $2, $3)
     ON CONFLICT (portal_id, login_id) DO UPDATE SET writes = excluded.writes WHERE channel_login.writes <> excluded.writes";
@@ -149,8 +147,6 @@ const POST_IS_SHOWN: &str = "-- channel_post.is_shown
     UPDATE channel_post SET shown = $3, planned = $4, shown_at = $5,
         unshown = CASE WHEN unshown <= $6 THEN 0 ELSE unshown END
     WHERE portal_id = $1 AND wa_id = $2";
-const FORGET_SHOWN: &str = "-- channel_post.forget_shown
-    UPDATE channel_post SET shown = $2, planned = $2 WHERE portal_id = $1";
 const OWN_REACTIONS: &str = "-- reaction.own_of
     SELECT emoji FROM reaction JOIN login ON login.lid = reaction.sender OR login.pn = reaction.sender
     WHERE portal_id = $1 AND wa_id = $2 AND emoji <> '' AND event_id IS NOT NULL";
@@ -215,7 +211,7 @@ impl Store {
         left.named("portal_login.leave_channels").map(drop)
     }
 
-    async fn mark_channel_in(&self, tx: &mut Tx, portal: PortalId) -> Result<()> {
+    pub(super) async fn mark_channel_in(&self, tx: &mut Tx, portal: PortalId) -> Result<()> {
         let mark = sqlx::query(MARK).bind(portal.get()).bind(self.clock().next_id());
         mark.execute(tx.connection()).await.named("channel.mark").map(drop)
     }
@@ -263,19 +259,6 @@ impl Store {
     pub async fn channel_picture_is_shown(&self, portal: PortalId, picture: &str) -> Result<()> {
         let write = sqlx::query(PICTURE_IS_SHOWN).bind(portal.get()).bind(picture.to_owned());
         self.write("channel.picture_is_shown", write).await.map(drop)
-    }
-
-    /// Notes that a channel's room is gone: whatever it showed has to be shown again in the next one.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn forget_channel_shown(&self, portal: PortalId) -> Result<()> {
-        let write = sqlx::query(SHOW_AGAIN).bind(portal.get()).bind(Vec::<u8>::new()).bind(self.clock().next_id());
-        self.write("channel.show_again", write).await?;
-        let write = sqlx::query(FORGET_SHOWN).bind(portal.get()).bind(Vec::<u8>::new());
-        self.write("channel_post.forget_shown", write).await?;
-        self.ring_channels();
-        Ok(())
     }
 
     /// Channels a login follows, with their ids on WhatsApp.
@@ -554,7 +537,11 @@ mod tests {
         assert_eq!(store.unsettled_channels().await.unwrap().len(), 1);
         store.channel_picture_is_shown(portal, "7").await.unwrap();
         assert_eq!(store.find_channel(portal).await.unwrap().unwrap().picture, "7");
-        store.forget_channel_shown(portal).await.unwrap();
+        store.set_portal_room(portal, "!r").await.unwrap();
+        let with_room = store.load_portal(portal).await.unwrap();
+        assert!(!store.forget_portal_room(&with_room, "!other", "next").await.unwrap());
+        assert_eq!(store.find_channel(portal).await.unwrap().unwrap().picture, "7", "it has another room");
+        assert!(store.forget_portal_room(&with_room, "!r", "next").await.unwrap());
         let row = store.find_channel(portal).await.unwrap().unwrap();
         assert_eq!((row.picture.as_str(), row.shown.len(), row.facts.as_slice()), ("", 0, &b"{1}"[..]));
     }

@@ -94,7 +94,9 @@ const PUT: &str = "-- deletion.put
 const DOOM: &str = "-- left_room.doom
     INSERT INTO left_room (room_id, portal_id, cause, alias, goes_on, keeps_people, tries, due_at, failed)
     SELECT room_id, portal_id, $1, alias, $2, $3, 0, 0, 0 FROM portal WHERE room_id IS NOT NULL AND (portal_id = $4 OR $4 = 0)
-    ON CONFLICT (room_id) DO NOTHING";
+    ON CONFLICT (room_id) DO UPDATE SET portal_id = excluded.portal_id, cause = excluded.cause, alias = excluded.alias,
+        goes_on = excluded.goes_on, keeps_people = excluded.keeps_people, tries = 0, due_at = 0, failed = 0
+    WHERE left_room.portal_id = 0";
 const COUNT: &str = "-- deletion.count
     UPDATE deletion SET rooms = (SELECT COUNT(*) FROM left_room WHERE left_room.cause = deletion.cause) WHERE cause = $1";
 const HAS: &str = "-- deletion.has
@@ -106,8 +108,11 @@ const TOLD: &str = "-- deletion.told
 const ENDED: &str = "-- deletion.ended
     UPDATE deletion SET ended_at = $2 WHERE cause = $1";
 const WAITING: &str = "-- left_room.waiting
-    SELECT room_id, portal_id, cause, alias, goes_on, keeps_people, tries, due_at FROM left_room WHERE failed = 0
+    SELECT room_id, portal_id, cause, alias, goes_on, keeps_people, tries, due_at FROM left_room
+    WHERE failed = 0 AND (CASE WHEN cause IN (SELECT cause FROM deletion WHERE kind = 'all') THEN 1 ELSE 0 END) = $2
     ORDER BY due_at, room_id LIMIT $1";
+const IS_BEING_LEFT: &str = "-- left_room.is_being_left
+    SELECT 1 AS one FROM left_room WHERE room_id = $1 AND failed = 0";
 const HELD: &str = "-- left_room.held
     SELECT room_id, portal_id, cause, alias, goes_on, keeps_people, tries, due_at FROM left_room WHERE portal_id > 0
     ORDER BY room_id";
@@ -139,13 +144,15 @@ const NEW_GROUP_PEOPLE: &str = "-- group_member.new_room
     UPDATE group_member SET shown = 0 WHERE portal_id = $1 AND shown <> 0";
 const NEW_GROUP_CLOSED: &str = "-- closed_chat.new_room
     DELETE FROM closed_chat WHERE portal_id = $1";
-const FORGET_MEMBERS: &str = "-- portal_member.give_up
-    DELETE FROM portal_member WHERE portal_id = $1";
 const REST_GROUP: &str = "-- group_chat.rest
     UPDATE group_chat SET unsettled = 0 WHERE portal_id = $1";
 const NEW_CHANNEL_ROOM: &str = "-- channel.new_room
     UPDATE channel SET shown = $2, picture = '', unsettled = CASE WHEN unsettled = 0 THEN $3 ELSE unsettled END
     WHERE portal_id = $1";
+const GROUP_UNSETTLED: &str = "-- group_chat.is_unsettled
+    SELECT 1 AS one FROM group_chat WHERE portal_id = $1 AND unsettled > 0";
+const CHANNEL_UNSETTLED: &str = "-- channel.is_unsettled
+    SELECT 1 AS one FROM channel WHERE portal_id = $1 AND unsettled > 0";
 const REST_CHANNEL: &str = "-- channel.rest
     UPDATE channel SET unsettled = 0 WHERE portal_id = $1";
 const NEW_CHANNEL_POSTS: &str = "-- channel_post.new_room
@@ -234,13 +241,23 @@ impl Store {
         self.write("deletion.ended", sqlx::query(ENDED).bind(cause).bind(self.clock().now_ms())).await.map(drop)
     }
 
-    /// Rooms to be left, at most `limit`, those first that are due first.
+    /// Rooms to be left, at most `limit`, those first that are due first: those of commands that delete all rooms, or those of
+    /// the other ones.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn rooms_to_leave(&self, limit: i64) -> Result<Vec<LeftRoom>> {
-        let rows = sqlx::query(WAITING).bind(limit).fetch_all(self.pool()).await.named("left_room.waiting")?;
-        rows.iter().map(read_left).collect()
+    pub async fn rooms_to_leave(&self, of_all: bool, limit: i64) -> Result<Vec<LeftRoom>> {
+        let rows = sqlx::query(WAITING).bind(limit).bind(i64::from(of_all)).fetch_all(self.pool()).await;
+        rows.named("left_room.waiting")?.iter().map(read_left).collect()
+    }
+
+    /// Whether the bridge is still on its way out of a room.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_being_left(&self, room: &str) -> Result<bool> {
+        let row = sqlx::query(IS_BEING_LEFT).bind(room).fetch_optional(self.pool()).await;
+        Ok(row.named("left_room.is_being_left")?.is_some())
     }
 
     /// Rooms to be left that their chats still have.
@@ -286,6 +303,15 @@ impl Store {
         self.write("left_room.is_left", sqlx::query(IS_LEFT).bind(room)).await.map(drop)
     }
 
+    /// Forgets that a room could not be left: it is a chat's again. `tx` commits it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn room_stays_in(&self, tx: &mut Tx, room: &str) -> Result<()> {
+        let stays = sqlx::query(IS_LEFT).bind(room).execute(tx.connection()).await;
+        stays.named("left_room.is_left").map(drop)
+    }
+
     /// Deletes what ended before `before`, milliseconds since 1970; how many.
     ///
     /// # Errors
@@ -318,8 +344,7 @@ impl Store {
             return Ok(false);
         }
         self.forget_portal_messages_in(tx, portal.id).await?;
-        let forgot = sqlx::query(FORGET_MEMBERS).bind(id).execute(tx.connection()).await;
-        forgot.named("portal_member.give_up")?;
+        self.forget_members_in(tx, portal.id).await?;
         self.drop_plumbed_in(tx, portal.id).await?;
         self.nothing_is_shown_in(tx, portal).await?;
         // Nothing is made anew before something comes.
@@ -343,6 +368,16 @@ impl Store {
         tx.commit().await
     }
 
+    /// Whether a chat's room does not show all it should.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_unsettled(&self, portal: &Portal) -> Result<bool> {
+        let text = if portal.kind == PortalKind::Channel { CHANNEL_UNSETTLED } else { GROUP_UNSETTLED };
+        let row = sqlx::query(text).bind(portal.id.get()).fetch_optional(self.pool()).await;
+        Ok(row.named("portal.is_unsettled")?.is_some())
+    }
+
     /// As [`Store::put_new_room`]; `tx` commits it.
     ///
     /// # Errors
@@ -352,7 +387,7 @@ impl Store {
         self.nothing_is_shown_in(tx, portal).await
     }
 
-    async fn nothing_is_shown_in(&self, tx: &mut Tx, portal: &Portal) -> Result<()> {
+    pub(super) async fn nothing_is_shown_in(&self, tx: &mut Tx, portal: &Portal) -> Result<()> {
         let id = portal.id.get();
         if portal.kind == PortalKind::Channel {
             let shown = sqlx::query(NEW_CHANNEL_ROOM).bind(id).bind(Vec::<u8>::new()).bind(self.clock().next_id());
@@ -391,104 +426,4 @@ fn read_left(row: &AnyRow) -> Result<LeftRoom> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::{ChatId, GhostId, LoginId};
-    use crate::store::tests::on_both;
-
-    on_both! {
-        rooms_are_given_up_once_and_left_one_by_one => all;
-        a_new_room_shows_nothing => new_room;
-    }
-
-    async fn portal(store: &Store, chat: &str, kind: PortalKind) -> Portal {
-        let mut tx = store.begin("test").await.unwrap();
-        let receiver = LoginId::new("1");
-        let receiver = (kind == PortalKind::Direct).then_some(&receiver);
-        let portal = store.find_or_make_portal_in(&mut tx, &ChatId::new(chat), receiver, "@a:x", kind).await.unwrap();
-        tx.commit().await.unwrap();
-        portal
-    }
-
-    async fn give_up(store: &Store, portal: &Portal, room: &str) -> bool {
-        let mut tx = store.begin("test").await.unwrap();
-        let given_up = store.give_up_room_in(&mut tx, portal, room, &format!("{room}-next")).await.unwrap();
-        tx.commit().await.unwrap();
-        given_up
-    }
-
-    async fn all(store: Store) {
-        let (one, other) =
-            (portal(&store, "1@lid", PortalKind::Direct).await, portal(&store, "2@g.us", PortalKind::Group).await);
-        portal(&store, "3@g.us", PortalKind::Group).await;
-        for (portal, room) in [(&one, "!one"), (&other, "!other")] {
-            store.put_new_room(portal, room).await.unwrap();
-        }
-        assert_eq!(store.count_rooms().await.unwrap(), 2);
-        let put = async || store.put_deletion("$e", Telling::All, "!told", Doomed::All, &Farewell::Goes).await.unwrap();
-        assert!(!store.has_deletion("$e").await.unwrap());
-        put().await;
-        assert!(store.has_deletion("$e").await.unwrap());
-        let open = store.open_deletions().await.unwrap();
-        assert_eq!((open.len(), open[0].rooms, open[0].telling), (1, 2, Telling::All));
-        assert_eq!(store.rooms_to_give_up().await.unwrap().len(), 2);
-        assert!(give_up(&store, &one, "!one").await);
-        assert!(!give_up(&store, &one, "!one").await, "it has it no more");
-        assert_eq!(store.load_portal(one.id).await.unwrap().room, None);
-        assert_eq!(store.rooms_to_give_up().await.unwrap().len(), 1);
-        // A room made since is not one of them, also when the command is done again.
-        store.put_new_room(&one, "!since").await.unwrap();
-        put().await;
-        assert_eq!(store.rooms_left_of("$e").await.unwrap(), (2, vec![]));
-        store.room_is_left("!one").await.unwrap();
-        store.put_off_leaving("!other", 5, 9, true).await.unwrap();
-        assert_eq!(store.rooms_left_of("$e").await.unwrap(), (0, vec!["!other".to_owned()]));
-        assert!(store.rooms_to_leave(9).await.unwrap().is_empty(), "it is left as it is");
-        store.deletion_was_told("$e", "$notice", "words").await.unwrap();
-        assert_eq!(store.open_deletions().await.unwrap()[0].notice, "$notice");
-        store.deletion_has_ended("$e").await.unwrap();
-        assert!(store.open_deletions().await.unwrap().is_empty());
-        put().await;
-        assert!(store.open_deletions().await.unwrap().is_empty(), "it began anew");
-        let now = store.clock().now_ms();
-        assert_eq!(store.sweep_deletions(now).await.unwrap(), 0);
-        assert_eq!(store.sweep_deletions(now + 1).await.unwrap(), 1);
-        // One alone, whose people keep it.
-        let goes_on = Farewell::GoesOn("!next".into());
-        store.put_deletion("$f", Telling::Quiet, "", Doomed::Of(one.id), &goes_on).await.unwrap();
-        let left = store.rooms_to_leave(9).await.unwrap();
-        assert_eq!((left.len(), left[0].room.as_str(), left[0].keeps_people), (1, "!since", true));
-        assert_eq!(left[0].goes_on.as_deref(), Some("!next"));
-    }
-
-    async fn new_room(store: Store) {
-        let group = portal(&store, "2@g.us", PortalKind::Group).await;
-        let mut tx = store.begin("test").await.unwrap();
-        store.put_group_in(&mut tx, group.id, b"facts", &[(GhostId::new("1@lid"), 1)]).await.unwrap();
-        tx.commit().await.unwrap();
-        let (_, mark) = store.unsettled_groups().await.unwrap()[0];
-        store.put_new_room(&group, "!r").await.unwrap();
-        assert_eq!(store.unsettled_groups().await.unwrap()[0].1, mark, "the work that made it ends it");
-        store.member_is_shown(group.id, &GhostId::new("1@lid"), 1).await.unwrap();
-        store.group_is_shown(group.id, b"facts", mark).await.unwrap();
-        store.group_is_settled(group.id, mark).await.unwrap();
-        store.set_membership(group.id, "@a:x", "join").await.unwrap();
-        assert!(give_up(&store, &group, "!r").await);
-        assert!(store.unsettled_groups().await.unwrap().is_empty(), "another room would be made at once");
-        assert_eq!(store.find_membership(group.id, "@a:x").await.unwrap(), None);
-        // What was still at work on the old room has noted something.
-        store.member_is_shown(group.id, &GhostId::new("1@lid"), 1).await.unwrap();
-        store.group_is_shown(group.id, b"facts", mark).await.unwrap();
-        store.put_new_room(&group, "!next").await.unwrap();
-        assert_eq!(store.unsettled_groups().await.unwrap().len(), 1, "nobody would come into it");
-        assert_eq!(store.members_of(group.id).await.unwrap()[0].shown, 0);
-        assert_eq!(store.find_group(group.id).await.unwrap().unwrap().shown, b"");
-        let person = GhostId::new("1@lid");
-        for (room, noted) in [("!r", false), ("!next", true)] {
-            store.set_membership_in_room(group.id, room, "@a:x", "join").await.unwrap();
-            store.member_is_shown_in_room(group.id, room, &person, 1).await.unwrap();
-            assert_eq!(store.find_membership(group.id, "@a:x").await.unwrap().is_some(), noted, "{room}");
-            assert_eq!(store.members_of(group.id).await.unwrap()[0].shown == 1, noted, "{room}");
-        }
-    }
-}
+mod tests;

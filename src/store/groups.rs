@@ -68,13 +68,8 @@ const PUT_MEMBER: &str = "-- group_member.put
     ON CONFLICT (portal_id, ghost_id) DO UPDATE SET role = excluded.role";
 const MEMBER_IS_SHOWN: &str = "-- group_member.is_shown
     UPDATE group_member SET shown = $3 WHERE portal_id = $1 AND ghost_id = $2";
-const MEMBER_IS_SHOWN_IN_ROOM: &str = "-- group_member.is_shown_in_room
-    UPDATE group_member SET shown = $3 WHERE portal_id = $1 AND ghost_id = $2
-        AND EXISTS (SELECT 1 FROM portal WHERE portal_id = $1 AND room_id = $4)";
 const FORGET_GONE: &str = "-- group_member.forget_gone
     DELETE FROM group_member WHERE portal_id = $1 AND role = 0 AND shown = 0";
-const NOT_SHOWN_ANY_MORE: &str = "-- group_member.not_shown_any_more
-    UPDATE group_member SET shown = 0 WHERE portal_id = $1";
 const LOGINS: &str = "-- portal_login.logins
     SELECT login.login_id, mxid, device_key, lid, pn, push_name, state, reason, farewell, since
     FROM portal_login JOIN login ON login.login_id = portal_login.login_id WHERE portal_id = $1 ORDER BY login.login_id";
@@ -386,18 +381,12 @@ impl Store {
         person: &GhostId,
         role: i64,
     ) -> Result<()> {
-        let write = sqlx::query(MEMBER_IS_SHOWN_IN_ROOM).bind(portal.get()).bind(person.as_str()).bind(role).bind(room);
-        self.write("group_member.is_shown_in_room", write).await.map(drop)
-    }
-
-    /// Notes that a group's room is gone: whatever it showed has to be shown again in the next one.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn forget_shown(&self, portal: PortalId) -> Result<()> {
-        self.write("group_member.not_shown_any_more", sqlx::query(NOT_SHOWN_ANY_MORE).bind(portal.get())).await?;
-        self.show_group_picture_again(portal).await?;
-        self.show_group_again(portal).await
+        let mut tx = self.begin("group_member.is_shown_in_room").await?;
+        if self.hold_room_in(&mut tx, portal, room).await? {
+            let shown = sqlx::query(MEMBER_IS_SHOWN).bind(portal.get()).bind(person.as_str()).bind(role);
+            shown.execute(tx.connection()).await.named("group_member.is_shown")?;
+        }
+        tx.commit().await
     }
 
     /// The logins that take part in a chat, by name.

@@ -125,6 +125,10 @@ const RESERVE: &str = "-- message.reserve
 const SENT: &str = "-- message.sent
     UPDATE message SET state = 'sent', event_id = COALESCE($5, event_id), body = NULL
     WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND part = $4";
+const SENT_IN_ROOM: &str = "-- message.sent_in_room
+    UPDATE message SET state = 'sent', event_id = COALESCE($5, event_id), body = NULL
+    WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND part = $4
+        AND EXISTS (SELECT 1 FROM portal WHERE portal.portal_id = $6 AND portal.room_id = $7)";
 const FAILED: &str = "-- message.failed
     UPDATE message SET state = 'failed' WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 AND part = $4 AND state = 'reserved'";
 const UNREAD: &str = "-- message.unread
@@ -294,6 +298,31 @@ impl Store {
             .await
             .named("message.sent")
             .map(drop)
+    }
+
+    /// As [`Store::message_was_sent_in`], with an event in a chat's room. False when the chat has given the room up since: nobody
+    /// reads it there.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn message_was_shown_in(
+        &self,
+        tx: &mut Tx,
+        key: &PartKey,
+        event_id: &str,
+        (portal, room): (PortalId, &str),
+    ) -> Result<bool> {
+        let sent = sqlx::query(SENT_IN_ROOM)
+            .bind(key.portal.get())
+            .bind(key.sender.as_str())
+            .bind(key.wa_id.as_str())
+            .bind(key.part)
+            .bind(event_id)
+            .bind(portal.get())
+            .bind(room)
+            .execute(tx.connection())
+            .await;
+        Ok(sent.named("message.sent_in_room")?.rows_affected() > 0)
     }
 
     /// Records that a reserved part will never arrive.

@@ -123,7 +123,13 @@ mod tests {
         assert_eq!(store.find_plumbed(portal.id).await.unwrap().as_ref(), Some(&plumbed));
         store.topic_follows(portal.id).await.unwrap();
         assert_eq!(store.find_plumbed(portal.id).await.unwrap().unwrap().topic, None);
-        store.forget_portal_room(portal.id, "!r", "next").await.unwrap();
+        let portal = store.load_portal(portal.id).await.unwrap();
+        assert!(!store.forget_portal_room(&portal, "!other", "next").await.unwrap());
+        assert!(
+            store.find_plumbed(portal.id).await.unwrap().is_some(),
+            "the room it has now is the one somebody brought"
+        );
+        assert!(store.forget_portal_room(&portal, "!r", "next").await.unwrap());
         assert_eq!(store.find_plumbed(portal.id).await.unwrap(), None);
     }
 }

@@ -95,10 +95,10 @@ const LEAVE_SHARED: [(&str, &str); 2] = [
 const MEMBER_PUT: &str = "-- portal_member.put
     INSERT INTO portal_member (portal_id, mxid, membership) VALUES ($1, $2, $3)
     ON CONFLICT (portal_id, mxid) DO UPDATE SET membership = excluded.membership";
-const MEMBER_PUT_IN_ROOM: &str = "-- portal_member.put_in_room
-    INSERT INTO portal_member (portal_id, mxid, membership)
-    SELECT $1, $2, $3 WHERE EXISTS (SELECT 1 FROM portal WHERE portal_id = $1 AND room_id = $4)
-    ON CONFLICT (portal_id, mxid) DO UPDATE SET membership = excluded.membership";
+// Who gives the room up holds the row until then: what is written behind this is written before or not at all. A condition
+// inside of the write itself would be asked of the rows as they were when the write began.
+const HOLD_ROOM: &str = "-- portal.hold_room
+    UPDATE portal SET room_id = room_id WHERE portal_id = $1 AND room_id = $2";
 const MEMBER_FIND: &str = "-- portal_member.find
     SELECT membership FROM portal_member WHERE portal_id = $1 AND mxid = $2";
 const MEMBERS_WITH: &str = "-- portal_member.with
@@ -237,23 +237,52 @@ impl Store {
         set.named("portal.set_room").map(drop)
     }
 
-    /// Forgets a portal's room and who was in it, when that room can not be used any more; the next message makes
-    /// a new one under `alias`.
+    /// Forgets a portal's room with all it shows and who was in it, when that room can not be used any more; the next message
+    /// makes a new one under `alias`. False when the portal has another room by now: nothing is changed then.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn forget_portal_room(&self, id: PortalId, room: &str, alias: &str) -> Result<()> {
+    pub async fn forget_portal_room(&self, portal: &Portal, room: &str, alias: &str) -> Result<bool> {
+        let id = portal.id.get();
         let mut tx = self.begin("portal.clear_room").await?;
-        sqlx::query(CLEAR_ROOM)
-            .bind(id.get())
-            .bind(room)
-            .bind(alias)
-            .execute(tx.connection())
-            .await
-            .named("portal.clear_room")?;
-        sqlx::query(MEMBERS_FORGET).bind(id.get()).execute(tx.connection()).await.named("portal_member.forget")?;
-        self.drop_plumbed_in(&mut tx, id).await?;
-        tx.commit().await
+        let cleared = sqlx::query(CLEAR_ROOM).bind(id).bind(room).bind(alias).execute(tx.connection()).await;
+        if cleared.named("portal.clear_room")?.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.forget_members_in(&mut tx, portal.id).await?;
+        self.drop_plumbed_in(&mut tx, portal.id).await?;
+        self.nothing_is_shown_in(&mut tx, portal).await?;
+        // With marks of now: work that has failed in the old room does not wait for its next turn.
+        match portal.kind {
+            PortalKind::Group => self.mark_group_unsettled_in(&mut tx, portal.id).await?,
+            PortalKind::Channel => self.mark_channel_in(&mut tx, portal.id).await?,
+            _ => {}
+        }
+        tx.commit().await?;
+        match portal.kind {
+            PortalKind::Group => self.ring_groups(),
+            PortalKind::Channel => self.ring_channels(),
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    /// Forgets who is in a portal's room; `tx` commits it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_members_in(&self, tx: &mut Tx, id: PortalId) -> Result<()> {
+        let forgot = sqlx::query(MEMBERS_FORGET).bind(id.get()).execute(tx.connection()).await;
+        forgot.named("portal_member.forget").map(drop)
+    }
+
+    /// Whether a room is a portal's until `tx` ends: nobody gives it up meanwhile.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn hold_room_in(&self, tx: &mut Tx, id: PortalId, room: &str) -> Result<bool> {
+        let held = sqlx::query(HOLD_ROOM).bind(id.get()).bind(room).execute(tx.connection()).await;
+        Ok(held.named("portal.hold_room")?.rows_affected() > 0)
     }
 
     /// Records how far somebody got into a portal's room: `invite`, `join` or `leave`.
@@ -270,8 +299,12 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn set_membership_in_room(&self, id: PortalId, room: &str, mxid: &str, membership: &str) -> Result<()> {
-        let write = sqlx::query(MEMBER_PUT_IN_ROOM).bind(id.get()).bind(mxid).bind(membership).bind(room);
-        self.write("portal_member.put_in_room", write).await.map(drop)
+        let mut tx = self.begin("portal_member.put_in_room").await?;
+        if self.hold_room_in(&mut tx, id, room).await? {
+            let put = sqlx::query(MEMBER_PUT).bind(id.get()).bind(mxid).bind(membership);
+            put.execute(tx.connection()).await.named("portal_member.put")?;
+        }
+        tx.commit().await
     }
 
     /// Who got as far as `membership` into a portal's room.
