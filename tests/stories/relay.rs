@@ -660,7 +660,8 @@ async fn a_guest_is_called_by_their_new_name_at_once(world: &mut World) -> Resul
 }
 
 async fn who_takes_their_account_back_says_nothing_more(world: &mut World) -> Result<()> {
-    let Scene { alice, account, bob, group, room, guest, .. } = scene(world, json!({ "enabled": true })).await?;
+    let Scene { alice, account, bob, group, room, guest, .. } =
+        scene(world, json!({ "enabled": true, "admin_only": false })).await?;
     let root = world.person("root").await?;
     set_level(world, &root, "admin").await?;
     let (roots, bot) = (world.management(&root).await?, world.bridge.slot().bot());
