@@ -21,6 +21,7 @@ pub mod directory;
 pub mod disappearing;
 pub mod files;
 pub mod filter;
+mod former_rooms;
 pub mod ghosts;
 pub mod group_pictures;
 pub mod group_wishes;
@@ -433,6 +434,8 @@ fn migrations() -> Vec<Migration> {
         step(22, "plumbing", include_str!("../migrations/0022_plumbing.sql")),
         step(23, "unsent", include_str!("../migrations/0023_unsent.sql")),
         step(24, "relay marks", include_str!("../migrations/0024_relay_marks.sql")),
+        step(30, "former rooms", include_str!("../migrations/0030_former_rooms.sql")),
+        step(31, "relay unset", include_str!("../migrations/0031_relay_unset.sql")),
     ]
 }
 

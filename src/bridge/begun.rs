@@ -8,6 +8,7 @@ use super::from_matrix::{Event, never};
 use super::people::Halt;
 use super::relay::Relayed;
 use crate::config::Level;
+use crate::store::inbox::InboxRow;
 use crate::store::logins::{Login, LoginState};
 use crate::store::messages::MessageState;
 use crate::store::portals::Portal;
@@ -32,16 +33,18 @@ impl Bridge {
     /// [`Halt`] when database or homeserver fail; with words for the sender when it may be on WhatsApp and nobody can say.
     pub(super) fn goes_on_through<'a>(
         &'a self,
+        row: &'a InboxRow,
         event: &'a Event,
         portal: &'a Portal,
         login: Login,
         relayed: Option<Relayed>,
     ) -> BoxFuture<'a, Result<GoesOn, Halt>> {
-        Box::pin(self.find_begun(event, portal, login, relayed))
+        Box::pin(self.find_begun(row, event, portal, login, relayed))
     }
 
     async fn find_begun(
         &self,
+        row: &InboxRow,
         event: &Event,
         portal: &Portal,
         login: Login,
@@ -64,7 +67,7 @@ impl Bridge {
             if other.mxid == event.sender {
                 return Ok(GoesOn::Through(Box::new((other, None))));
             }
-            if self.config().bridge.relay.enabled {
+            if self.config().bridge.relay.enabled && self.may_still_relay(&other, portal, row).await? {
                 let who = match relayed {
                     Some(who) => who,
                     None => self.relayed_as(event).await?,
@@ -82,5 +85,11 @@ impl Bridge {
              there, or ask somebody who can, before you write it again.",
             "it was begun through a login that is gone",
         ))
+    }
+
+    /// Whether an account may relay what came for it before: choosing another one takes nothing back, `unset-relay` does.
+    async fn may_still_relay(&self, login: &Login, portal: &Portal, row: &InboxRow) -> Result<bool, Halt> {
+        let is_relay = self.relay_of(portal).await?.is_some_and(|relay| relay.id == login.id);
+        Ok(is_relay || self.store().relay_unset_at(portal.id).await? < row.received_at)
     }
 }

@@ -8,11 +8,12 @@ use super::group_rooms::OUT;
 use super::people::Halt;
 use super::rooms::{room_id, user_id};
 use crate::config::{Cleanup, Cleanups};
-use crate::ids::LoginId;
+use crate::ids::{LoginId, PortalId};
 use crate::matrix::error::MatrixError;
 use crate::store::logins::{Farewell, Login, LoginState};
 use crate::store::portals::{Portal, PortalKind};
 use crate::verdict::Verdict;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// At least so often what is left is tried again.
@@ -22,14 +23,18 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// What comes within this time is looked at together.
 const GATHER: Duration = Duration::from_millis(200);
 
+/// Rooms that are done with, by the logout: those whose owner was put out are still the account's.
+type Done = HashSet<(LoginId, i64, PortalId)>;
+
 impl Bridge {
     /// Cleans up after logouts until the process stops.
     pub async fn run_cleanups(&self) {
         let mut bell = self.watch_bell();
+        let mut done = Done::new();
         let cleaning = async {
             loop {
                 bell.borrow_and_update();
-                if let Err(halt) = self.clean_up().await {
+                if let Err(halt) = self.clean_up(&mut done).await {
                     tracing::warn!(?halt, "rooms of a logged-out account are still there; they are deleted later");
                     tokio::time::sleep(PAUSE).await;
                     self.matrix().wait_until_reachable().await;
@@ -43,17 +48,20 @@ impl Bridge {
     }
 
     /// Goes on with every logout that is not done with; one that can not be keeps none of the others.
-    async fn clean_up(&self) -> Result<(), Halt> {
+    async fn clean_up(&self, done: &mut Done) -> Result<(), Halt> {
         let mut all = Ok(());
         for id in self.store().uncleaned_logins().await? {
-            if let Err(halt) = self.clean_up_after(&id).await {
+            if let Err(halt) = self.clean_up_after(&id, done).await {
                 all = Err(halt);
             }
+        }
+        if all.is_ok() {
+            done.clear();
         }
         all
     }
 
-    async fn clean_up_after(&self, id: &LoginId) -> Result<(), Halt> {
+    async fn clean_up_after(&self, id: &LoginId, done: &mut Done) -> Result<(), Halt> {
         let Some((login, how)) = self.farewell_of(id).await? else { return Ok(()) };
         if let Some(rows) = self.cleanups_after(how) {
             let private = self.store().private_rooms_of(id).await?;
@@ -63,8 +71,12 @@ impl Bridge {
                 if self.farewell_of(id).await?.is_none_or(|(now, _)| now.since != login.since) {
                     return Ok(());
                 }
+                let this = (id.clone(), login.since, portal.id);
+                if done.contains(&this) {
+                    continue;
+                }
                 match self.clean_up_room(&portal, &login, rows).await {
-                    Ok(()) => {}
+                    Ok(()) => drop(done.insert(this)),
                     Err(halt @ (Halt::Store(_) | Halt::Verdict(Verdict::Blocked(_)))) => return Err(halt),
                     // One room keeps none of the others.
                     Err(halt) => all = Err(halt),
@@ -86,7 +98,7 @@ impl Bridge {
         fail::fail_point!("states.room_cleaned", |_| super::states::die_here());
         // What finds the room the next time goes behind what was done; a group would be given a room again while the login
         // is in it.
-        self.store().leave_shared(portal, &login.id).await?;
+        self.store().leave_shared(portal, login).await?;
         if let (Cleanup::Delete | Cleanup::Unbridge, Some(room)) = (what, &portal.room) {
             self.forget_room_of(portal, room).await?;
         }

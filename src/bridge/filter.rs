@@ -13,6 +13,9 @@ use crate::verdict::Verdict;
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
 
+/// What is said of a chat that gets no room.
+pub(crate) const KEPT_OUT: &str = "The bridge's administrator lets no room be made for this chat.";
+
 /// What the filter does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -90,7 +93,7 @@ impl Bridge {
     ///
     /// # Errors
     /// When the database fails.
-    pub(super) async fn lets_in(&self, portal: &Portal) -> Result<bool, StoreError> {
+    pub(crate) async fn lets_in(&self, portal: &Portal) -> Result<bool, StoreError> {
         if portal.room.is_some() || self.filter_mode() == Mode::Off {
             return Ok(true);
         }
@@ -127,10 +130,7 @@ impl Bridge {
 
 /// Nothing is made for a chat the filter keeps out.
 pub(super) fn kept_out() -> Halt {
-    Halt::Verdict(Verdict::Never {
-        tell: "The bridge's administrator lets no room be made for this chat.".into(),
-        why: "the filter lets the chat have no room".into(),
-    })
+    Halt::Verdict(Verdict::Never { tell: KEPT_OUT.into(), why: "the filter lets the chat have no room".into() })
 }
 
 #[cfg(test)]

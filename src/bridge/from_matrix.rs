@@ -251,6 +251,7 @@ impl Bridge {
         } else if let Some(words) = self.command_words(event, managed) {
             return self.command(row, event, words).await;
         }
+        self.refuse_former(row, event).await?;
         Ok(self.store().settle_row(row.seq).await?)
     }
 
@@ -306,6 +307,7 @@ impl Bridge {
         if let Some(words) = self.retry_wish(event).await? {
             return self.command(row, event, words).await;
         }
+        self.refuse_former(row, event).await?;
         if super::channels::has_no_timer(portal, event) {
             return Ok(self.store().settle_row(row.seq).await?);
         }
@@ -320,6 +322,10 @@ impl Bridge {
             && event.state_key.as_deref() == Some("");
         let (login, relayed) = match self.speaker(portal, login, &event.sender) {
             Ok(login) => (login, None),
+            Err(_) if event.state_key.as_deref() == Some("") && self.is_plumbed(portal).await? => {
+                // What a room of people's own is like is theirs to say.
+                return Ok(self.store().settle_row(row.seq).await?);
+            }
             Err(refused) => match self.relay_for(event, portal).await? {
                 Some((login, relayed)) => (login, Some(relayed)),
                 None => {
@@ -347,7 +353,7 @@ impl Bridge {
             }
             return Err(if relayed.is_some() { relay_logged_out() } else { logged_out() });
         }
-        let (login, relayed) = match self.goes_on_through(event, portal, login, relayed).await? {
+        let (login, relayed) = match self.goes_on_through(row, event, portal, login, relayed).await? {
             GoesOn::Through(through) => *through,
             GoesOn::IsThere => return Ok(self.store().settle_row(row.seq).await?),
         };

@@ -56,7 +56,11 @@ impl Bridge {
         };
         if row.kind != MERGE && self.is_filtered(portal).await? {
             tracing::debug!(portal = portal.get(), kind = %row.kind, "settled: the filter lets the chat have no room");
-            self.store().settle_row(row.seq).await?;
+            match row.was_tried() {
+                // What was said of its failure stays true.
+                true => self.store().settle_unsent_row(row, "").await?,
+                false => self.store().settle_row(row.seq).await?,
+            }
             return Ok(Verdict::Done);
         }
         let worked = match row.kind.as_str() {

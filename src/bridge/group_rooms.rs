@@ -10,6 +10,7 @@ use super::people::{Facts, Halt};
 use super::rooms::{Known, room_id, user_id};
 use crate::convert::group::{GroupFacts, Role, power_levels, text_state};
 use crate::ids::{GhostId, Lane, PortalId};
+use crate::matrix::error::MatrixError;
 use crate::matrix::rooms::{BridgedChat, RoomRecipe};
 use crate::store::groups::Member;
 use crate::store::logins::{Login, LoginState};
@@ -70,7 +71,7 @@ impl Bridge {
     }
 
     /// What is known of a group, read now when it never was.
-    async fn known_facts(&self, portal: &Portal, login: &Login) -> Result<GroupFacts, Halt> {
+    pub(super) async fn known_facts(&self, portal: &Portal, login: &Login) -> Result<GroupFacts, Halt> {
         if let Some(facts) = self.group_facts(portal.id).await? {
             return Ok(facts);
         }
@@ -96,6 +97,12 @@ impl Bridge {
         let Some(row) = self.store().find_group(id).await? else { return Ok(Did::All) };
         let facts = GroupFacts::from_bytes(&row.facts).unwrap_or_default();
         let logins = self.logins_still_in(id).await?;
+        if let Some(did) = self.end_without_bringer(&portal, &logins).await? {
+            if did == Did::All {
+                self.store().group_is_settled(id, mark).await?;
+            }
+            return Ok(did);
+        }
         // Nobody of ours is in it, or nobody writes there: there is nothing to make.
         let gets_room = !facts.is_community && self.lets_in(&portal).await?;
         let speaker = logins.first().filter(|_| gets_room);
@@ -256,7 +263,7 @@ impl Bridge {
     }
 
     /// Whether something of the chat that came not long ago is still on its way into the room.
-    async fn has_young_rows(&self, id: PortalId) -> Result<bool, Halt> {
+    pub(super) async fn has_young_rows(&self, id: PortalId) -> Result<bool, Halt> {
         let rows = self.store().take_rows(&Lane::into_matrix(id), 1).await?;
         Ok(rows.first().is_some_and(|row| self.store().clock().now_ms() - row.received_at < YOUNG))
     }
@@ -299,7 +306,9 @@ impl Bridge {
             let chat = BridgedChat { key: &portal.alias, channel_id: &portal.alias, channel_name: Some(&named) };
             for state in self.matrix().bridge_state(&chat) {
                 let (bot, matrix) = (self.matrix().bot(), self.matrix());
-                matrix.send_state(&known.room, bot, &state.event_type, &state.state_key, &state.content).await?;
+                let said =
+                    matrix.send_state(&known.room, bot, &state.event_type, &state.state_key, &state.content).await;
+                where_it_may(said.map(drop), plumbed.is_some())?;
             }
         }
         // A room without a topic needs no empty one.
@@ -325,7 +334,7 @@ impl Bridge {
             None => self.shown_timer(&known.room).await? != facts.timer_s,
         };
         if timer_differs {
-            self.show_timer(&known.room, facts.timer_s).await?;
+            where_it_may(self.show_timer(&known.room, facts.timer_s).await, plumbed.is_some())?;
         }
         Ok(())
     }
@@ -342,8 +351,12 @@ impl Bridge {
         {
             return Ok(());
         }
-        self.matrix().send_state(&known.room, self.matrix().bot(), kind, "", content).await?;
-        Ok(())
+        match self.matrix().send_state(&known.room, self.matrix().bot(), kind, "", content).await {
+            Err(error @ MatrixError::Forbidden { .. }) => {
+                Ok(where_it_may(Err(error), self.is_plumbed(&known.portal).await?)?)
+            }
+            said => Ok(said.map(drop)?),
+        }
     }
 
     async fn ghost_in_room(&self, known: &Known, person: &str) -> Result<Option<OwnedUserId>, Halt> {
@@ -490,10 +503,19 @@ impl Bridge {
             };
             let content = url.map_or_else(|| json!({}), |url| json!({ "url": url }));
             let (room, bot) = (room_id(room)?, self.matrix().bot());
-            self.matrix().send_state(&room, bot, "m.room.avatar", "", &content).await?;
+            let shown = self.matrix().send_state(&room, bot, "m.room.avatar", "", &content).await;
+            where_it_may(shown.map(drop), self.is_plumbed(&portal).await?)?;
         }
         self.store().group_picture_is_shown(id, wanted, mark).await?;
         Ok(Did::All)
+    }
+}
+
+/// In a room of people's own the bot says what it has the power to; the rest is not to be had, and keeps nobody out.
+fn where_it_may(said: Result<(), MatrixError>, is_plumbed: bool) -> Result<(), MatrixError> {
+    match said {
+        Err(MatrixError::Forbidden { .. }) if is_plumbed => Ok(()),
+        said => said,
     }
 }
 

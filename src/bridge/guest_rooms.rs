@@ -5,6 +5,7 @@
 
 use super::Bridge;
 use super::people::Halt;
+use super::plumbing::power_of;
 use super::rooms::{room_id, user_id};
 use crate::matrix::error::MatrixError;
 use crate::store::portals::Portal;
@@ -157,11 +158,6 @@ impl Bridge {
         }
         Ok(())
     }
-}
-
-fn power_of(powers: &Value, mxid: &str) -> i64 {
-    let default = powers["users_default"].as_i64().unwrap_or(0);
-    powers["users"].get(mxid).and_then(Value::as_i64).unwrap_or(default)
 }
 
 fn power_for(powers: &Value, kind: &str) -> i64 {

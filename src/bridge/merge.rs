@@ -41,9 +41,12 @@ impl Bridge {
                 Err(MatrixError::Forbidden { .. } | MatrixError::NotFound) => {}
                 told => {
                     told?;
-                    let content =
-                        json!({ "body": "This chat goes on in another room.", "replacement_room": stays.room });
-                    self.matrix().send_state(&room, self.matrix().bot(), "m.room.tombstone", "", &content).await?;
+                    // A room of people's own is not the bridge's to close.
+                    if !self.is_plumbed(&left).await? {
+                        let content =
+                            json!({ "body": "This chat goes on in another room.", "replacement_room": stays.room });
+                        self.matrix().send_state(&room, self.matrix().bot(), "m.room.tombstone", "", &content).await?;
+                    }
                 }
             }
         }

@@ -121,6 +121,19 @@ impl Bridge {
         Ok(())
     }
 
+    /// Refuses what was said for a chat that has forgotten the room since: it waited too long, and the room may be another
+    /// chat's now.
+    pub(super) async fn refuse_former(&self, row: &InboxRow, event: &Event) -> Result<(), Halt> {
+        let is_said = is_reported(event) && asks_again(event).is_none();
+        if is_said && self.store().was_given_up_since(&event.room_id, row.received_at).await? {
+            return Err(super::from_matrix::never(
+                "Before this could be sent, the room stopped being that WhatsApp chat's. Write it again where the chat is now.",
+                "the chat has forgotten the room",
+            ));
+        }
+        Ok(())
+    }
+
     /// Settles a person's row that leaves nothing on WhatsApp; `why` is for people.
     pub(super) async fn settle_unsent(&self, row: &InboxRow, why: &str) -> Result<(), Halt> {
         match self.tells_outcome(row) {

@@ -6,6 +6,7 @@
 
 use super::Bridge;
 use super::from_matrix::Event;
+use super::groups::Did;
 use super::people::{Facts, Halt};
 use super::rooms::{room_id, user_id};
 use crate::ids::{GhostId, PortalId};
@@ -17,6 +18,7 @@ use crate::store::plumbing::Plumbed;
 use crate::store::portals::{Portal, PortalKind};
 use ruma::RoomId;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// What the bot writes into a chat's room, beside events of people.
 const WRITTEN: [&str; 7] = [
@@ -126,6 +128,11 @@ impl Bridge {
         cause: &str,
         overwrite: bool,
     ) -> Result<Plumb, Halt> {
+        let portal = self.store().load_portal(id).await?;
+        if portal.kind == PortalKind::Group {
+            // What the group looks like is what the room's own look is kept against.
+            self.known_facts(&portal, login).await?;
+        }
         {
             let making = self.making_of(id);
             let _turn = making.lock().await;
@@ -167,6 +174,7 @@ impl Bridge {
         let facts = self.group_facts(portal.id).await?;
         let plumbed = Plumbed {
             room: room.to_string(),
+            mxid: login.mxid.clone(),
             cause: cause.to_owned(),
             name: facts.as_ref().map(crate::convert::group::GroupFacts::name),
             topic: facts.as_ref().map(crate::convert::group::GroupFacts::topic),
@@ -175,7 +183,7 @@ impl Bridge {
         self.store().forget_members_in(&mut tx, portal.id).await?;
         self.store().room_stays_in(&mut tx, room.as_str()).await?;
         self.store().put_new_room_in(&mut tx, portal, room.as_str()).await?;
-        self.store().put_plumbed_in(&mut tx, portal.id, &login.mxid, &plumbed).await?;
+        self.store().put_plumbed_in(&mut tx, portal.id, &plumbed).await?;
         tx.commit().await?;
         self.forget_room(portal.id);
         Ok(())
@@ -241,6 +249,39 @@ impl Bridge {
         Ok(())
     }
 
+    /// Ends that a group is shown in a room whose bringer is in the group no more: it is theirs to rule and not theirs to read.
+    /// What came of it; none when the room may stay.
+    pub(super) async fn end_without_bringer(&self, portal: &Portal, logins: &[Login]) -> Result<Option<Did>, Halt> {
+        let Some(plumbed) = self.store().find_plumbed(portal.id).await? else { return Ok(None) };
+        if portal.room.as_deref() != Some(plumbed.room.as_str())
+            || logins.iter().any(|login| login.mxid == plumbed.mxid)
+        {
+            return Ok(None);
+        }
+        if self.has_young_rows(portal.id).await? {
+            // What was said while they were in it is theirs to read.
+            return Ok(Some(Did::Failed));
+        }
+        let words = "Who bridged this room to the WhatsApp group is in the group no more, so it is bridged no longer: the people of \
+                     WhatsApp leave it, and so do I. Whoever is in the group still gets a room of their own with its next message.";
+        self.unplumb(portal, &plumbed.mxid, &format!("{}/ended", plumbed.cause), words).await?;
+        Ok(Some(Did::All))
+    }
+
+    /// Who shall rule a room that its chat leaves: who asks for that if they are in it, else those whose chat it is.
+    async fn heirs_of(&self, portal: &Portal, room: &RoomId, mxid: &str) -> Result<BTreeSet<String>, Halt> {
+        let people = self.people_in(room).await?;
+        let is_in = |mxid: &str| people.iter().any(|person| *person == mxid);
+        if is_in(mxid) {
+            return Ok(BTreeSet::from([mxid.to_owned()]));
+        }
+        let logins = match &portal.receiver {
+            Some(receiver) => self.store().find_login(receiver).await?.into_iter().collect(),
+            None => self.store().logins_in(portal.id).await?,
+        };
+        Ok(logins.into_iter().map(|login| login.mxid).filter(|owner| is_in(owner)).collect())
+    }
+
     /// Ends that a room is a chat's. In a room of the bridge's own somebody is given its highest power first, else nobody had it.
     ///
     /// # Errors
@@ -248,14 +289,22 @@ impl Bridge {
     pub(crate) async fn unplumb(&self, portal: &Portal, mxid: &str, cause: &str, words: &str) -> Result<(), Halt> {
         let Some(text) = &portal.room else { return Ok(()) };
         let room = room_id(text)?;
-        self.crown_in(&room, mxid).await?;
-        self.say(&room, words, cause, "answer").await?;
+        for heir in self.heirs_of(portal, &room, mxid).await? {
+            self.crown_in(&room, &heir).await?;
+        }
+        match self.say(&room, words, cause, "answer").await {
+            // Nobody is there to be told.
+            Ok(_) | Err(MatrixError::Forbidden { .. } | MatrixError::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
         fail::fail_point!("plumbing.before_end", |_| super::states::die_here());
         self.begin_deletion(cause, Telling::Quiet, &room, Doomed::Of(portal.id), &Farewell::Stays).await
     }
 }
 
-fn power_of(powers: &Value, mxid: &str) -> i64 {
+/// The power somebody has by a room's power levels (specification, "m.room.power_levels"); who made a room of version 12 or
+/// later has more.
+pub(super) fn power_of(powers: &Value, mxid: &str) -> i64 {
     let default = powers["users_default"].as_i64().unwrap_or(0);
     powers["users"].get(mxid).and_then(Value::as_i64).unwrap_or(default)
 }

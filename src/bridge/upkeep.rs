@@ -51,6 +51,7 @@ impl Bridge {
             ("whom status posts were for", store.sweep_audiences(now - 2 * DAY_MS).await),
             ("calls that are over", store.sweep_calls(now - 7 * DAY_MS).await),
             ("deletions that are over", store.sweep_deletions(now - 30 * DAY_MS).await),
+            ("rooms that were chats'", store.sweep_former_rooms(now - 30 * DAY_MS).await),
             ("answered transactions", store.sweep_mx_txn(now - 7 * DAY_MS).await),
             ("devices that were never linked", store.sweep_unbound_devices(now - HOUR_MS).await),
             ("what belongs to failed rows that are gone", store.sweep_wishes().await),

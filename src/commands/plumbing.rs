@@ -3,9 +3,11 @@
 use super::groups::halted;
 use super::rights::{self, PlumbRefusal, Plumbing};
 use super::{Call, database};
+use crate::bridge::filter::KEPT_OUT;
 use crate::bridge::plumbing::Plumb;
+use crate::config::Level;
 use crate::matrix::error::Result;
-use crate::store::portals::PortalKind;
+use crate::store::portals::{Portal, PortalKind};
 
 /// The words behind `bridge` and `unbridge`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -48,6 +50,7 @@ pub(super) async fn bridge(call: &Call, usage: &str) -> Result<()> {
         rules_room: standing.rules,
         overwrite: words.overwrite,
         ignore_permissions: words.ignore_permissions,
+        takes_part: false,
     };
     if let Err(refusal) = rights::may_plumb(&asked) {
         return call.answer(refusal.words()).await;
@@ -55,6 +58,10 @@ pub(super) async fn bridge(call: &Call, usage: &str) -> Result<()> {
     let Some((login, portal)) = super::portals::find_own_chat(call, number, &chat).await? else { return Ok(()) };
     if !matches!(portal.kind, PortalKind::Group | PortalKind::Direct) {
         return call.answer("Only groups and chats with one person can have a room of yours.").await;
+    }
+    // One that has a room keeps it, and moves with it.
+    if call.level < Level::Admin && !call.bridge.lets_in(&portal).await.map_err(database)? {
+        return call.answer(KEPT_OUT).await;
     }
     // Killed after the room became the chat's, the same command comes again.
     let known = call.bridge.store().find_plumbed(portal.id).await.map_err(database)?;
@@ -65,9 +72,10 @@ pub(super) async fn bridge(call: &Call, usage: &str) -> Result<()> {
     let done = call.bridge.plumb(&login, portal.id, &call.room, &call.event_id, words.overwrite).await;
     let text = match done.map_err(halted)? {
         Plumb::Here => {
-            "This room is bridged to the WhatsApp chat now. Its name, topic and picture stay as they are until they change \
-             on WhatsApp."
-                .to_owned()
+            let until = if portal.kind == PortalKind::Group { " until they change on WhatsApp" } else { "" };
+            format!(
+                "This room is bridged to the WhatsApp chat now. Its name, topic and picture stay as they are{until}."
+            )
         }
         Plumb::Elsewhere(room) => format!(
             "This chat has a room already: https://matrix.to/#/{room}. Delete that one first (`delete-portal` there, for a \
@@ -91,14 +99,24 @@ pub(super) async fn unbridge(call: &Call, usage: &str) -> Result<()> {
         rules_room: standing.rules,
         overwrite: false,
         ignore_permissions: words.ignore_permissions,
+        takes_part: call.chat.is_some(),
     };
     let is_own = call.bridge.is_own_room(&call.room).await.map_err(halted)?;
     if let Err(refusal) = rights::may_unplumb(&asked, is_own) {
         return call.answer(refusal.words()).await;
     }
+    if portal.room.as_deref() != Some(call.room.as_str()) {
+        // Two chats turned out to be one, and this is the room that was left.
+        return call.answer("The chat has another room already. You may take me out of this one.").await;
+    }
+    end(call, &portal).await
+}
+
+/// Ends that a room is a chat's, with words in it.
+pub(super) async fn end(call: &Call, portal: &Portal) -> Result<()> {
     let text = "This room is bridged no longer: the people of WhatsApp leave it, and so do I. WhatsApp keeps the chat, and its \
                 next message makes a room of its own.";
-    call.bridge.unplumb(&portal, &call.sender, &call.event_id, text).await.map_err(halted)
+    call.bridge.unplumb(portal, &call.sender, &call.event_id, text).await.map_err(halted)
 }
 
 impl PlumbRefusal {

@@ -109,8 +109,10 @@ pub(super) async fn delete(call: &Call) -> Result<()> {
         },
     };
     let is_shared = matches!(portal.kind, PortalKind::Group | PortalKind::Channel);
+    let is_theirs = call.bridge.store().find_plumbed(portal.id).await.map_err(database)?.is_some();
     if is_shared && call.level < Level::Admin {
         let text = match portal.kind {
+            _ if is_theirs => "`unbridge` ends that this room is the group's.",
             PortalKind::Channel => "To get rid of a channel's room, unfollow it.",
             _ => "To get rid of a group's room, leave the group.",
         };
@@ -119,12 +121,32 @@ pub(super) async fn delete(call: &Call) -> Result<()> {
     }
     if call.rest.first().map(String::as_str) != Some("yes") {
         let command = call.spell(&spoken(call, "delete-portal yes")).await?;
+        if is_theirs {
+            let text = format!(
+                "This ends that this room is the chat's: the people of WhatsApp leave it, and so do I. Its people keep it, and \
+                 WhatsApp keeps the chat. If you mean it, say `{command}`."
+            );
+            return call.answer(&text).await;
+        }
         let whom = if is_shared { "all accounts that are in the chat" } else { "you too" };
         let text = format!(
             "This takes everybody out of this room, {whom}, and the bridge forgets it. WhatsApp keeps the chat, and its \
              next message makes a new room. If you mean it, say `{command}`."
         );
         return call.answer(&text).await;
+    }
+    if let Some(room) = &portal.room
+        && let Some(cause) = call.bridge.store().find_leaving(room).await.map_err(database)?
+        && cause != call.event_id
+    {
+        return call.answer("The chat's room is being deleted already.").await;
+    }
+    if is_theirs {
+        super::plumbing::end(call, &portal).await?;
+        return match call.said_in == call.room {
+            true => Ok(()),
+            false => call.answer("The room is the chat's no longer; its people keep it.").await,
+        };
     }
     let tell_room = match call.said_in == call.room {
         true => call.bridge.management_room(&call.speaker).await?,

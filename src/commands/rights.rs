@@ -205,6 +205,8 @@ pub(super) struct Plumbing {
     pub(super) overwrite: bool,
     /// Whether their power in the room shall not count.
     pub(super) ignore_permissions: bool,
+    /// Whether an account of theirs is in the chat the room shows.
+    pub(super) takes_part: bool,
 }
 
 /// Why somebody may not.
@@ -232,12 +234,16 @@ pub(super) fn may_plumb(plumbing: &Plumbing) -> Result<(), PlumbRefusal> {
 }
 
 /// Whether somebody may end that a room is a chat's; `is_bridges` says whether the bridge has made it: then others of ours
-/// may have come for the chat, and who rules the group does not decide for them.
+/// may have come for the chat, and who rules the group does not decide for them. Whose account is in the chat needs no power: it
+/// is their account that tells the room.
 ///
 /// # Errors
 /// Why not.
 pub(super) fn may_unplumb(plumbing: &Plumbing, is_bridges: bool) -> Result<(), PlumbRefusal> {
-    may_plumb(plumbing)?;
+    match may_plumb(plumbing) {
+        Err(PlumbRefusal::NoPower) if plumbing.is_in && plumbing.takes_part => {}
+        other => other?,
+    }
     match is_bridges && plumbing.level < Level::Admin {
         true => Err(PlumbRefusal::BridgesRoom),
         false => Ok(()),
@@ -372,17 +378,18 @@ mod tests {
     #[test]
     fn every_level_and_power_and_flag_of_a_room_that_is_given_to_a_chat() {
         for level in LEVELS {
-            for bits in 0..32_u8 {
+            for bits in 0..64_u8 {
                 let is = |bit: u8| bits & (1 << bit) != 0;
-                let (is_in, rules_room, overwrite, ignore_permissions, is_bridges) =
-                    (is(0), is(1), is(2), is(3), is(4));
-                let plumbing = Plumbing { level, is_in, rules_room, overwrite, ignore_permissions };
+                let (is_in, rules_room, overwrite, ignore_permissions, is_bridges, takes_part) =
+                    (is(0), is(1), is(2), is(3), is(4), is(5));
+                let plumbing = Plumbing { level, is_in, rules_room, overwrite, ignore_permissions, takes_part };
                 let is_admin = level == Level::Admin;
                 let may_flags = is_admin || !(overwrite || ignore_permissions);
                 // Nobody but an administrator who says so gets by without ruling the room they are in.
                 let may = may_flags && (is_in && rules_room || ignore_permissions);
                 assert_eq!(may_plumb(&plumbing).is_ok(), may, "{plumbing:?}");
-                let may_end = may && (is_admin || !is_bridges);
+                // Whose account tells the room may end that, unless the bridge has made it.
+                let may_end = (may || may_flags && is_in && takes_part) && (is_admin || !is_bridges);
                 assert_eq!(
                     may_unplumb(&plumbing, is_bridges).is_ok(),
                     may_end,

@@ -1,7 +1,7 @@
 //! Tests of logins, portals, ghosts and messages, on both databases.
 
 use super::files::FileSlot;
-use super::logins::Own;
+use super::logins::{Login, Own};
 use super::messages::{MessageState, PartKey, Reservation};
 use super::portals::PortalKind;
 use super::tests::on_both;
@@ -20,6 +20,7 @@ on_both! {
     names_of_files_are_kept_until_they_are_swept => file_names;
     reading_goes_forward_only => read_marks;
     a_worse_name_never_replaces_a_better_one => names;
+    who_is_linked_again_leaves_no_group => leaves;
     identities_of_events_are_kept_and_the_others_are_swept => sweep_seen;
 }
 
@@ -118,6 +119,28 @@ async fn closed_chats(store: Store) {
         assert!(link(&store, owner, &format!("again{round}")).await);
         assert_eq!(portal(&store, "100@lid", owner).await.id, expected.id);
     }
+}
+
+async fn leaves(store: Store) {
+    link(&store, ALICE, "d1").await;
+    let mut tx = store.begin("test").await.unwrap();
+    let found = store.find_or_make_portal_in(&mut tx, &ChatId::new("1@g.us"), None, "", PortalKind::Group).await;
+    let group = found.unwrap();
+    store.join_portal_in(&mut tx, group.id, &login()).await.unwrap();
+    tx.commit().await.unwrap();
+    let is_in = async || !store.logins_in(group.id).await.unwrap().is_empty();
+    store.log_out(&login(), &DeviceKey::new("d1"), "gone", Farewell::Asked, Owner::Knows).await.unwrap();
+    let out = store.find_login(&login()).await.unwrap().unwrap();
+    // Linked again while its rooms were emptied, it is in the group.
+    link(&store, ALICE, "d2").await;
+    store.leave_shared(&group, &out).await.unwrap();
+    assert!(is_in().await, "the account would not be in its group");
+    store.log_out(&login(), &DeviceKey::new("d2"), "gone", Farewell::Asked, Owner::Knows).await.unwrap();
+    let other = Login { since: out.since - 1, ..out.clone() };
+    store.leave_shared(&group, &other).await.unwrap();
+    assert!(is_in().await, "of another logout");
+    store.leave_shared(&group, &out).await.unwrap();
+    assert!(!is_in().await);
 }
 
 async fn join_ids(store: Store) {

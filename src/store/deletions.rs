@@ -101,6 +101,8 @@ const COUNT: &str = "-- deletion.count
     UPDATE deletion SET rooms = (SELECT COUNT(*) FROM left_room WHERE left_room.cause = deletion.cause) WHERE cause = $1";
 const HAS: &str = "-- deletion.has
     SELECT 1 AS one FROM deletion WHERE cause = $1";
+const LEAVES_FOR: &str = "-- left_room.leaves_for
+    SELECT cause FROM left_room WHERE room_id = $1 AND portal_id > 0";
 const OPEN: &str = "-- deletion.open
     SELECT cause, kind, tell_room, notice, told, rooms FROM deletion WHERE ended_at = 0 ORDER BY cause";
 const TOLD: &str = "-- deletion.told
@@ -198,6 +200,15 @@ impl Store {
     pub async fn has_deletion(&self, cause: &str) -> Result<bool> {
         let row = sqlx::query(HAS).bind(cause).fetch_optional(self.pool()).await;
         Ok(row.named("deletion.has")?.is_some())
+    }
+
+    /// The command that a room, which its chat still has, is left for; none when it is not.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_leaving(&self, room: &str) -> Result<Option<String>> {
+        let row = sqlx::query(LEAVES_FOR).bind(room).fetch_optional(self.pool()).await.named("left_room.leaves_for")?;
+        row.map(|row| row.try_get("cause").named("left_room.leaves_for")).transpose()
     }
 
     /// What is not at its end.
@@ -343,6 +354,7 @@ impl Store {
         if cleared.named("portal.give_up_room")?.rows_affected() == 0 {
             return Ok(false);
         }
+        self.put_former_room_in(tx, room).await?;
         self.forget_portal_messages_in(tx, portal.id).await?;
         self.forget_members_in(tx, portal.id).await?;
         self.drop_plumbed_in(tx, portal.id).await?;

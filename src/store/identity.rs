@@ -79,6 +79,7 @@ impl Store {
         super::polls::move_in(tx, old, new).await?;
         super::relay::move_in(tx, old, new).await?;
         self.move_states_in(tx, old, new).await?;
+        self.drop_plumbed_in(tx, old).await?;
         let closed = sqlx::query(CLOSE_PORTAL)
             .bind(old.get())
             .bind(new.get())

@@ -9,6 +9,8 @@ use sqlx::Row;
 pub struct Plumbed {
     /// The room.
     pub room: String,
+    /// Who did it.
+    pub mxid: String,
     /// The command that did it.
     pub cause: String,
     /// The chat's name then: while it is that, the room keeps its own. None once the room follows.
@@ -25,13 +27,15 @@ const PUT: &str = "-- plumbed_room.put
     ON CONFLICT (portal_id) DO UPDATE SET room_id = excluded.room_id, mxid = excluded.mxid, cause = excluded.cause,
         name = excluded.name, topic = excluded.topic, at = excluded.at";
 const FIND: &str = "-- plumbed_room.find
-    SELECT room_id, cause, name, topic FROM plumbed_room WHERE portal_id = $1";
+    SELECT room_id, mxid, cause, name, topic FROM plumbed_room WHERE portal_id = $1";
 const FOLLOW_NAME: &str = "-- plumbed_room.follow_name
     UPDATE plumbed_room SET name = NULL WHERE portal_id = $1";
 const FOLLOW_TOPIC: &str = "-- plumbed_room.follow_topic
     UPDATE plumbed_room SET topic = NULL WHERE portal_id = $1";
 const DROP: &str = "-- plumbed_room.drop
     DELETE FROM plumbed_room WHERE portal_id = $1";
+const STAYS: &str = "-- left_room.stays
+    DELETE FROM left_room WHERE room_id = $1";
 const KEEP_PICTURE: &str = "-- group_chat.keep_picture
     UPDATE group_chat SET picture_id = $2 WHERE portal_id = $1";
 
@@ -40,16 +44,19 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn put_plumbed_in(&self, tx: &mut Tx, portal: PortalId, mxid: &str, plumbed: &Plumbed) -> Result<()> {
+    pub async fn put_plumbed_in(&self, tx: &mut Tx, portal: PortalId, plumbed: &Plumbed) -> Result<()> {
         let put = sqlx::query(PUT)
             .bind(portal.get())
             .bind(plumbed.room.as_str())
-            .bind(mxid)
+            .bind(plumbed.mxid.as_str())
             .bind(plumbed.cause.as_str())
             .bind(plumbed.name.clone())
             .bind(plumbed.topic.clone())
             .bind(self.clock().now_ms());
         put.execute(tx.connection()).await.named("plumbed_room.put")?;
+        // Perhaps it was another chat's, and could not be left then.
+        let stays = sqlx::query(STAYS).bind(plumbed.room.as_str()).execute(tx.connection()).await;
+        stays.named("left_room.stays")?;
         let kept = sqlx::query(KEEP_PICTURE).bind(portal.get()).bind(OWN_PICTURE).execute(tx.connection()).await;
         kept.named("group_chat.keep_picture").map(drop)
     }
@@ -63,6 +70,7 @@ impl Store {
         let read = |row: sqlx::any::AnyRow| -> std::result::Result<Plumbed, sqlx::Error> {
             Ok(Plumbed {
                 room: row.try_get("room_id")?,
+                mxid: row.try_get("mxid")?,
                 cause: row.try_get("cause")?,
                 name: row.try_get("name")?,
                 topic: row.try_get("topic")?,
@@ -111,10 +119,15 @@ mod tests {
         let chat = ChatId::new("1@g.us");
         let portal = store.find_or_make_portal_in(&mut tx, &chat, None, "", PortalKind::Group).await.unwrap();
         store.put_group_in(&mut tx, portal.id, b"facts", &[]).await.unwrap();
-        let mut plumbed =
-            Plumbed { room: "!r".into(), cause: "$e".into(), name: Some("Choir".into()), topic: Some(String::new()) };
+        let mut plumbed = Plumbed {
+            room: "!r".into(),
+            mxid: "@a:x".into(),
+            cause: "$e".into(),
+            name: Some("Choir".into()),
+            topic: Some(String::new()),
+        };
         store.put_new_room_in(&mut tx, &portal, "!r").await.unwrap();
-        store.put_plumbed_in(&mut tx, portal.id, "@a:x", &plumbed).await.unwrap();
+        store.put_plumbed_in(&mut tx, portal.id, &plumbed).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(store.find_plumbed(portal.id).await.unwrap().as_ref(), Some(&plumbed));
         assert_eq!(store.group_picture(portal.id).await.unwrap(), OWN_PICTURE);

@@ -84,12 +84,14 @@ const LEAVE_SHARED: [(&str, &str); 2] = [
     (
         "portal.leave_shared",
         "-- portal.leave_shared
-        DELETE FROM portal_login WHERE portal_id = $1 AND login_id = $2",
+        DELETE FROM portal_login WHERE portal_id = $1 AND login_id = $2 AND EXISTS (
+            SELECT 1 FROM login WHERE login.login_id = $2 AND state = 'logged_out' AND since = $3)",
     ),
     (
         "portal.leave_channel",
         "-- portal.leave_channel
-        DELETE FROM channel_login WHERE portal_id = $1 AND login_id = $2",
+        DELETE FROM channel_login WHERE portal_id = $1 AND login_id = $2 AND EXISTS (
+            SELECT 1 FROM login WHERE login.login_id = $2 AND state = 'logged_out' AND since = $3)",
     ),
 ];
 const MEMBER_PUT: &str = "-- portal_member.put
@@ -182,18 +184,19 @@ impl Store {
         rows.iter().map(read_portal).collect()
     }
 
-    /// Notes that a login takes part in a group or channel no more, as far as the bridge is concerned: its next link finds
-    /// out anew. Nothing for chats that are a login's own.
+    /// Notes that a login, logged out as it was read, takes part in a group or channel no more, as far as the bridge is
+    /// concerned: its next link finds out anew. Nothing for chats that are a login's own, and once it is linked again.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn leave_shared(&self, portal: &Portal, login: &LoginId) -> Result<()> {
+    pub async fn leave_shared(&self, portal: &Portal, login: &Login) -> Result<()> {
         if portal.receiver.is_some() {
             return Ok(());
         }
         let mut tx = self.begin("portal.leave_shared").await?;
         for (what, text) in LEAVE_SHARED {
-            sqlx::query(text).bind(portal.id.get()).bind(login.as_str()).execute(tx.connection()).await.named(what)?;
+            let left = sqlx::query(text).bind(portal.id.get()).bind(login.id.as_str()).bind(login.since);
+            left.execute(tx.connection()).await.named(what)?;
         }
         tx.commit().await
     }
@@ -251,6 +254,7 @@ impl Store {
         }
         self.forget_members_in(&mut tx, portal.id).await?;
         self.drop_plumbed_in(&mut tx, portal.id).await?;
+        self.put_former_room_in(&mut tx, room).await?;
         self.nothing_is_shown_in(&mut tx, portal).await?;
         // With marks of now: work that has failed in the old room does not wait for its next turn.
         match portal.kind {

@@ -53,9 +53,12 @@ pub struct Tally {
 const FIND: &str = "-- portal_relay.find
     SELECT login_id, mxid FROM portal_relay WHERE portal_id = $1";
 const PUT: &str = "-- portal_relay.put
-    INSERT INTO portal_relay (portal_id, login_id, mxid, set_by, at) VALUES ($1, $2, $3, $4, $5)
+    INSERT INTO portal_relay (portal_id, login_id, mxid, set_by, at, unset_at) VALUES ($1, $2, $3, $4, $5, $6)
     ON CONFLICT (portal_id) DO UPDATE SET login_id = excluded.login_id, mxid = excluded.mxid, set_by = excluded.set_by,
-        at = excluded.at";
+        at = excluded.at,
+        unset_at = CASE WHEN excluded.unset_at = 0 THEN portal_relay.unset_at ELSE excluded.unset_at END";
+const UNSET_AT: &str = "-- portal_relay.unset_at
+    SELECT unset_at FROM portal_relay WHERE portal_id = $1";
 const PUT_VOTE: &str = "-- relay_vote.put
     INSERT INTO relay_vote (portal_id, wa_id, mxid, name, chosen, ts, event_id) VALUES ($1, $2, $3, $4, $5, $6, $7)
     ON CONFLICT (portal_id, wa_id, mxid) DO UPDATE SET
@@ -142,9 +145,20 @@ impl Store {
             RelayChoice::Nobody => ("", ""),
             RelayChoice::Through { login, owner } => (login.as_str(), owner.as_str()),
         };
-        let write =
-            sqlx::query(PUT).bind(portal.get()).bind(login).bind(owner).bind(set_by).bind(self.clock().now_ms());
+        let now = self.clock().now_ms();
+        let unset_at = if *choice == RelayChoice::Nobody { now } else { 0 };
+        let write = sqlx::query(PUT).bind(portal.get()).bind(login).bind(owner).bind(set_by).bind(now).bind(unset_at);
         self.write("portal_relay.put", write).await.map(drop)
+    }
+
+    /// When it was said last that nobody relays in a chat, milliseconds since 1970; 0 when that was never.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn relay_unset_at(&self, portal: PortalId) -> Result<i64> {
+        let row = sqlx::query(UNSET_AT).bind(portal.get()).fetch_optional(self.pool()).await;
+        let row = row.named("portal_relay.unset_at")?;
+        row.map_or(Ok(0), |row| row.try_get("unset_at").named("portal_relay.unset_at"))
     }
 
     /// Records somebody's choice in a poll, unless a newer one is there.
@@ -296,8 +310,11 @@ mod tests {
         let (old, new) = (PortalId::new(1), PortalId::new(2));
         assert_eq!(store.find_relay(old).await.unwrap(), None);
         let through = RelayChoice::Through { login: LoginId::new("1"), owner: "@a:x".into() };
+        store.set_relay(old, &through, "@b:x").await.unwrap();
+        assert_eq!(store.relay_unset_at(old).await.unwrap(), 0);
         store.set_relay(old, &RelayChoice::Nobody, "@a:x").await.unwrap();
         store.set_relay(old, &through, "@b:x").await.unwrap();
+        assert_eq!(store.relay_unset_at(old).await.unwrap(), store.clock().now_ms(), "the next choice forgets nothing");
         let poll = WaMessageId::new("3A");
         let vote = |ts: i64, chosen: &[&str], event: &str| RelayVote {
             portal: old,

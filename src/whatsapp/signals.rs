@@ -35,7 +35,7 @@ pub const OWN_READ: &str = "wa.own_read";
 /// Signals waiting for the floor above.
 pub(super) const SIGNALS: usize = 256;
 /// News waiting to be stored: a whole address book comes at once.
-const NEWS: usize = 200_000;
+pub(super) const NEWS: usize = 200_000;
 /// News stored in one transaction.
 const BATCH: usize = 200;
 /// Pauses before the next tries to store news: nothing brings them again.
@@ -131,16 +131,16 @@ pub(super) struct Newsstand {
 }
 
 impl Newsstand {
-    /// Takes news; never waits.
-    pub(super) fn put(&self, news: News) {
+    /// Takes news, unless there are too many: then false. Never waits.
+    pub(super) fn put(&self, news: News) -> bool {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= NEWS {
-            drop(waiting);
-            return tracing::error!("news of contacts were dropped: too many at once");
+            return false;
         }
         waiting.push_back(news);
         drop(waiting);
         self.more.notify_one();
+        true
     }
 
     /// Waits for news and hands over some. Nothing is lost when it is dropped while it waits.

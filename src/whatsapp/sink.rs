@@ -71,15 +71,6 @@ impl Sink {
         (Self { events, receipts, acks, codes, intake, channels, setup, client, last_sign }, received, read, end)
     }
 
-    /// Passes an event on to the line's task.
-    fn pass(&self, event: Arc<Event>) {
-        self.intake.behind.event_given();
-        if self.events.try_send(event).is_err() {
-            tracing::error!("an event of the WhatsApp connection was dropped: its buffer is full");
-            self.intake.behind.event_done(&self.intake.news);
-        }
-    }
-
     /// Passes on that the phone is there, when it was it that wrote a stanza.
     fn note_sign(&self, stanza: &NodeRef<'_>) {
         let now = self.setup.store.clock().now_ms();
@@ -116,12 +107,12 @@ impl EventHandler for Sink {
                     "iq" => {
                         self.intake.add_modes.note(stanza.get());
                         if let Some(list) = blocking::list_in(stanza.get()) {
-                            self.intake.news.put(News::Blocked(list));
+                            self.intake.hear(News::Blocked(list));
                         }
                     }
                     "receipt" => {
                         if let Some(read) = signals::own_read_in(stanza.get()) {
-                            self.intake.news.put(read);
+                            self.intake.hear(read);
                         }
                     }
                     "notification" if is_about_a_file(stanza.get()) => {
@@ -159,9 +150,9 @@ impl EventHandler for Sink {
             told if signals::is_news(told) => {
                 // It is a chat's mark too.
                 if matches!(told, Event::MarkChatAsReadUpdate(_)) {
-                    self.pass(event.clone());
+                    self.intake.pass(&self.events, event.clone());
                 }
-                self.intake.news.put(News::Event(event));
+                self.intake.hear(News::Event(event));
             }
             // Committed by the hook already, and the bell was rung.
             Event::Messages(batch) if batch.hook_committed => {}
@@ -196,7 +187,7 @@ impl EventHandler for Sink {
             | Event::DeleteMessageForMeUpdate(_)
             | Event::GroupUpdate(_)
             | Event::PictureUpdate(_)
-            | Event::Messages(_) => self.pass(event),
+            | Event::Messages(_) => self.intake.pass(&self.events, event),
             _ => {}
         }
     }

@@ -50,6 +50,7 @@ mod people;
 mod pins;
 mod placing;
 mod plumbing;
+mod plumbing_more;
 mod poison;
 mod polls;
 mod portals;

@@ -23,7 +23,7 @@ matrix_bed::stories! {
 }
 
 /// A room of somebody's with the bot in it and a look of its own; with the power 50 for the bot if it shall have it.
-async fn room_of(world: &World, person: &Person, with_power: bool) -> Result<String> {
+pub(super) async fn room_of(world: &World, person: &Person, with_power: bool) -> Result<String> {
     let bot = world.bridge.slot().bot();
     let settings = json!({ "name": "Our den", "topic": "Shoes off", "preset": "private_chat" });
     let room = person.create_room(&settings).await?;
@@ -43,19 +43,19 @@ async fn empower(world: &World, person: &Person, room: &str) -> Result<()> {
     person.set_state(room, "m.room.power_levels", "", &powers).await.map(drop)
 }
 
-async fn look(person: &Person, room: &str) -> Result<(Value, Value, Value)> {
+pub(super) async fn look(person: &Person, room: &str) -> Result<(Value, Value, Value)> {
     let state = async |kind| Ok::<_, anyhow::Error>(person.find_state(room, kind, "").await?.unwrap_or_default());
     let (name, topic) = (state("m.room.name").await?, state("m.room.topic").await?);
     Ok((name["name"].clone(), topic["topic"].clone(), state("m.room.power_levels").await?["users"].clone()))
 }
 
 /// Has a group forget its room, so that it can have one of somebody's own.
-async fn without_room(world: &World, root: &matrix_bed::management::Management, room: &str) -> Result<()> {
+pub(super) async fn without_room(world: &World, root: &matrix_bed::management::Management, room: &str) -> Result<()> {
     world.bridge.wait_idle().await?;
     root.ask(&format!("doin {room} delete-portal yes"), "room is deleted").await.map(drop)
 }
 
-async fn wait_phone(world: &World, account: &Account, text: &str) -> Result<()> {
+pub(super) async fn wait_phone(world: &World, account: &Account, text: &str) -> Result<()> {
     wait::until(text, wait::STEP, || async {
         let items = world.phones.inbox(&account.number);
         Ok(items.into_iter().any(|item| item.text.as_deref() == Some(text)).then_some(()))
@@ -168,7 +168,7 @@ async fn nobody_bridges_what_is_not_theirs(world: &mut World) -> Result<()> {
     told(&mallory, &den, &format!("bridge {}", theirs.jid), "Only who may change the powers").await?;
     told(&mallory, &first, "unbridge", "").await.err().context("a room she is not in")?;
     // A room the bridge has made is not for its people to cut off, and one room is for one chat.
-    told(&alice, &first, "unbridge", "Only who may change the powers").await?;
+    told(&alice, &first, "unbridge", "This room was made by the bridge").await?;
     told(&alice, &first, &format!("bridge {}", group.jid), "Only who may change the powers").await?;
     // Rooms that can be no chat's.
     let mallorys = world.management(&mallory).await?;
@@ -221,7 +221,8 @@ async fn a_direct_chat_comes_into_a_room_of_ones_own(world: &mut World) -> Resul
     })
     .await?;
     alice.send_text(&den, &format!("!wa bridge {chat}")).await?;
-    wait_told(&alice, &bot, &den, "is bridged to the WhatsApp chat now").await?;
+    // Its name never follows.
+    wait_told(&alice, &bot, &den, "picture stay as they are.").await?;
     alice.wait_member(&den, &ghost(world, &bob), "join").await?;
     world.phones.send(&bob.number, &account.number, "hello you two").await?;
     ensure!(wait_said(&eve, "hello you two").await?.room == den, "another room");
@@ -236,7 +237,10 @@ async fn a_direct_chat_comes_into_a_room_of_ones_own(world: &mut World) -> Resul
     world.bridge.wait_idle().await?;
     ensure!(look(&alice, &den).await?.0 == "Our den", "the room was renamed");
     // Deleting the chat's room takes nobody's room away.
+    alice.send_text(&den, "!wa delete-portal").await?;
+    wait_told(&alice, &bot, &den, "Its people keep it").await?;
     alice.send_text(&den, "!wa delete-portal yes").await?;
+    wait_told(&alice, &bot, &den, "is bridged no longer").await?;
     alice.wait_member(&den, &bot, "leave").await?;
     let members = alice.members(&den).await?;
     ensure!(members.len() == 2 && members.contains(&alice.id().to_owned()), "{members:?}");

@@ -7,7 +7,7 @@ use matrix_bed::phones::{Account, InboxItem};
 use matrix_bed::wait;
 use matrix_bed::world::World;
 use serde_json::{Value, json};
-use whatsapp_sim::{Kind, Options};
+use whatsapp_sim::{Kind, Options, Refusal};
 
 use crate::acts::die_at;
 use crate::people::{set_level, wait_told};
@@ -25,6 +25,7 @@ matrix_bed::stories! {
         a_default_relay_until_it_is_unset
         killed_around_what_a_guest_says
         killed_before_another_relays
+        who_takes_their_account_back_says_nothing_more
     }
 }
 
@@ -655,5 +656,35 @@ async fn a_guest_is_called_by_their_new_name_at_once(world: &mut World) -> Resul
         guest.send_text(&room, words).await?;
         group.wait_at(&bob, &format!("*{shown}*: {words}")).await?;
     }
+    Ok(())
+}
+
+async fn who_takes_their_account_back_says_nothing_more(world: &mut World) -> Result<()> {
+    let Scene { alice, account, bob, group, room, guest, .. } =
+        scene(world, json!({ "enabled": true, "admin_only": false })).await?;
+    let root = world.person("root").await?;
+    set_level(world, &root, "admin").await?;
+    let (roots, bot) = (world.management(&root).await?, world.bridge.slot().bot());
+    let (dora, doras, _) = world.log_in("dora").await?;
+    world.phones.simulator().change_participants(&account.number, &group.jid, "add", &[&doras.number])?;
+    dora.wait_member(&room, dora.id(), "join").await?;
+    command(world, &alice, &room, "set-relay", "goes out through the account of").await?;
+    // Begun through her account, which goes away.
+    world.bridge.kill9()?;
+    world.bridge.start_with_kill_points("from_mx.after_reserve=1*return").await?;
+    guest.send_text(&room, "perhaps").await?;
+    world.bridge.wait_exit(wait::STEP * 2).await?;
+    let away = Refusal { reason: 503, code: None, expire: None, message: None, count: None };
+    world.phones.simulator().refuse(Some(&account.number), Some(away))?;
+    world.bridge.start().await?;
+    command(world, &alice, &room, "unset-relay", "Nobody is relayed here any more").await?;
+    roots.ask(&format!("doin {room} set-relay {}", doras.number), "goes out through the account of").await?;
+    world.phones.simulator().refuse(Some(&account.number), None)?;
+    wait_told(&guest, &bot, &room, "may have arrived").await?;
+    guest.send_text(&room, "through dora").await?;
+    let item = group.wait_at(&bob, "*Gus*: through dora").await?;
+    ensure!(item.from == format!("{}@s.whatsapp.net", doras.number), "{} sent it", item.from);
+    world.bridge.wait_idle().await?;
+    ensure!(!group.items(&bob).iter().any(|item| holds(item, "perhaps")), "her account was used all the same");
     Ok(())
 }

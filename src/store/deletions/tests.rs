@@ -41,8 +41,10 @@ async fn all(store: Store) {
     let open = store.open_deletions().await.unwrap();
     assert_eq!((open.len(), open[0].rooms, open[0].telling), (1, 2, Telling::All));
     assert_eq!(store.rooms_to_give_up().await.unwrap().len(), 2);
+    assert_eq!(store.find_leaving("!one").await.unwrap().as_deref(), Some("$e"));
     assert!(give_up(&store, &one, "!one").await);
     assert!(!give_up(&store, &one, "!one").await, "it has it no more");
+    assert_eq!(store.find_leaving("!one").await.unwrap(), None);
     assert_eq!(store.load_portal(one.id).await.unwrap().room, None);
     assert_eq!(store.rooms_to_give_up().await.unwrap().len(), 1);
     // A room made since is not one of them, also when the command is done again.
