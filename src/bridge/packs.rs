@@ -108,8 +108,8 @@ impl Bridge {
         })?;
         let mut images = Vec::with_capacity(found.stickers.len());
         for (at, sticker) in found.stickers.iter().enumerate() {
-            let ready = self.with_files_place(self.ready_sticker(login, at, sticker)).await?;
-            images.extend(ready);
+            // One after the other: small files, and nobody waits for them in a room.
+            images.extend(self.ready_sticker(login, at, sticker).await?);
         }
         if images.is_empty() {
             return Err(NoPack::NotThere);
@@ -213,13 +213,13 @@ impl Bridge {
         }
         let fresh = matrix.reserve_media(bot).await?;
         self.store().keep_pack_sticker(&hash, fresh.as_str()).await?;
-        fail::fail_point!("packs.after_name", |_| std::process::abort());
+        fail::fail_point!("packs.after_name", |_| super::states::die_here());
         match matrix.put_file(bot, &fresh, file, mime, None).await {
             Ok(()) => {}
             Err(MatrixError::TooLarge) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        fail::fail_point!("packs.after_put", |_| std::process::abort());
+        fail::fail_point!("packs.after_put", |_| super::states::die_here());
         Ok(Some(fresh))
     }
 }
