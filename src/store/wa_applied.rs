@@ -26,7 +26,8 @@ tokio::task_local! {
 
 /// Runs what has the library read a collection, and has it read in full: the first time it asks how far the collection
 /// was read, that is forgotten. It asks when nobody else reads or writes the collection. (Told to read in full, whatsapp-rust
-/// 0.7 asks for a snapshot and then passes it over, because what it knows is as new.) Like all that is noted, it is in memory
+/// 0.7 asks for everything and puts it on top of what it knows: changes do not fit there, "patch version mismatch", and a
+/// snapshot that is not newer is passed over.) Like all that is noted, it is in memory
 /// until what was told is stored: whoever dies in between has forgotten nothing. True when it was asked, and so forgotten.
 pub async fn read_anew(name: &'static str, reading: impl Future<Output = ()>) -> bool {
     let reading = async {

@@ -280,10 +280,10 @@ mod tests {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", server.local_addr().unwrap());
-        let (accepted, mut connections) = tokio::sync::mpsc::unbounded_channel();
+        let (accepted, mut connections) = tokio::sync::mpsc::channel(8);
         tokio::spawn(async move {
             while let Ok((mut socket, _)) = server.accept().await {
-                accepted.send(()).unwrap();
+                accepted.send(()).await.unwrap();
                 tokio::spawn(async move {
                     let mut request = [0; 4096];
                     while socket.read(&mut request).await.is_ok_and(|read| read > 0) {
