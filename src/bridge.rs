@@ -44,6 +44,7 @@ mod opening;
 mod outcomes;
 pub mod outgoing;
 mod own_data;
+pub mod packs;
 pub mod page_links;
 pub mod people;
 mod pins;

@@ -9,10 +9,12 @@ mod blocking;
 mod channels;
 mod chat;
 mod chat_marks;
+mod debug;
 mod filter;
 mod finding;
 mod groups;
 mod info;
+mod packs;
 mod passkey;
 mod people;
 mod plumbing;
@@ -210,6 +212,7 @@ async fn run_words(mut call: Call, words: Words) -> Result<()> {
         | Run::Bridge
         | Run::Unbridge
         | Run::Filter
+        | Run::ImportImagePack
         | Run::About => run_apart(&call, entry).await,
         Run::ResolveIdentifier => info::resolve_identifier(&call, entry.usage).await,
         Run::Join => groups::join(&call, entry.usage).await,
@@ -230,6 +233,9 @@ async fn run_words(mut call: Call, words: Words) -> Result<()> {
         Run::Announce => admin::announce(&call, entry.usage).await,
         Run::Doctor => Box::pin(setup::doctor(&call)).await,
         Run::Reload => setup::reload(&call).await,
+        Run::ResetNetwork => debug::reset_network(&call).await,
+        Run::AccountData => debug::account_data(&call, entry.usage).await,
+        Run::Without(why) => call.answer(why).await,
     }
 }
 
@@ -250,6 +256,7 @@ fn run_apart<'a>(call: &'a Call, entry: &'a Entry) -> BoxFuture<'a, Result<()>> 
         Run::Bridge => Box::pin(plumbing::bridge(call, entry.usage)),
         Run::Unbridge => Box::pin(plumbing::unbridge(call, entry.usage)),
         Run::Filter => Box::pin(filter::filter(call, entry.usage)),
+        Run::ImportImagePack => Box::pin(packs::import(call, entry.usage)),
         _ => Box::pin(people::about(call)),
     }
 }

@@ -4,7 +4,7 @@
 //! - [`outgoing`] plans what an event wants to be, and builds the message once the bridge has found what it names.
 //! - [`quote`] keeps small copies of messages for answers, [`choices`] what can be pressed in them, [`edit`] makes
 //!   Matrix edits, [`arrival`] is the stored form of what arrives.
-//! - [`markup`], [`emoji`], [`geo`], [`vcard`], [`waveform`] and [`sticker`] know one form each.
+//! - [`markup`], [`emoji`], [`geo`], [`vcard`], [`waveform`], [`sticker`] and [`pack`] know one form each.
 //!
 //! What is written here is shown by `tests/golden`, one folder per case and kind.
 //!
@@ -24,6 +24,7 @@ pub mod incoming;
 pub mod markup;
 mod notice;
 pub mod outgoing;
+pub mod pack;
 mod part;
 pub mod quote;
 pub mod relay;

@@ -188,6 +188,13 @@ impl Matrix {
         &self.shared.store
     }
 
+    /// Closes the connections to the homeserver that are kept for later; requests in flight go on.
+    pub fn forget_connections(&self) {
+        if let Err(error) = self.client().forget_connections() {
+            tracing::warn!(%error, "the connections to the homeserver stay as they are");
+        }
+    }
+
     fn client(&self) -> &Client {
         &self.shared.client
     }

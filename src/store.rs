@@ -38,6 +38,7 @@ pub mod mx_intake;
 pub mod outcomes;
 pub mod overview;
 pub mod own_data;
+pub mod packs;
 pub mod parking;
 pub mod pins;
 pub mod places;
@@ -434,6 +435,7 @@ fn migrations() -> Vec<Migration> {
         step(22, "plumbing", include_str!("../migrations/0022_plumbing.sql")),
         step(23, "unsent", include_str!("../migrations/0023_unsent.sql")),
         step(24, "relay marks", include_str!("../migrations/0024_relay_marks.sql")),
+        step(25, "packs", include_str!("../migrations/0025_packs.sql")),
         step(30, "former rooms", include_str!("../migrations/0030_former_rooms.sql")),
         step(31, "relay unset", include_str!("../migrations/0031_relay_unset.sql")),
     ]

@@ -35,8 +35,9 @@ mod placing;
 pub mod removals;
 pub mod signals;
 mod sink;
-mod state_debts;
+pub mod state_debts;
 mod status;
+pub mod sticker_packs;
 pub mod trouble;
 pub mod version;
 
@@ -63,6 +64,9 @@ use whatsapp_rust::prelude::wa;
 
 /// Where pictures of people, groups and channels lie.
 const PICTURE_HOST: &str = "pps.whatsapp.net";
+
+/// Between two connections that are made anew.
+const BETWEEN_LINES: Duration = Duration::from_millis(300);
 
 /// What the operator says about the WhatsApp side.
 #[derive(Debug, Clone)]
@@ -520,6 +524,27 @@ impl Whatsapp {
             line.stop_and_wait().await;
         }
         store.delete_device(&login.device).await
+    }
+
+    /// Has every connection to WhatsApp made anew, one a moment after the other, and closes those that HTTP keeps for later.
+    /// Lines that are linking go on. How many there are; they follow by themselves.
+    pub fn connect_anew(&self) -> usize {
+        if let Err(error) = self.shared.setup.http.forget_connections() {
+            tracing::warn!(%error, "the connections to WhatsApp's file servers stay as they are");
+        }
+        let lines: Vec<Arc<Line>> =
+            self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let (count, shared) = (lines.len(), self.shared.clone());
+        self.shared.tasks.spawn(async move {
+            for line in lines {
+                if shared.tasks.is_closed() {
+                    return;
+                }
+                line.anew.send_modify(|times| *times += 1);
+                tokio::time::sleep(BETWEEN_LINES).await;
+            }
+        });
+        count
     }
 
     /// Stops every line and waits until their clients have written what they hold.

@@ -1,7 +1,7 @@
 //! Muted, pinned, archived and unread chats, shown by the person's own account.
 //!
-//! A mark is shown when the bridge acts as its owner, and again after every start until that worked; showing it twice
-//! changes nothing. A person who is not acted as sees nothing of it; the commands work for everybody.
+//! A mark is shown when the bridge acts as its owner, and again after every start until that worked; what is shown
+//! already is not set again. A person who is not acted as sees nothing of it; the commands work for everybody.
 
 use super::Bridge;
 use super::people::Halt;
@@ -12,7 +12,7 @@ use crate::store::logins::{Login, LoginState};
 use crate::store::portals::Portal;
 use crate::verdict::Verdict;
 use crate::whatsapp::outgoing::SendFailure;
-use ruma::UserId;
+use ruma::{RoomId, UserId};
 use serde_json::json;
 use std::time::Duration;
 
@@ -79,18 +79,37 @@ impl Bridge {
     async fn show_mark(&self, user: &UserId, unreached: &Unreached) -> Result<(), Halt> {
         let room = room_id(&unreached.room)?;
         let is_set = unreached.mark.value != 0;
+        // Marks are told again (`sync appstate`, a kill), and setting what is set is news for all clients of the person.
+        if self.is_marked(user, &room, unreached.mark.kind).await? == is_set {
+            return Ok(());
+        }
         let matrix = self.matrix();
         match unreached.mark.kind {
             MarkKind::Mute => matrix.set_muted(user, &room, is_set).await?,
             MarkKind::Pin => matrix.set_tag(user, &room, "m.favourite", is_set).await?,
             MarkKind::Archive => matrix.set_tag(user, &room, &self.config().network.archive_tag, is_set).await?,
             MarkKind::Unread => {
-                // MSC2867, stable since v1.12 of the specification.
                 matrix.set_account_data(user, Some(&room), "m.marked_unread", &json!({ "unread": is_set })).await?;
             }
         }
         fail::fail_point!("puppet.after_mark_shown", |_| std::process::abort());
         Ok(())
+    }
+
+    /// Whether somebody's own account marks a room.
+    pub(super) async fn is_marked(&self, user: &UserId, room: &RoomId, kind: MarkKind) -> Result<bool, Halt> {
+        let matrix = self.matrix();
+        Ok(match kind {
+            MarkKind::Mute => matrix.muted_by(user).await?.contains(room.as_str()),
+            MarkKind::Pin => matrix.has_tag(user, room, "m.favourite").await?,
+            MarkKind::Archive => matrix.has_tag(user, room, &self.config().network.archive_tag).await?,
+            MarkKind::Unread => {
+                // MSC2867, stable since v1.12 of the specification, and before.
+                let data = async |kind: &str| matrix.find_account_data(user, Some(room), kind).await;
+                data("m.marked_unread").await?["unread"] == true
+                    || data("com.famedly.marked_unread").await?["unread"] == true
+            }
+        })
     }
 
     /// Sets a mark of a chat on WhatsApp through one of somebody's logins; it is kept, so that their account shows it too.

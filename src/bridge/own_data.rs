@@ -10,7 +10,7 @@
 
 use super::Bridge;
 use super::people::Halt;
-use super::rooms::{room_id, user_id};
+use super::rooms::room_id;
 use crate::matrix::error::MatrixError;
 use crate::matrix::own_data::{OwnNews, muted_rooms};
 use crate::store::chat_marks::{ChatMark, MarkKind};
@@ -153,14 +153,12 @@ impl Bridge {
         let mut found = Vec::new();
         for (room, kind, content) in &news.rooms {
             match kind.as_str() {
-                "m.tag" => {
-                    let has = |tag: &str| i64::from(content["tags"].get(tag).is_some());
-                    found.push((room.clone(), MarkKind::Pin, has("m.favourite")));
-                    found.push((room.clone(), MarkKind::Archive, has(&self.config().network.archive_tag)));
-                }
                 "m.fully_read" if self.is_read_by_bridge(mxid, content["event_id"].as_str().unwrap_or_default()) => {}
                 "m.fully_read" => found.push((room.clone(), MarkKind::Unread, READ)),
-                _ => found.push((room.clone(), MarkKind::Unread, i64::from(content["unread"] == true))),
+                kind => {
+                    let marks = self.marks_in(kind, content).into_iter();
+                    found.extend(marks.map(|(kind, value)| (room.clone(), kind, value)));
+                }
             }
         }
         if let Some(rules) = &news.push_rules {
@@ -179,6 +177,21 @@ impl Bridge {
             }
         }
         Ok(theirs)
+    }
+
+    /// What account data of a room of this kind says about its chat.
+    pub(crate) fn marks_in(&self, kind: &str, content: &Value) -> Vec<(MarkKind, i64)> {
+        match kind {
+            "m.tag" => {
+                let has = |tag: &str| i64::from(content["tags"].get(tag).is_some());
+                let archived = has(&self.config().network.archive_tag);
+                vec![(MarkKind::Pin, has("m.favourite")), (MarkKind::Archive, archived)]
+            }
+            "m.marked_unread" | "com.famedly.marked_unread" => {
+                vec![(MarkKind::Unread, i64::from(content["unread"] == true))]
+            }
+            _ => Vec::new(),
+        }
     }
 
     async fn run_wishes(&self) {
@@ -248,16 +261,6 @@ impl Bridge {
     /// Whether what somebody did to a room is so at this moment; none when the bridge can not act as them.
     async fn is_so(&self, wish: &OwnWish) -> Result<Option<bool>, Halt> {
         let Some(user) = self.ready_puppet(&wish.mxid).await? else { return Ok(None) };
-        let (user, room) = (user_id(user.as_str())?, room_id(&wish.room)?);
-        let data = async |kind: &str| self.matrix().find_account_data(&user, Some(&room), kind).await;
-        Ok(Some(match wish.kind {
-            MarkKind::Mute => self.matrix().muted_by(&user).await?.contains(&wish.room),
-            MarkKind::Pin => self.matrix().has_tag(&user, &room, "m.favourite").await?,
-            MarkKind::Archive => self.matrix().has_tag(&user, &room, &self.config().network.archive_tag).await?,
-            MarkKind::Unread => {
-                let old = data("com.famedly.marked_unread").await?;
-                data("m.marked_unread").await?["unread"] == true || old["unread"] == Value::Bool(true)
-            }
-        }))
+        Ok(Some(self.is_marked(&user, &room_id(&wish.room)?, wish.kind).await?))
     }
 }

@@ -39,7 +39,9 @@ impl Bridge {
             Removed::Chat if is_direct && self.config().bridge.delete_chat_rooms => {
                 let newest = self.store().newest_message_until(portal.id, i64::MAX).await?;
                 // What was said since then is a chat again. WhatsApp's times are whole seconds.
-                if newest.is_none_or(|newest| newest.ts <= removal.ts_ms.saturating_add(1_000)) {
+                let until = removal.ts_ms.saturating_add(1_000);
+                // Nobody has written in it: when that is told again it may be a new room, for which it was not meant.
+                if newest.map_or(!removal.is_retold, |newest| newest.ts <= until) {
                     self.delete_room(&portal).await?;
                 }
             }

@@ -24,7 +24,15 @@ pub(super) async fn mark(call: &Call, kind: MarkKind, is_set: bool) -> Result<()
         (_, true, []) => 1,
         _ => return call.answer("That needs no further words.").await,
     };
-    let done = match (kind, is_set) {
+    match call.bridge.mark_chat(portal, login, kind, value).await? {
+        Ok(()) => call.answer(words_of(kind, is_set)).await,
+        Err(failure) => call.answer(refusal(&failure)).await,
+    }
+}
+
+/// What was done, for the person.
+pub(super) fn words_of(kind: MarkKind, is_set: bool) -> &'static str {
+    match (kind, is_set) {
         (MarkKind::Mute, true) => "Muted on WhatsApp.",
         (MarkKind::Mute, false) => "No longer muted on WhatsApp.",
         (MarkKind::Pin, true) => "Pinned on WhatsApp.",
@@ -33,13 +41,14 @@ pub(super) async fn mark(call: &Call, kind: MarkKind, is_set: bool) -> Result<()
         (MarkKind::Archive, false) => "No longer archived on WhatsApp.",
         (MarkKind::Unread, true) => "Marked as unread on WhatsApp.",
         (MarkKind::Unread, false) => "Marked as read on WhatsApp.",
-    };
-    match call.bridge.mark_chat(portal, login, kind, value).await? {
-        Ok(()) => call.answer(done).await,
-        Err(SendFailure::Offline) => {
-            call.answer("This account is not connected to WhatsApp right now. Try again later.").await
-        }
-        Err(_) => call.answer("WhatsApp did not take it. Try again in a while.").await,
+    }
+}
+
+/// Why it was not done, for the person.
+pub(super) fn refusal(failure: &SendFailure) -> &'static str {
+    match failure {
+        SendFailure::Offline => "This account is not connected to WhatsApp right now. Try again later.",
+        _ => "WhatsApp did not take it. Try again in a while.",
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Call, database};
 use crate::matrix::error::Result;
 use crate::store::directory::Entry;
+use crate::whatsapp::state_debts::collection_names;
 
 /// Most people one answer lists: what fits a phone's screen.
 const MOST_PEOPLE: usize = 15;
@@ -56,10 +57,11 @@ fn line_of(entry: &Entry) -> String {
     }
 }
 
-/// Asks WhatsApp again about the groups or the contacts of the caller's account.
+/// Asks WhatsApp again about the groups, the contacts or the own data of the caller's account.
 pub(super) async fn sync(call: &Call, usage: &str) -> Result<()> {
     let what = call.rest.first().map(|word| word.to_lowercase()).unwrap_or_default();
     let (groups, contacts) = match what.as_str() {
+        "appstate" => return sync_own_data(call).await,
         "" => (true, true),
         "group" | "groups" => (true, false),
         "contacts" | "contacts-with-avatars" => (false, true),
@@ -88,6 +90,34 @@ pub(super) async fn sync(call: &Call, usage: &str) -> Result<()> {
         0 => "There is nothing to look at again.".to_owned(),
         1 => "I look at one chat again; what has changed shows in a while.".to_owned(),
         many => format!("I look at {many} chats again; what has changed shows in a while."),
+    };
+    call.answer(&text).await
+}
+
+/// Has the own data of the caller's account read again in full: all of it, or the collections that were named.
+async fn sync_own_data(call: &Call) -> Result<()> {
+    let all = collection_names();
+    let typed: Vec<String> = call.rest.iter().skip(1).map(|word| word.to_lowercase()).collect();
+    if typed.iter().any(|word| !all.contains(&word.as_str())) {
+        let names = all.join("`, `");
+        return call.answer(&format!("Say `sync appstate` alone for all of it, or name some of `{names}`.")).await;
+    }
+    let wanted: Vec<&str> =
+        all.into_iter().filter(|name| typed.is_empty() || typed.iter().any(|word| word == name)).collect();
+    let Some(login) = super::groups::login_of(call).await? else { return Ok(()) };
+    let text = match call.bridge.whatsapp().read_own_data_again(&login.id, &wanted).await {
+        Ok(unread) if unread.is_empty() => {
+            let what = if typed.is_empty() {
+                "All of your account's data".into()
+            } else {
+                format!("`{}`", wanted.join("`, `"))
+            };
+            format!("{what} was read again; what has changed shows in a while.")
+        }
+        Ok(unread) => {
+            format!("WhatsApp did not tell all: `{}` is still to be read. It is tried again.", unread.join("`, `"))
+        }
+        Err(failure) => failure.words().to_owned(),
     };
     call.answer(&text).await
 }

@@ -72,7 +72,8 @@ pub(super) fn needs(run: &Run) -> Needs {
         | Run::SyncPortal
         | Run::DeleteChat
         | Run::ClearChat
-        | Run::About => Needs::OwnChat,
+        | Run::About
+        | Run::AccountData => Needs::OwnChat,
         Run::InviteLink | Run::LeaveGroup | Run::InSpace(_) => Needs::OwnGroup,
         Run::Unbridge => Needs::Chat,
         Run::SetRelay | Run::UnsetRelay | Run::DeletePortal => Needs::OwnChatOrAdmin,
@@ -107,10 +108,13 @@ pub(super) fn needs(run: &Run) -> Needs {
         | Run::Announce
         | Run::Doctor
         | Run::Reload
+        | Run::ResetNetwork
+        | Run::Without(_)
         | Run::PostStatus
         | Run::Block(_)
         | Run::Search
         | Run::Sync
+        | Run::ImportImagePack
         | Run::SetPl
         | Run::CreatePortal
         | Run::Bridge
@@ -302,7 +306,7 @@ mod tests {
             "anywhere",
             "login confirm relogin logout list-logins set-preferred-login status chats login-matrix logout-matrix ping-matrix \
              space start-chat resolve-identifier create-group join resolve-link post-status \
-             follow unfollow channel search sync block unblock create-portal bridge",
+             follow unfollow channel search sync import-image-pack block unblock create-portal bridge",
         ),
         (
             Level::User,
@@ -313,7 +317,13 @@ mod tests {
         (Level::User, "any chat", "unbridge"),
         (Level::User, "own chat or admin", "set-relay unset-relay delete-portal"),
         (Level::User, "own group", "invite-link leave-group add-to-space remove-from-space"),
-        (Level::Admin, "anywhere", "all-logins sudo doin announce set-pl doctor reload delete-all-portals filter"),
+        (
+            Level::Admin,
+            "anywhere",
+            "all-logins sudo doin announce set-pl doctor reload delete-all-portals filter debug-reset-network \
+             debug-register-push discard-megolm-session",
+        ),
+        (Level::Admin, "own chat", "debug-account-data"),
     ];
 
     const LEVELS: [Level; 5] = [Level::Block, Level::Relay, Level::Commands, Level::User, Level::Admin];

@@ -1,5 +1,6 @@
 //! Every command: its words, who may say it, and what it is about.
 
+use super::debug;
 use crate::bridge::guest_rooms::Place as Placing;
 use crate::config::Level;
 use crate::store::chat_marks::MarkKind;
@@ -62,6 +63,7 @@ pub(super) enum Run {
     Search,
     Block(bool),
     Sync,
+    ImportImagePack,
     SetPl,
     SetRelay,
     UnsetRelay,
@@ -71,6 +73,10 @@ pub(super) enum Run {
     Announce,
     Doctor,
     Reload,
+    ResetNetwork,
+    AccountData,
+    /// Says why there is nothing to do.
+    Without(&'static str),
 }
 
 /// Every command, in the order `help` shows them.
@@ -429,10 +435,17 @@ pub(super) const COMMANDS: &[Entry] = &[
     },
     Entry {
         name: "sync",
-        usage: "sync [groups | contacts]",
-        help: "Ask WhatsApp again about all groups or contacts you have chats with.",
+        usage: "sync [groups | contacts | appstate [names]]",
+        help: "Ask WhatsApp again about all groups or contacts you have chats with; `appstate`: read mutes, pins, archived and unread chats and your address book again in full.",
         level: Level::User,
         run: Run::Sync,
+    },
+    Entry {
+        name: "import-image-pack",
+        usage: "import-image-pack <URL>",
+        help: "Bring a sticker pack over by its link, for clients that know image packs; said again, it is mended.",
+        level: Level::User,
+        run: Run::ImportImagePack,
     },
     Entry {
         name: "set-pl",
@@ -512,6 +525,34 @@ pub(super) const COMMANDS: &[Entry] = &[
         run: Run::Reload,
     },
     Entry {
+        name: "debug-reset-network",
+        usage: "debug-reset-network",
+        help: "Drop all connections to WhatsApp and make them anew, one after the other.",
+        level: Level::Admin,
+        run: Run::ResetNetwork,
+    },
+    Entry {
+        name: "debug-account-data",
+        usage: "debug-account-data <type> <content>",
+        help: "In a chat's room: do on WhatsApp what account data of this room would, `m.tag` or `m.marked_unread`.",
+        level: Level::Admin,
+        run: Run::AccountData,
+    },
+    Entry {
+        name: "debug-register-push",
+        usage: "debug-register-push",
+        help: "Nothing: the bridge holds its connections open itself and needs no push.",
+        level: Level::Admin,
+        run: Run::Without(debug::NO_PUSH),
+    },
+    Entry {
+        name: "discard-megolm-session",
+        usage: "discard-megolm-session",
+        help: "Nothing yet: the bridge does not encrypt rooms.",
+        level: Level::Admin,
+        run: Run::Without(debug::NO_SESSION),
+    },
+    Entry {
         name: "version",
         usage: "version",
         help: "Show the bridge's version.",
@@ -534,6 +575,7 @@ impl Run {
                 | Self::DeleteChat
                 | Self::ClearChat
                 | Self::About
+                | Self::AccountData
         )
     }
 

@@ -12,6 +12,7 @@
 mod auth;
 pub(in crate::http) use auth::bearer;
 mod login;
+mod packs;
 mod people;
 mod shapes;
 mod status;
@@ -61,6 +62,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Door>)> {
         ("/v3/resolve_identifier/{identifier}", get(people::resolve)),
         ("/v3/create_dm/{identifier}", post(people::create_dm)),
         ("/v3/create_group/{kind}", post(people::create_group)),
+        ("/v3/image_pack/import", get(packs::preview).post(packs::import)),
     ]
 }
 
@@ -92,6 +94,7 @@ pub fn router(bridge: &Bridge) -> Router {
         status::description, status::whoami, status::capabilities, status::logins, status::logout, login::flows, login::start,
         login::user_input, login::display_and_wait, login::cookies, login::webauthn, login::cancel, people::contacts,
         people::search_get, people::search_post, people::resolve, people::create_dm, people::create_group,
+        packs::preview, packs::import,
     ),
     components(schemas(shapes::Fault)),
     modifiers(&Common),

@@ -15,6 +15,7 @@ use ruma::api::{
 };
 use ruma::{DeviceId, UserId};
 use std::borrow::Cow;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -47,7 +48,7 @@ pub(crate) enum Pace {
 
 /// Makes requests with the application service's token.
 pub(crate) struct Client {
-    http: reqwest::Client,
+    kept: RwLock<reqwest::Client>,
     address: String,
     token: String,
     versions: SupportedVersions,
@@ -56,28 +57,25 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(address: &str, token: &str) -> std::result::Result<Self, reqwest::Error> {
-        // Whoever comes first installs it; a second attempt changes nothing.
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let mut http = reqwest::Client::builder()
-            // The homeserver is a neighbour: a proxy meant for the way out does not lead to it.
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIME)
-            .tcp_keepalive(Duration::from_secs(15))
-            .pool_max_idle_per_host(IN_FLIGHT + 2);
-        if address.starts_with("http://") {
-            // Without TLS no certificates are needed, and a bare container may have none.
-            http = http.tls_certs_only(std::iter::empty());
-        }
         let versions =
             SupportedVersions { versions: [MatrixVersion::V1_11].into_iter().collect(), features: Default::default() };
         Ok(Self {
-            http: http.build()?,
+            kept: RwLock::new(make_http(address)?),
             address: address.trim_end_matches('/').to_owned(),
             token: token.to_owned(),
             versions,
             in_flight: Semaphore::new(IN_FLIGHT),
         })
+    }
+
+    /// Closes the connections that are kept for later; requests in flight go on.
+    pub(crate) fn forget_connections(&self) -> std::result::Result<(), reqwest::Error> {
+        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = make_http(&self.address)?;
+        Ok(())
+    }
+
+    fn http(&self) -> reqwest::Client {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Asks and reads the answer.
@@ -147,7 +145,7 @@ impl Client {
         if matches!(who, Who::Device(_)) {
             url.query_pairs_mut().append_pair("device_id", super::DEVICE);
         }
-        let mut request = self.http.request(method, url).bearer_auth(&self.token);
+        let mut request = self.http().request(method, url).bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.header(http::header::CONTENT_TYPE, "application/json").body(body.to_string());
         }
@@ -162,7 +160,7 @@ impl Client {
     /// What the homeserver says of a token of somebody's (`whoami`).
     pub(crate) async fn ask_about(&self, token: &str) -> Result<serde_json::Value> {
         let url = format!("{}/_matrix/client/v3/account/whoami", self.address);
-        let request = self.http.get(url).bearer_auth(token).build().map_err(unbuildable)?;
+        let request = self.http().get(url).bearer_auth(token).build().map_err(unbuildable)?;
         let answer = self.exchange(request, Pace::Ordinary).await?;
         Ok(serde_json::from_slice(answer.body()).unwrap_or_default())
     }
@@ -174,7 +172,7 @@ impl Client {
             pieces.pop_if_empty().extend(["_matrix", "federation", "v1", "openid", "userinfo"]);
         }
         url.query_pairs_mut().append_pair("access_token", token);
-        let request = self.http.get(url).build().map_err(unbuildable)?;
+        let request = self.http().get(url).build().map_err(unbuildable)?;
         let answer = self.exchange(request, Pace::Ordinary).await?;
         Ok(serde_json::from_slice(answer.body()).unwrap_or_default())
     }
@@ -210,7 +208,7 @@ impl Client {
     async fn execute(&self, request: reqwest::Request, pace: Pace) -> Result<reqwest::Response> {
         let kind = numbers::kind_of_request(request.url().path());
         let begun = tokio::time::Instant::now();
-        let answer = self.http.execute(request).await;
+        let answer = self.http().execute(request).await;
         let status = answer.as_ref().map_or(Status::Silent, |answer| Status::of(answer.status().as_u16()));
         let waits = matches!(pace, Pace::Slow(_)) && kind == Kind::Sync;
         numbers::count_request(kind, status, (!waits).then(|| begun.elapsed()));
@@ -236,6 +234,23 @@ impl Client {
         *response.headers_mut() = headers;
         Ok(response)
     }
+}
+
+fn make_http(address: &str) -> std::result::Result<reqwest::Client, reqwest::Error> {
+    // Whoever comes first installs it; a second attempt changes nothing.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let mut http = reqwest::Client::builder()
+        // The homeserver is a neighbour: a proxy meant for the way out does not lead to it.
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIME)
+        .tcp_keepalive(Duration::from_secs(15))
+        .pool_max_idle_per_host(IN_FLIGHT + 2);
+    if address.starts_with("http://") {
+        // Without TLS no certificates are needed, and a bare container may have none.
+        http = http.tls_certs_only(std::iter::empty());
+    }
+    http.build()
 }
 
 /// What an answer that is not well says; at most 64 KiB of it are read.

@@ -13,10 +13,42 @@
 use super::wa_appstate::{CLEAR_MACS, DELETE_MACS, PUT_MAC, PUT_VERSION};
 use super::wa_backend::{LineBackend, json_error, store_error};
 use super::wa_rows::Statement;
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use whatsapp_rust::wacore::appstate::hash::HashState;
 use whatsapp_rust::wacore::store::error::Result;
+
+tokio::task_local! {
+    /// The collection that this task has read anew, until it is forgotten.
+    static ANEW: Cell<Option<&'static str>>;
+}
+
+/// Runs what has the library read a collection, and has it read in full: the first time it asks how far the collection
+/// was read, that is forgotten. It asks when nobody else reads or writes the collection. (Told to read in full, whatsapp-rust
+/// 0.7 asks for everything and puts it on top of what it knows: changes do not fit there, "patch version mismatch", and a
+/// snapshot that is not newer is passed over.) Like all that is noted, it is in memory
+/// until what was told is stored: whoever dies in between has forgotten nothing. True when it was asked, and so forgotten.
+pub async fn read_anew(name: &'static str, reading: impl Future<Output = ()>) -> bool {
+    let reading = async {
+        reading.await;
+        ANEW.with(|anew| anew.get().is_none())
+    };
+    ANEW.scope(Cell::new(Some(name)), reading).await
+}
+
+/// Whether this task has a collection read anew, and it was not forgotten yet; true once.
+fn takes_anew(name: &str) -> bool {
+    let take = |anew: &Cell<Option<&'static str>>| {
+        let is_meant = anew.get() == Some(name);
+        if is_meant {
+            anew.set(None);
+        }
+        is_meant
+    };
+    // Outside of any such task nothing is read anew.
+    ANEW.try_with(take).unwrap_or(false)
+}
 
 /// A code: the version it came with and its bytes; `None` when it is gone.
 type Mac = Option<(u64, Vec<u8>)>;
@@ -130,8 +162,13 @@ impl Unwritten {
         act(inner.collections.entry(name.to_owned()).or_default())
     }
 
-    /// The state noted last, when it is not written.
+    /// The state noted last, when it is not written; nothing known where this task reads the collection anew.
     pub(super) fn state(&self, name: &str) -> Option<HashState> {
+        if self.is_heard() && takes_anew(name) {
+            self.with(name, |collection| {
+                collection.open = Layer { state: Some(HashState::default()), cleared: true, ..Layer::default() };
+            });
+        }
         self.with(name, |collection| collection.layers().find_map(|layer| layer.state.clone()))
     }
 

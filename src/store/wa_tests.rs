@@ -1,6 +1,7 @@
 //! What each method of the library's storage traits promises, on both databases.
 
 use super::tests::on_both;
+use super::wa_applied::read_anew;
 use super::wa_backend::LineBackend;
 use super::*;
 use crate::ids::DeviceKey;
@@ -296,6 +297,28 @@ async fn applied(store: Store) {
     next().unwrap().settle().await.unwrap();
     assert_eq!(written().get_version("s").await.unwrap().version, 5);
     assert_eq!(written().get_version("t").await.unwrap().version, 1);
+    // Read anew: nothing is known from the first question on, and nothing is lost while it is not told.
+    let mut forgotten = None;
+    read_anew("r", async {
+        assert_eq!(line.get_version("s").await.unwrap().version, 5, "another collection");
+        forgotten = Some(line.get_version("r").await.unwrap().version);
+        assert!(line.get_mutation_macs("r", &[[3; 32]]).await.unwrap().is_empty());
+        line.clear_mutation_macs("r").await.unwrap();
+        line.put_mutation_macs("r", 9, &[mac(4, 4)]).await.unwrap();
+        line.set_version("r", state(9)).await.unwrap();
+        line.set_version("r", state(9)).await.unwrap();
+        assert_eq!(line.get_version("r").await.unwrap().version, 9, "forgotten once");
+        assert!(next().is_none());
+        line.set_version("r", state(9)).await.unwrap();
+    })
+    .await;
+    assert_eq!(forgotten, Some(0));
+    assert_eq!(written().get_mutation_mac("r", &[3; 32]).await.unwrap(), Some(vec![3]), "it is not stored yet");
+    next().unwrap().settle().await.unwrap();
+    let after = written();
+    let all = after.get_mutation_macs("r", &[[3; 32], [4; 32]]).await.unwrap();
+    assert_eq!(all, HashMap::from([([4; 32], vec![4])]));
+    assert_eq!(line.get_version("r").await.unwrap().version, 9);
 }
 
 async fn lids(store: Store) {

@@ -8,6 +8,7 @@
 use super::WhatsappSettings;
 use futures_util::{StreamExt, stream};
 use std::io::{self, Read};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use whatsapp_rust::bytes::Bytes;
@@ -26,10 +27,29 @@ const PIECE: usize = 64 << 10;
 
 /// The client.
 pub struct Http {
-    client: reqwest::Client,
-    patient: reqwest::Client,
+    clients: RwLock<Clients>,
     base: Option<reqwest::Url>,
     closed: bool,
+}
+
+/// What makes the requests.
+struct Clients {
+    client: reqwest::Client,
+    /// For uploads: without a limit on silence.
+    patient: reqwest::Client,
+}
+
+impl Clients {
+    fn new() -> reqwest::Result<Self> {
+        let with = || {
+            reqwest::Client::builder()
+                .connect_timeout(Duration::from_secs(15))
+                .redirect(reqwest::redirect::Policy::none())
+        };
+        // The limit on silence counts from the request's first byte to the answer's: a large upload takes longer. Who
+        // uploads limits the whole.
+        Ok(Self { client: with().read_timeout(Duration::from_secs(60)).build()?, patient: with().build()? })
+    }
 }
 
 impl Http {
@@ -39,16 +59,25 @@ impl Http {
     /// When the media address does not parse or the TLS set-up fails.
     pub fn new(settings: &WhatsappSettings) -> anyhow::Result<Self> {
         let base = settings.media_base_url.as_deref().map(reqwest::Url::parse).transpose()?;
-        let with = || {
-            reqwest::Client::builder()
-                .connect_timeout(Duration::from_secs(15))
-                .redirect(reqwest::redirect::Policy::none())
-        };
-        let client = with().read_timeout(Duration::from_secs(60)).build()?;
-        // The limit on silence counts from the request's first byte to the answer's: a large upload takes longer. Who
-        // uploads limits the whole.
-        let patient = with().build()?;
-        Ok(Self { client, patient, closed: base.is_none() && settings.websocket_url.is_some(), base })
+        let clients = RwLock::new(Clients::new()?);
+        Ok(Self { clients, closed: base.is_none() && settings.websocket_url.is_some(), base })
+    }
+
+    /// Closes the connections that are kept for later; requests in flight go on.
+    ///
+    /// # Errors
+    /// When the TLS set-up fails; then all stays as it was.
+    pub fn forget_connections(&self) -> anyhow::Result<()> {
+        *self.clients.write().unwrap_or_else(PoisonError::into_inner) = Clients::new()?;
+        Ok(())
+    }
+
+    fn client(&self) -> reqwest::Client {
+        self.clients.read().unwrap_or_else(PoisonError::into_inner).client.clone()
+    }
+
+    fn patient(&self) -> reqwest::Client {
+        self.clients.read().unwrap_or_else(PoisonError::into_inner).patient.clone()
     }
 
     /// The body behind an address, refused when larger than `limit` bytes.
@@ -56,10 +85,21 @@ impl Http {
     /// # Errors
     /// When it can not be fetched, is not there, or is too large.
     pub async fn fetch(&self, url: &str, limit: u64) -> anyhow::Result<Vec<u8>> {
-        let response = self.client.get(self.place(url)?).timeout(Duration::from_secs(60)).send().await;
+        self.find(url, limit).await?.ok_or_else(|| anyhow::anyhow!("there is nothing at the address"))
+    }
+
+    /// As [`Http::fetch`]; none when there is nothing at the address.
+    ///
+    /// # Errors
+    /// When it can not be fetched or is too large.
+    pub async fn find(&self, url: &str, limit: u64) -> anyhow::Result<Option<Vec<u8>>> {
+        let response = self.client().get(self.place(url)?).timeout(Duration::from_secs(60)).send().await;
         let response = response.map_err(reqwest::Error::without_url)?;
+        if matches!(response.status().as_u16(), 404 | 410) {
+            return Ok(None);
+        }
         anyhow::ensure!(response.status().is_success(), "the server answered {}", response.status());
-        read_whole(response, limit).await
+        read_whole(response, limit).await.map(Some)
     }
 
     fn place(&self, url: &str) -> anyhow::Result<reqwest::Url> {
@@ -107,7 +147,7 @@ async fn read_whole(response: reqwest::Response, limit: u64) -> anyhow::Result<V
 #[async_trait]
 impl HttpClient for Http {
     async fn execute(&self, request: HttpRequest) -> anyhow::Result<HttpResponse> {
-        let mut building = self.request(&self.client, &request)?.timeout(Duration::from_secs(120));
+        let mut building = self.request(&self.client(), &request)?.timeout(Duration::from_secs(120));
         if let Some(body) = request.body {
             building = building.body(body);
         }
@@ -124,7 +164,7 @@ impl HttpClient for Http {
         // The library calls this on a blocking thread of our runtime.
         let runtime = Handle::try_current()?;
         let response =
-            runtime.block_on(self.request(&self.client, &request)?.send()).map_err(reqwest::Error::without_url)?;
+            runtime.block_on(self.request(&self.client(), &request)?.send()).map_err(reqwest::Error::without_url)?;
         let status_code = response.status().as_u16();
         let pieces =
             response.bytes_stream().map(|piece| piece.map_err(|error| io::Error::other(error.without_url()))).boxed();
@@ -149,7 +189,7 @@ impl HttpClient for Http {
         let (pieces, taken) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(1);
         let taken = stream::unfold(taken, |mut taken| async move { taken.recv().await.map(|piece| (piece, taken)) });
         let sending = self
-            .request(&self.patient, &request)?
+            .request(&self.patient(), &request)?
             .header("content-length", content_length)
             .body(reqwest::Body::wrap_stream(taken))
             .send();
@@ -233,6 +273,33 @@ mod tests {
             http(false, None).place("https://web.whatsapp.com/sw.js").unwrap().host_str(),
             Some("web.whatsapp.com")
         );
+    }
+
+    #[tokio::test]
+    async fn connections_are_kept_until_they_are_forgotten() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", server.local_addr().unwrap());
+        let (accepted, mut connections) = tokio::sync::mpsc::channel(8);
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = server.accept().await {
+                accepted.send(()).await.unwrap();
+                tokio::spawn(async move {
+                    let mut request = [0; 4096];
+                    while socket.read(&mut request).await.is_ok_and(|read| read > 0) {
+                        socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+                    }
+                });
+            }
+        });
+        let http = http(true, Some(&base));
+        for _ in 0..3 {
+            assert_eq!(http.fetch("https://mmg.whatsapp.net/a", 9).await.unwrap(), b"ok");
+        }
+        http.forget_connections().unwrap();
+        assert_eq!(http.fetch("https://mmg.whatsapp.net/a", 9).await.unwrap(), b"ok");
+        assert_eq!((connections.recv().await, connections.recv().await), (Some(()), Some(())));
+        assert!(connections.try_recv().is_err(), "more connections than two");
     }
 
     #[test]

@@ -78,6 +78,8 @@ pub struct Line {
     /// The library's task that turns the codes of a linking.
     pub(super) codes: Codes,
     pub(super) stop: CancellationToken,
+    /// Counts how often somebody wanted another connection.
+    pub(super) anew: watch::Sender<u64>,
     /// Set when the run has ended.
     ended: CancellationToken,
     device: DeviceKey,
@@ -142,6 +144,7 @@ impl Line {
             passkey: PasskeyStep::default(),
             codes: Codes::default(),
             stop: CancellationToken::new(),
+            anew: watch::Sender::new(0),
             ended: CancellationToken::new(),
             device,
         })
@@ -184,7 +187,9 @@ impl Line {
     pub(super) async fn run(self: Arc<Self>, setup: LineSetup, link: Option<Link>) {
         let _ended = self.ended.clone().drop_guard();
         let mut pause = SHORTEST_PAUSE;
+        let mut anew = self.anew.subscribe();
         loop {
+            anew.mark_unchanged();
             let begun = Instant::now();
             let ending = match self.run_one_client(&setup, link.as_ref()).await {
                 // A client that ends soon, again and again, must not become a storm of connections.
@@ -205,6 +210,10 @@ impl Line {
                 Ending::Again(wait) => {
                     tokio::select! {
                         () = self.stop.cancelled() => break,
+                        // A ban is not over because somebody wants it.
+                        Ok(()) = anew.changed(), if !matches!(*self.state.borrow(), LineState::Offline(Trouble::Banned { .. })) => {
+                            pause = SHORTEST_PAUSE;
+                        }
                         () = tokio::time::sleep(spread(wait, rand::random())) => {}
                     }
                     // The database first: a client without its rows would only fail again.
@@ -268,9 +277,11 @@ impl Line {
             no_code_until = Some(Instant::now() + FIRST_CODE);
             self.begin_linking(&client, link).await;
         }
+        let mut anew = self.anew.subscribe();
         let ending = loop {
             tokio::select! {
                 () = self.stop.cancelled() => break Ending::Stopped,
+                Ok(()) = anew.changed() => break Ending::Again(SHORTEST_PAUSE),
                 () = intake.failed() => break Ending::Again(Duration::from_millis(100)),
                 () = backend.wait_poisoned() => break Ending::Again(Duration::from_millis(100)),
                 () = tokio::time::sleep_until(no_code_until.unwrap_or_else(Instant::now)), if no_code_until.is_some() => {

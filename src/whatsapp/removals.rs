@@ -46,6 +46,9 @@ pub struct RemovalRow {
     pub what: Removed,
     /// When, milliseconds since 1970.
     pub ts_ms: i64,
+    /// Whether it was told as one of all there are, so that it may be long ago and done.
+    #[serde(default)]
+    pub is_retold: bool,
 }
 
 /// What to delete from here.
@@ -58,20 +61,19 @@ pub enum Removal {
 }
 
 fn heard(event: &Event) -> Option<(&Jid, RemovalRow)> {
-    Some(match event {
-        Event::DeleteChatUpdate(update) => {
-            (&update.jid, RemovalRow { what: Removed::Chat, ts_ms: update.timestamp.timestamp_millis() })
-        }
+    let (jid, what, at, is_retold) = match event {
+        Event::DeleteChatUpdate(update) => (&update.jid, Removed::Chat, update.timestamp, update.from_full_sync),
         Event::ClearChatUpdate(update) => {
             let what = Removed::Messages { starred: update.delete_starred };
-            (&update.jid, RemovalRow { what, ts_ms: update.timestamp.timestamp_millis() })
+            (&update.jid, what, update.timestamp, update.from_full_sync)
         }
         Event::DeleteMessageForMeUpdate(update) => {
             let what = Removed::Message { id: update.message_id.clone() };
-            (&update.chat_jid, RemovalRow { what, ts_ms: update.timestamp.timestamp_millis() })
+            (&update.chat_jid, what, update.timestamp, update.from_full_sync)
         }
         _ => return None,
-    })
+    };
+    Some((jid, RemovalRow { what, ts_ms: at.timestamp_millis(), is_retold }))
 }
 
 impl Line {

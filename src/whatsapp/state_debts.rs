@@ -7,7 +7,10 @@
 //! The library acknowledges such a piece of news before it has read anything: a kill in between, and nobody would fetch it
 //! any more. So each client asks once, with its first connection, what it lacks: one request for all collections.
 
-use super::blocking;
+use super::group_acts::ActFailure;
+use super::{Whatsapp, blocking};
+use crate::ids::LoginId;
+use crate::store::wa_applied::read_anew;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,6 +30,12 @@ const PATIENCE: Duration = Duration::from_millis(700);
 
 /// Pauses before the tries to read the list of the blocked.
 const READS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(20)];
+
+/// How long the reading of collections in full may take; what is not told by then is told later.
+const READING_TIME: Duration = Duration::from_secs(60);
+
+/// How often that is tried: a connection may break in its middle.
+const TIMES: usize = 3;
 
 /// All collections.
 const COLLECTIONS: [WAPatchName; 5] = [
@@ -127,6 +136,57 @@ impl StateDebts {
             }
         }
     }
+}
+
+/// The names of all collections.
+pub fn collection_names() -> [&'static str; 5] {
+    COLLECTIONS.map(|name| name.as_str())
+}
+
+impl Whatsapp {
+    /// Has a login's collections of these names read again in full: what they tell is stored and shown as if it was told for
+    /// the first time, and what holds changes nothing. The names of those that could not be read.
+    ///
+    /// # Errors
+    /// [`ActFailure::Offline`], and [`ActFailure::Unknown`] when it takes too long.
+    pub async fn read_own_data_again(
+        &self,
+        login: &LoginId,
+        names: &[&'static str],
+    ) -> Result<Vec<&'static str>, ActFailure> {
+        let reading = async {
+            let mut unread: Vec<_> = COLLECTIONS.into_iter().filter(|name| names.contains(&name.as_str())).collect();
+            for _ in 0..TIMES {
+                let client = self.line(login).and_then(|line| line.client()).ok_or(ActFailure::Offline)?;
+                client.wait_for_connected(READING_TIME / 4).await.map_err(|_| ActFailure::Offline)?;
+                let mut left = Vec::new();
+                for name in unread {
+                    let has_read = read_in_full(&client, name).await;
+                    if !has_read.map_err(|error| ActFailure::Unknown(error.to_string()))? {
+                        left.push(name);
+                    }
+                }
+                unread = left;
+                if unread.is_empty() {
+                    break;
+                }
+            }
+            Ok(unread.into_iter().map(|name| name.as_str()).collect())
+        };
+        let late = |_| ActFailure::Unknown("no answer in time".into());
+        tokio::time::timeout(READING_TIME, reading).await.map_err(late)?
+    }
+}
+
+/// Whether a collection could be read in full, or there is nothing in it.
+async fn read_in_full(client: &Arc<Client>, name: WAPatchName) -> anyhow::Result<bool> {
+    let backend = client.persistence_manager().backend();
+    let before = backend.get_version(name.as_str()).await?.version;
+    // It is forgotten where the library asks for it; so what it is told is enough (`read_anew`).
+    let task = MajorSyncTask::AppStateSync { name, full_sync: false };
+    let was_asked = read_anew(name.as_str(), client.process_sync_task(task)).await;
+    let after = backend.get_version(name.as_str()).await?.version;
+    Ok(was_asked && (after > 0 || before == 0))
 }
 
 /// Asks which collections have changed since they were read, and has the library read them.

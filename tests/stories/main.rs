@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, missing_docs)] // Tests: a panic is a failed test, and says where.
 
 mod acts;
+mod app_state;
 mod baileys;
 mod bed;
 mod blocking;
@@ -20,6 +21,7 @@ mod cleanup;
 mod commands;
 mod commands_more;
 mod contacts;
+mod debugging;
 mod disappearing;
 mod faults;
 mod ffmpeg;
@@ -44,6 +46,7 @@ mod metrics;
 mod opening;
 mod outage;
 mod own_data;
+mod packs;
 mod page;
 mod passkey;
 mod people;

@@ -28,7 +28,7 @@ fn act(world: &World, chat: &Chat, action: &Action) -> Result<()> {
 }
 
 /// The contact says something that is to go: the laws of chats ask for all that was said by their own means.
-async fn said(world: &World, chat: &Chat, person: &Person, text: &str) -> Result<(Event, String)> {
+pub(super) async fn said(world: &World, chat: &Chat, person: &Person, text: &str) -> Result<(Event, String)> {
     let id = world.phones.send(&chat.contact().number, &chat.login().number, text).await?;
     Ok((person.wait_event(text, wait::STEP, |event| event.body() == text).await?, id))
 }

@@ -45,7 +45,7 @@ async fn spaces(person: &Person) -> Result<Vec<(String, String)>> {
 }
 
 /// Waits until a person is in spaces of exactly these names, and returns their rooms.
-async fn wait_spaces(person: &Person, names: &[&str]) -> Result<Vec<String>> {
+pub(super) async fn wait_spaces(person: &Person, names: &[&str]) -> Result<Vec<String>> {
     wait::until(&format!("spaces {names:?}"), wait::STEP, || async {
         let found = spaces(person).await?;
         let fits = found.iter().map(|(_, name)| name).eq(names);

@@ -275,3 +275,14 @@ pub(super) struct Group {
     /// Its room.
     pub(super) mxid: String,
 }
+
+/// Where a sticker pack is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SavedPack {
+    /// The event; the same one again when nothing has changed.
+    pub(super) event_id: String,
+    /// The login's space.
+    pub(super) room_id: String,
+    /// The pack's id.
+    pub(super) state_key: String,
+}

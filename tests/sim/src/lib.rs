@@ -61,7 +61,7 @@ pub use calls::{CallEvent, CallInfo};
 pub use faults::{Direction, Effect, FaultKind, MediaEffect, MediaRule, Rule};
 pub use history::{Arrival, ArrivalOutcome, PresenceItem, ReceiptItem};
 pub use history_sync::HistorySeed;
-pub use media::MediaFaults;
+pub use media::{MediaFaults, PackSticker, StickerPack};
 pub use noise::{HandshakeKind, IkPolicy};
 pub use phone::{Answering, Card, Choice, InboxItem, Kind, ListSection, Media, Options};
 pub use proto_json::{parse as message_from_json, show as message_to_json};

@@ -7,6 +7,7 @@ mod blob;
 mod download;
 mod retry;
 mod seal;
+mod stickers;
 mod upload;
 
 use std::{collections::HashMap, sync::Arc};
@@ -20,6 +21,7 @@ use bytes::Bytes;
 pub use blob::{Blob, BlobWriter};
 pub use retry::{answer_retry, located};
 pub use seal::{Content, Located, Sealed, find, leave_open, open, seal, url};
+pub use stickers::{PackSticker, StickerPack, publish};
 
 use crate::{ids::Number, simulator::Shared};
 
@@ -31,6 +33,7 @@ pub fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/mms/{kind}/{token}", post(upload::handle))
         .route("/product/{kind}/{token}", post(upload::handle))
+        .route("/sticker", get(stickers::handle))
         // Media of channels: not encrypted, else the same.
         .route("/newsletter/{kind}/{token}", post(upload::handle))
         .fallback(get(download::handle))
@@ -72,6 +75,8 @@ pub struct MediaStore {
     /// The status requests with withdrawn credentials get.
     auth_refusal: u16,
     pub faults: MediaFaults,
+    /// What is told of sticker packs, by their ids.
+    packs: HashMap<String, stickers::Told>,
     /// Every download so far: path, first byte asked for, status.
     pub downloads: Vec<(String, u64, u16)>,
 }

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::Simulator;
 use crate::{
     ids::Number,
-    media::{self, Blob, Located, MediaFaults},
+    media::{self, Blob, Located, MediaFaults, StickerPack},
 };
 
 impl Simulator {
@@ -23,6 +23,11 @@ impl Simulator {
     /// Lets all files of now expire: downloads get `status` (404 or 410).
     pub fn expire_media(&self, status: u16) {
         self.shared.with(|state| state.media.expire_all(status));
+    }
+
+    /// Publishes a sticker pack: links to it can be opened from now on. One of the same id is replaced.
+    pub fn publish_pack(&self, pack: &StickerPack) -> Result<()> {
+        self.shared.with(|state| media::publish(state, pack))
     }
 
     /// Lets one file expire. Errors when there is none of this path.
