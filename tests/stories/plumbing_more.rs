@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use matrix_bed::group::Group;
-use matrix_bed::person::Person;
+use matrix_bed::person::{Event, Person};
 use matrix_bed::phones::Account;
 use matrix_bed::wait;
 use matrix_bed::world::World;
@@ -54,65 +54,50 @@ async fn wait_waiting(world: &World, rows: i64) -> Result<()> {
 
 async fn what_waited_is_for_no_other_chat(world: &mut World) -> Result<()> {
     let Scene { alice, account, bob, .. } = scene(world).await?;
+    let (dora, doras, _) = world.log_in("dora").await?;
     let root = world.person("root").await?;
     set_level(world, &root, "admin").await?;
     let (roots, bot) = (world.management(&root).await?, world.bridge.slot().bot());
-    let (mut groups, mut rooms) = (Vec::new(), Vec::new());
-    for name in ["Choir", "Quartet"] {
-        let group = Group::create(&world.phones, &bob, name, &[&account])?;
-        rooms.push(group.room_of(&alice).await?);
-        groups.push(group);
-    }
-    without_room(world, &roots, &rooms[1]).await?;
-    world.bridge.wait_idle().await?;
-    // One waits in a room that is no chat's any more; the bot is gone from there.
-    cut(world, &account, true)?;
-    alice.send_text(&rooms[0], "too late").await?;
-    wait_waiting(world, 1).await?;
-    root.send_text(roots.room(), &format!("doin {} unbridge --ignore-permissions", rooms[0])).await?;
-    alice.wait_member(&rooms[0], &bot, "leave").await?;
-    // The other in one that is another chat's by then.
-    cut(world, &account, false)?;
-    let told = |event: &matrix_bed::person::Event| event.body().contains("can't be written to");
-    let told = alice.wait_event("what waited is not sent", wait::STEP, told).await?;
-    ensure!(told.body().contains("stopped being that WhatsApp chat's"), "{}", told.body());
-    let den = bridged(world, &alice, &groups[1].jid).await?;
-    alice.send_text(&den, "on time").await?;
-    wait_phone(world, &bob, "on time").await?;
-    world.bridge.wait_idle().await?;
-    cut(world, &account, true)?;
-    let late = alice.send_text(&den, "for the quartet").await?;
-    wait_waiting(world, 1).await?;
-    root.send_text(roots.room(), &format!("doin {den} unbridge --ignore-permissions")).await?;
-    alice.wait_member(&den, &bot, "leave").await?;
-    let dora = {
-        let (dora, doras, _) = world.log_in("dora").await?;
-        world.phones.simulator().change_participants(&bob.number, &groups[0].jid, "add", &[&doras.number])?;
-        set_level(world, &dora, "admin").await?;
-        dora
-    };
-    alice.invite(&den, &bot).await?;
-    wait::until("the bot is back", wait::STEP, || async {
-        Ok(alice.members(&den).await?.contains(&bot).then_some(()))
-    })
-    .await?;
+    let choir = Group::create(&world.phones, &bob, "Choir", &[&account, &doras])?;
+    let quartet = Group::create(&world.phones, &bob, "Quartet", &[&account])?;
+    let first = choir.room_of(&alice).await?;
+    without_room(world, &roots, &quartet.room_of(&alice).await?).await?;
+    let den = bridged(world, &alice, &quartet.jid).await?;
     alice.invite(&den, dora.id()).await?;
     dora.wait_member(&den, dora.id(), "join").await?;
     let mut powers = alice.find_state(&den, "m.room.power_levels", "").await?.unwrap_or_default();
     powers["users"][dora.id()] = json!(100);
     alice.set_state(&den, "m.room.power_levels", "", &powers).await?;
-    world.management(&alice).await?;
+    alice.send_text(&den, "on time").await?;
+    wait_phone(world, &bob, "on time").await?;
+    world.bridge.wait_idle().await?;
+    // Both rooms are no chat's any more; one becomes another chat's.
+    cut(world, &account, true)?;
+    alice.send_text(&first, "too late").await?;
+    let late = alice.send_text(&den, "for the quartet").await?;
+    wait_waiting(world, 2).await?;
+    for room in [&first, &den] {
+        root.send_text(roots.room(), &format!("doin {room} unbridge --ignore-permissions")).await?;
+        alice.wait_member(room, &bot, "leave").await?;
+    }
+    dora.invite(&den, &bot).await?;
+    wait::until("the bot is back", wait::STEP, || async { Ok(dora.members(&den).await?.contains(&bot).then_some(())) })
+        .await?;
+    dora.send_text(&den, &format!("!wa bridge {}", choir.jid)).await?;
     wait::until("the choir comes into the den", wait::STEP, || async {
-        dora.send_text(&den, &format!("!wa bridge {} --overwrite", groups[0].jid)).await?;
-        let events = dora.history(&den).await?;
-        Ok(events.iter().filter(|event| event.body().contains(BRIDGED)).nth(1).map(drop))
+        let words = dora.history(&den).await?.into_iter().filter(|event| event.body().contains(BRIDGED));
+        Ok((words.count() == 2).then_some(()))
     })
     .await?;
     cut(world, &account, false)?;
-    let told = |event: &matrix_bed::person::Event| {
+    world.bridge.restart().await?;
+    let told = |event: &Event| event.body().contains("can't be written to");
+    let told = alice.wait_event("what waited in a room without the bot", wait::STEP, told).await?;
+    ensure!(told.body().contains("stopped being that WhatsApp chat's"), "{}", told.body());
+    let told = |event: &Event| {
         event.room == den && event.content["m.relates_to"]["m.in_reply_to"]["event_id"] == late.as_str()
     };
-    let told = alice.wait_event("what waited is not sent", wait::STEP, told).await?;
+    let told = alice.wait_event("what waited in another chat's room", wait::STEP, told).await?;
     ensure!(told.body().contains("stopped being that WhatsApp chat's"), "{}", told.body());
     // What is said since goes to the chat that is there now.
     alice.send_text(&den, "for the choir").await?;
