@@ -62,7 +62,7 @@ mod tests {
                 assert!(!store.give_up_room_in(&mut tx, &portal, "!other", "next").await.unwrap());
                 tx.commit().await.unwrap();
             } else {
-                store.forget_portal_room(portal.id, room, "dead-next").await.unwrap();
+                assert!(store.forget_portal_room(&portal, room, "dead-next").await.unwrap());
             }
             let after = store.clock().now_ms();
             assert!(store.was_given_up_since(room, before).await.unwrap());
