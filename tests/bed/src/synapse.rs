@@ -25,7 +25,7 @@ pub use settings::SERVER_NAME;
 pub use slot::Slot;
 
 /// How many slots a server shared by many stories has.
-const SHARED_SLOTS: usize = 12;
+const SHARED_SLOTS: usize = 8;
 /// How many it has with registrations for double puppets. Each of those is interested in everybody, and so costs every
 /// event a transaction.
 const SHARED_PUPPET_SLOTS: usize = 4;
@@ -39,21 +39,25 @@ pub enum Loaded {
     Puppets,
 }
 
-/// The homeserver that stories share: another one when its slots are used up.
+/// The homeservers that stories share, taken in turn: a Synapse uses one core at most. Each is followed by another one when its
+/// slots are used up.
 struct Shared {
     slots: usize,
     loaded: Loaded,
     /// Kept alive even while no story runs; replaced when its slots are used up, and then ended by its last story.
-    current: tokio::sync::Mutex<Option<Arc<Synapse>>>,
+    current: [tokio::sync::Mutex<Option<Arc<Synapse>>>; 2],
+    turn: AtomicU32,
 }
 
 impl Shared {
     const fn new(slots: usize, loaded: Loaded) -> Self {
-        Self { slots, loaded, current: tokio::sync::Mutex::const_new(None) }
+        let current = [tokio::sync::Mutex::const_new(None), tokio::sync::Mutex::const_new(None)];
+        Self { slots, loaded, current, turn: AtomicU32::new(0) }
     }
 
     async fn lease(&self) -> Result<(Arc<Synapse>, Slot)> {
-        let mut current = self.current.lock().await;
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % 2;
+        let mut current = self.current[usize::from(turn == 1)].lock().await;
         if let Some(synapse) = current.as_ref()
             && let Some(slot) = synapse.lease()
         {

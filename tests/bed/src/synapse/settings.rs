@@ -34,6 +34,9 @@ pub(super) fn write(
         "server_name": SERVER_NAME,
         "public_baseurl": format!("http://127.0.0.1:{port}/"),
         "report_stats": false,
+        // Nobody asks for them, and every event is counted.
+        "stats": {"enabled": false},
+        "user_directory": {"enabled": false},
         "listeners": [{"port": port, "bind_addresses": ["127.0.0.1"], "type": "http", "tls": false,
             "resources": [{"names": ["client", "media", "openid"], "compress": false}]}],
         "database": database,
