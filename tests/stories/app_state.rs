@@ -14,13 +14,12 @@ use crate::acts::die_at;
 use crate::removals::said;
 
 matrix_bed::stories! {
-    shared {
+    puppets {
         what_was_missed_of_the_own_data_is_read_again
         what_is_shown_already_makes_no_events_when_it_is_read_again
         reading_the_own_data_again_outlives_cuts_and_kills
         deletions_of_long_ago_take_nothing_of_today
     }
-    own {}
 }
 
 /// What reading the app state is called among the requests of a device.

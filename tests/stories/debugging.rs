@@ -13,7 +13,6 @@ matrix_bed::stories! {
         administrators_have_connections_made_anew
         account_data_is_said_by_hand
     }
-    own {}
 }
 
 /// What each new connection asks once.

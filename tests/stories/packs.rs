@@ -24,7 +24,6 @@ matrix_bed::stories! {
         killed_in_the_middle_of_a_pack
         a_manager_brings_a_pack_over
     }
-    own {}
 }
 
 const EVENT: &str = "im.ponies.room_emotes";
