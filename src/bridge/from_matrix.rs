@@ -320,6 +320,14 @@ impl Bridge {
         let is_shaping = portal.kind == PortalKind::Group
             && SHAPING.contains(&event.kind.as_str())
             && event.state_key.as_deref() == Some("");
+        if portal.kind == PortalKind::Direct
+            && SHAPING.contains(&event.kind.as_str())
+            && event.state_key.as_deref() == Some("")
+            && self.is_plumbed(portal).await?
+        {
+            // A chat of two has no looks and no powers; the room of one's own has them for itself.
+            return Ok(self.store().settle_row(row.seq).await?);
+        }
         let (login, relayed) = match self.speaker(portal, login, &event.sender) {
             Ok(login) => (login, None),
             Err(_) if event.state_key.as_deref() == Some("") && self.is_plumbed(portal).await? => {

@@ -38,8 +38,10 @@ impl Bridge {
             Removed::Chat if portal.kind == PortalKind::Group => self.store().mark_group_stale(portal.id).await?,
             Removed::Chat if is_direct && self.config().bridge.delete_chat_rooms => {
                 let newest = self.store().newest_message_until(portal.id, i64::MAX).await?;
-                // What was said since then is a chat again. WhatsApp's times are whole seconds.
-                let until = removal.ts_ms.saturating_add(1_000);
+                // What was said since then is a chat again. WhatsApp's times are whole seconds; where they do not tell which came
+                // first, a deletion that is told again is the one that may be done already.
+                let slack = if removal.is_retold { -1_000 } else { 1_000 };
+                let until = removal.ts_ms.saturating_add(slack);
                 // Nobody has written in it: when that is told again it may be a new room, for which it was not meant.
                 if newest.map_or(!removal.is_retold, |newest| newest.ts <= until) {
                     self.delete_room(&portal).await?;

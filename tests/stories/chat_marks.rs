@@ -221,6 +221,7 @@ async fn what_was_told_before_a_kill_and_never_read_is_read_at_the_start(world: 
     let before = asked();
     world.bridge.start().await?;
     chat.begin("after the start").await?;
+    wait::until("the start's question", wait::STEP, || async { Ok((asked() > before).then_some(())) }).await?;
     ensure!(asked() == before + 1, "asked {} times", asked() - before);
     // WhatsApp is told at once that the news has come, and what the news says is never answered.
     let before = asked();

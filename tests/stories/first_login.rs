@@ -89,9 +89,10 @@ async fn words_cross_while_a_large_group_fills(world: &mut World) -> Result<()> 
 }
 
 async fn large_groups_let_small_ones_pass(world: &mut World) -> Result<()> {
-    const MEMBERS: usize = 24;
-    // A hundred at once, then ten in three seconds.
-    world.bridge.reconfigure(&json!({ "bridge": { "budgets": { "memberships_per_minute": 200 } } }))?;
+    // Three parts each.
+    const MEMBERS: usize = 44;
+    // Two hundred at once, then twenty in three seconds.
+    world.bridge.reconfigure(&json!({ "bridge": { "budgets": { "memberships_per_minute": 400 } } }))?;
     world.bridge.restart().await?;
     let members = people(world, MEMBERS)?;
     let maker = world.phones.create_account("maker")?;

@@ -165,6 +165,8 @@ impl Browser {
 
     /// Presses the button with this text.
     pub async fn press(&mut self, text: &str) {
+        // Before its script has run a button does nothing.
+        self.wait("document.readyState === 'complete'").await;
         let script = format!(
             "(() => {{ [...document.querySelectorAll('button')].find(b => b.innerText === {}).click(); return true }})()",
             json!(text)
