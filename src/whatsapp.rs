@@ -348,7 +348,8 @@ impl Whatsapp {
         outgoing::send(&client, &line.acks, &barrier, &chat, id, message, Some(audience)).await
     }
 
-    /// As [`Whatsapp::send`], to a channel: a post, its edit or deletion, or a reaction to one.
+    /// As [`Whatsapp::send`], to a channel: a post, its edit or deletion, or a reaction to one. A post with a file names
+    /// its handle.
     ///
     /// # Errors
     /// [`SendFailure`].
@@ -358,11 +359,12 @@ impl Whatsapp {
         portal: &crate::store::portals::Portal,
         id: &WaMessageId,
         message: wa::Message,
+        handle: Option<&str>,
     ) -> std::result::Result<(), SendFailure> {
         let line = self.line(login).ok_or(SendFailure::Offline)?;
         let (client, barrier) = line.client_behind_barrier().ok_or(SendFailure::Offline)?;
-        let place = (&self.shared.setup.store, portal.id);
-        channel_sends::send_to_channel(&client, &line.acks, &barrier, place, &portal.chat, id, message).await
+        let sending = channel_sends::Sending { client: &client, acks: &line.acks, barrier: &barrier };
+        sending.to_channel(&self.shared.setup.store, portal, id, message, handle).await
     }
 
     /// Sets after how many seconds a group's messages disappear (0 = never). Setting what holds changes nothing.
@@ -455,6 +457,22 @@ impl Whatsapp {
     ) -> std::result::Result<media::Stored, media::MediaFailure> {
         let client = self.line(login).and_then(|line| line.client()).ok_or(media::MediaFailure::Offline)?;
         let stored = media::upload(&client, file, media_type, key).await;
+        numbers::count_transfer(Direction::IntoWhatsapp, stored.is_ok().then(|| file.size()));
+        stored
+    }
+
+    /// As [`Whatsapp::upload_media`], for a channel: it lies there unsealed, and its post has to name its handle.
+    ///
+    /// # Errors
+    /// [`media::MediaFailure`].
+    pub async fn upload_open(
+        &self,
+        login: &LoginId,
+        file: &SpoolFile,
+        media_type: media::MediaType,
+    ) -> std::result::Result<media::Stored, media::MediaFailure> {
+        let client = self.line(login).and_then(|line| line.client()).ok_or(media::MediaFailure::Offline)?;
+        let stored = media::upload_open(&client, &self.shared.setup.http, file, media_type).await;
         numbers::count_transfer(Direction::IntoWhatsapp, stored.is_ok().then(|| file.size()));
         stored
     }

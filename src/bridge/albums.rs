@@ -10,7 +10,6 @@ use super::relay::words_before;
 use super::uploads::Carried;
 use crate::convert::incoming::expires_s;
 use crate::convert::outgoing::{Draft, DraftContent, Plan, Resolved};
-use crate::convert::quote;
 use crate::ids::WaMessageId;
 use crate::store::messages::{Message, MessageState, PartKey};
 use crate::verdict::Verdict;
@@ -99,9 +98,7 @@ impl Bridge {
     }
 
     async fn hand_over_part(&self, saying: &Saying<'_>, key: &PartKey, message: wa::Message) -> Result<(), Halt> {
-        let copy = quote::keep(&message);
-        let outgoing =
-            Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None, ballot: None };
+        let outgoing = Outgoing::quotable("new", message);
         if let Some(sent) = self.hand_over(saying, key, &outgoing).await? {
             let mut tx = self.store().begin("albums.part").await?;
             self.store().message_was_sent_in(&mut tx, key, None).await?;
@@ -128,8 +125,7 @@ impl Bridge {
                 made(&Plan::Redact { target: String::new() }, &resolved)?
             };
             let (key, _) = self.album_part(saying, at);
-            let outgoing =
-                Outgoing { message, quote: None, kind: "deletion", reaction: None, replaces: None, ballot: None };
+            let outgoing = Outgoing::new("deletion", message);
             if self.hand_over(saying, &key, &outgoing).await?.is_some() {
                 let mut tx = self.store().begin("albums.deletion").await?;
                 self.store().message_was_sent_in(&mut tx, &key, None).await?;

@@ -10,7 +10,6 @@ use super::people::Halt;
 use super::rooms::room_id;
 use crate::convert::incoming::{PollOption, Sealed, poll_response};
 use crate::convert::outgoing::{Plan, PollDraft, Resolved, vote_hashes};
-use crate::convert::quote;
 use crate::derive::hex;
 use crate::matrix::error::MatrixError;
 use crate::store::messages::{Message, MessageState};
@@ -66,8 +65,7 @@ impl Bridge {
             ended_at: None,
         };
         self.store().put_poll(self.sealer(), &poll, Some(&saying.secret)).await?;
-        let copy = quote::keep(&message);
-        Ok(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None, ballot: None })
+        Ok(Outgoing::quotable("new", message))
     }
 
     /// The message of somebody's choice.
@@ -156,14 +154,7 @@ impl Bridge {
             shown_at: before.as_ref().map_or(0, |before| before.shown_at),
         };
         let ballot = Some(Ballot::Cast { vote, before });
-        Ok(Outgoing {
-            message: made(plan, &resolved)?,
-            quote: None,
-            kind: "vote",
-            reaction: None,
-            replaces: None,
-            ballot,
-        })
+        Ok(Outgoing { ballot, ..Outgoing::new("vote", made(plan, &resolved)?) })
     }
 
     /// The message that tells a poll's result; none when it has ended already.
@@ -196,9 +187,8 @@ impl Bridge {
         resolved.results = results;
         resolved.timer = timer;
         let message = made(plan, &resolved)?;
-        let copy = quote::keep(&message);
         let ballot = Some(Ballot::Closed(poll));
-        Ok(Some(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None, ballot }))
+        Ok(Some(Outgoing { ballot, ..Outgoing::quotable("new", message) }))
     }
 
     /// A poll of the event's own chat.

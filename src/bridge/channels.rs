@@ -11,7 +11,7 @@ use super::people::{Facts, Halt};
 use super::rooms::{Known, user_id};
 use crate::convert::channel::{ChannelFacts, WRITER, emoji_of};
 use crate::convert::group::{power_levels, text_state};
-use crate::convert::outgoing::{Draft, DraftContent, Plan, plan};
+use crate::convert::outgoing::{Draft, DraftContent, MxKind, Plan, plan};
 use crate::ids::{GhostId, LoginId, PortalId, WaMessageId};
 use crate::matrix::rooms::{BridgedChat, RoomRecipe};
 use crate::store::logins::{Login, LoginState};
@@ -145,6 +145,7 @@ impl Bridge {
         let chat = BridgedChat { key: &portal.alias, channel_id: portal.chat.as_str(), channel_name: Some(&name) };
         let mut state = self.matrix().bridge_state(&chat);
         state.push(self.matrix().functional_members());
+        state.push(super::timers::features(portal.kind));
         let topic = facts.topic();
         let recipe = RoomRecipe {
             alias_localpart: Some(self.matrix().alias_localpart(&portal.alias)),
@@ -268,10 +269,10 @@ impl Bridge {
         let writes = self.store().writes_in_channel(saying.portal.id, &saying.login.id).await?;
         match &plan {
             Plan::React { .. } | Plan::Redact { .. } => {}
-            Plan::Message(draft) | Plan::Edit { draft, .. } if writes && is_text(draft) => {}
+            Plan::Message(draft) | Plan::Edit { draft, .. } if writes && is_for_channels(draft) => {}
             _ if writes => {
-                let tell = "I can post only text in a channel. Please post the rest from your phone.";
-                return Err(never(tell, "something else than text for a channel"));
+                let tell = "I can post only texts and files in a channel. Please post the rest from your phone.";
+                return Err(never(tell, "neither a text nor a file for a channel"));
             }
             _ => {
                 let tell = "Only the admins of this channel can post in it. You can react to its posts.";
@@ -346,6 +347,11 @@ pub(super) fn voice_of(portal: &Portal) -> GhostId {
     GhostId::new(portal.chat.as_str())
 }
 
-fn is_text(draft: &Draft) -> bool {
-    matches!(draft.content, DraftContent::Text { .. })
+/// Whether a draft is of a kind that channels show: contacts and places are not.
+fn is_for_channels(draft: &Draft) -> bool {
+    match &draft.content {
+        DraftContent::Text { .. } => true,
+        DraftContent::File { media, .. } => media.kind != MxKind::Contacts,
+        _ => false,
+    }
 }

@@ -13,6 +13,7 @@ use crate::convert::notice;
 use crate::matrix::error::MatrixError;
 use crate::matrix::rooms::BridgedChat;
 use crate::store::deletions::{Deletion, Doomed, Farewell, LeftRoom, Telling};
+use crate::store::portals::PortalKind;
 use crate::verdict::{MAX_ATTEMPTS, Verdict, backoff};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -205,7 +206,7 @@ impl Bridge {
         let chat = BridgedChat { key: alias, channel_id: alias, channel_name: None };
         let mut pieces = self.matrix().bridge_state(&chat);
         pieces.push(self.matrix().functional_members());
-        pieces.push(super::timers::features());
+        pieces.push(super::timers::features(PortalKind::Direct));
         for piece in pieces {
             let now = self.matrix().get_state(room, &piece.event_type, &piece.state_key).await?;
             if now.as_ref().and_then(Value::as_object).is_some_and(|now| !now.is_empty()) {

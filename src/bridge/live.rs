@@ -147,7 +147,7 @@ impl Bridge {
             resolved.timer = timer;
             made(plan, &resolved)?
         };
-        let outgoing = Outgoing { message, quote: None, kind: "new", reaction: None, replaces: None, ballot: None };
+        let outgoing = Outgoing::new("new", message);
         self.hand_over(saying, &key_of_ours(saying, self.live_id(saying), 0), &outgoing).await.map(drop)
     }
 

@@ -34,6 +34,8 @@ pub struct Outgoing {
     pub message: wa::Message,
     /// What a reply quotes of it; none for what can not be answered.
     pub quote: Option<Vec<u8>>,
+    /// The handle of its file, in a channel.
+    pub handle: Option<String>,
     /// What kind of row it makes: `new`, `edit`, `reaction` or `deletion`.
     pub kind: &'static str,
     /// The reaction it makes or takes back.
@@ -42,6 +44,18 @@ pub struct Outgoing {
     pub replaces: Option<(String, String)>,
     /// What it changes about a poll.
     pub ballot: Option<Ballot>,
+}
+
+impl Outgoing {
+    /// A message that nobody can answer.
+    pub fn new(kind: &'static str, message: wa::Message) -> Self {
+        Self { message, quote: None, handle: None, kind, reaction: None, replaces: None, ballot: None }
+    }
+
+    /// A message that replies quote.
+    pub fn quotable(kind: &'static str, message: wa::Message) -> Self {
+        Self { quote: Some(quote::keep(&message)), ..Self::new(kind, message) }
+    }
 }
 
 /// An event in a portal's room, with the login that speaks for its sender.
@@ -101,19 +115,13 @@ impl Bridge {
 
     async fn new_message(&self, saying: &Saying<'_>, plan: &Plan, draft: &Draft) -> Result<Outgoing, Halt> {
         let wa_id = self.store().derive().wa_message(&saying.login.id, &saying.event.event_id, 0);
-        // What was tried before is sent as it was built then: its file is there already, its link was asked about.
-        if (matches!(draft.content, DraftContent::File { .. }) || self.asked_link(draft).is_some())
+        // What was tried before is sent as it was built then: its file is there already, its link was asked about. A
+        // channel's file is put there again: its handle is told then, and not kept.
+        let has_file = matches!(draft.content, DraftContent::File { .. }) && saying.portal.kind != PortalKind::Channel;
+        if (has_file || self.asked_link(draft).is_some())
             && let Some(message) = self.built_before(saying, &wa_id, 0).await?
         {
-            let copy = quote::keep(&message);
-            return Ok(Outgoing {
-                message,
-                quote: Some(copy),
-                kind: "new",
-                reaction: None,
-                replaces: None,
-                ballot: None,
-            });
+            return Ok(Outgoing::quotable("new", message));
         }
         // A relay chooses nothing for others.
         if !saying.is_relayed
@@ -148,16 +156,19 @@ impl Bridge {
         resolved.secret = Some(saying.secret);
         resolved.ts_ms = saying.event.origin_server_ts;
         resolved.quoted = quoted;
+        let mut handle = None;
         match carried {
             Some(Carried::Cards(text)) => resolved.cards = Some(text),
-            Some(Carried::File(uploaded)) => resolved.uploaded = Some(*uploaded),
+            Some(Carried::File(uploaded)) => {
+                handle.clone_from(&uploaded.handle);
+                resolved.uploaded = Some(*uploaded);
+            }
             None => {}
         }
         resolved.thread = thread;
         resolved.timer = timer;
         let message = made(plan, &resolved)?;
-        let copy = quote::keep(&message);
-        Ok(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None, ballot: None })
+        Ok(Outgoing { handle, ..Outgoing::quotable("new", message) })
     }
 
     /// WhatsApp ids of the people a draft may mention.
@@ -259,14 +270,7 @@ impl Bridge {
         resolved.target = Some(Self::key_of(saying, &target));
         resolved.original = target.quote.as_deref().and_then(quote::read);
         resolved.ts_ms = saying.event.origin_server_ts;
-        Ok(Outgoing {
-            message: made(plan, &resolved)?,
-            quote: None,
-            kind: "edit",
-            reaction: None,
-            replaces: None,
-            ballot: None,
-        })
+        Ok(Outgoing::new("edit", made(plan, &resolved)?))
     }
 
     async fn reaction_to(
@@ -304,7 +308,7 @@ impl Bridge {
             mx_sender: saying.event.sender.clone(),
         };
         let message = made(plan, &resolved)?;
-        Ok(Some(Outgoing { message, quote: None, kind: "reaction", reaction: Some(reaction), replaces, ballot: None }))
+        Ok(Some(Outgoing { reaction: Some(reaction), replaces, ..Outgoing::new("reaction", message) }))
     }
 
     /// Whether the sender may delete a message for everybody, still. A group's admins may delete what others said, at any
@@ -349,14 +353,7 @@ impl Bridge {
             let reaction =
                 Reaction { emoji: String::new(), ts: saying.event.origin_server_ts, event_id: None, ..before };
             let message = made(&none, &resolved_for(&reacted))?;
-            return Ok(Some(Outgoing {
-                message,
-                quote: None,
-                kind: "deletion",
-                reaction: Some(reaction),
-                replaces: None,
-                ballot: None,
-            }));
+            return Ok(Some(Outgoing { reaction: Some(reaction), ..Outgoing::new("deletion", message) }));
         }
         if let Some(withdrawal) = self.withdrawal_of(saying, target).await? {
             return Ok(Some(withdrawal));
@@ -372,14 +369,7 @@ impl Bridge {
             return Err(never(tell, "a deletion of an answer to an event"));
         }
         self.may_delete(saying, &deleted).await?;
-        Ok(Some(Outgoing {
-            message: made(plan, &resolved_for(&deleted))?,
-            quote: None,
-            kind: "deletion",
-            reaction: None,
-            replaces: None,
-            ballot: None,
-        }))
+        Ok(Some(Outgoing::new("deletion", made(plan, &resolved_for(&deleted))?)))
     }
 }
 

@@ -102,7 +102,7 @@ impl Bridge {
             resolved.ts_ms = saying.event.origin_server_ts;
             made(plan, &resolved)?
         };
-        let outgoing = Outgoing { message, quote: None, kind: "pin", reaction: None, replaces: None, ballot: None };
+        let outgoing = Outgoing::new("pin", message);
         // Named by what is pinned: the same again even where the others of this event have changed meanwhile.
         let about = format!("{} {}", saying.event.event_id, target.key.wa_id);
         let wa_id = self.store().derive().wa_message(&saying.login.id, &about, 1);

@@ -206,7 +206,7 @@ impl Bridge {
         let chat = BridgedChat { key: &portal.alias, channel_id: &portal.alias, channel_name: name };
         let mut state = self.matrix().bridge_state(&chat);
         state.push(self.matrix().functional_members());
-        state.push(super::timers::features());
+        state.push(super::timers::features(portal.kind));
         let bot = self.matrix().bot();
         for piece in state {
             self.matrix().send_state(room, bot, &piece.event_type, &piece.state_key, &piece.content).await?;

@@ -6,7 +6,6 @@ use super::outgoing::{Outgoing, Saying};
 use super::people::Halt;
 use crate::convert::choices::{Choice, Press, Rsvp, answer, pick};
 use crate::convert::outgoing::{Draft, DraftContent};
-use crate::convert::quote;
 use crate::ids::WaMessageId;
 use crate::store::messages::Message;
 use whatsapp_rust::prelude::{MessageField, wa};
@@ -60,8 +59,7 @@ impl Bridge {
         let mut message =
             answer(&choice, quoted.as_ref()).map_err(|refusal| never(refusal.tell, "a choice can not be pressed"))?;
         message.message_context_info.get_or_insert_default().message_secret = Some(saying.secret.to_vec());
-        let copy = quote::keep(&message);
-        Ok(Some(Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None, ballot: None }))
+        Ok(Some(Outgoing::quotable("new", message)))
     }
 
     /// The sealed answer to an event's invitation. WhatsApp counts the latest of each person.
@@ -89,7 +87,7 @@ impl Bridge {
             enc_iv: Some(iv.to_vec()),
         };
         let message = wa::Message { enc_event_response_message: MessageField::some(answer), ..Default::default() };
-        Ok(Outgoing { message, quote: None, kind: RSVP, reaction: None, replaces: None, ballot: None })
+        Ok(Outgoing::new(RSVP, message))
     }
 
     async fn choice_of(&self, saying: &Saying<'_>, offered: &WaMessageId, text: &str) -> Result<Option<Choice>, Halt> {

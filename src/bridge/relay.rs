@@ -17,7 +17,6 @@ use crate::convert::markup::{Block, Inline};
 use crate::convert::outgoing::{
     Draft, DraftContent, MAX_QUESTION, MxKind, Plan, PollDraft, PreviewWish, Resolved, plan,
 };
-use crate::convert::quote;
 use crate::convert::relay::{letters, look, profile_name, put_into, safe_id, safe_name, strip_profile_fallback};
 use crate::matrix::error::MatrixError;
 use crate::store::logins::{Login, LoginState};
@@ -369,9 +368,7 @@ impl Bridge {
             made(&Plan::Message(Box::new(label)), &resolved)?
         };
         let key = key_of_ours(saying, wa_id, part);
-        let copy = quote::keep(&message);
-        let outgoing =
-            Outgoing { message, quote: Some(copy), kind: "new", reaction: None, replaces: None, ballot: None };
+        let outgoing = Outgoing::quotable("new", message);
         if let Some(sent) = self.hand_over(saying, &key, &outgoing).await? {
             let mut tx = self.store().begin("relay.label").await?;
             self.store().message_was_sent_in(&mut tx, &key, None).await?;

@@ -13,7 +13,6 @@ use super::sending::key_of_ours;
 use crate::convert::features::EDIT_WINDOW_S;
 use crate::convert::incoming::expires_s;
 use crate::convert::outgoing::{Draft, Plan, Resolved, vote_hashes};
-use crate::convert::quote;
 use crate::derive::hex;
 use crate::store::inbox::InboxRow;
 use crate::store::logins::LoginState;
@@ -210,9 +209,7 @@ impl Bridge {
     }
 
     async fn send_tally(&self, saying: &Saying<'_>, key: &PartKey, message: wa::Message) -> Result<(), Halt> {
-        let copy = quote::keep(&message);
-        let outgoing =
-            Outgoing { message, quote: Some(copy), kind: TALLY, reaction: None, replaces: None, ballot: None };
+        let outgoing = Outgoing::quotable(TALLY, message);
         let sent = self.hand_over(saying, key, &outgoing).await?;
         let mut tx = self.store().begin("relay.tally").await?;
         self.store().message_was_sent_in(&mut tx, key, None).await?;

@@ -26,14 +26,7 @@ impl Bridge {
     pub(super) async fn forget_unsent(&self, saying: &Saying<'_>, wa_id: WaMessageId) -> Result<(), Halt> {
         let key = PartKey { portal: saying.portal.id, sender: saying.login.own.clone(), wa_id, part: 0 };
         if self.store().find_message(&key).await?.is_none() {
-            let row = Outgoing {
-                message: wa::Message::default(),
-                quote: None,
-                kind: "new",
-                reaction: None,
-                replaces: None,
-                ballot: None,
-            };
+            let row = Outgoing::new("new", wa::Message::default());
             self.store().reserve(&reservation(saying, &key, &row, None)).await?;
             self.store().message_has_failed(&key).await?;
         }
@@ -117,7 +110,8 @@ impl Bridge {
         let written = match portal.kind {
             PortalKind::Status => self.write_status(login, key, message.clone()).await?,
             PortalKind::Channel => {
-                self.whatsapp().send_to_channel(&login.id, portal, &key.wa_id, message.clone()).await
+                let handle = outgoing.handle.as_deref();
+                self.whatsapp().send_to_channel(&login.id, portal, &key.wa_id, message.clone(), handle).await
             }
             _ => self.whatsapp().send(&login.id, &portal.chat, &key.wa_id, message.clone()).await,
         };

@@ -48,6 +48,7 @@ impl Bridge {
         let chat = BridgedChat { key: &portal.alias, channel_id: &portal.alias, channel_name: Some(name) };
         let mut state = self.matrix().bridge_state(&chat);
         state.push(self.matrix().functional_members());
+        state.push(super::timers::features(portal.kind));
         let recipe = RoomRecipe {
             alias_localpart: Some(self.matrix().alias_localpart(&portal.alias)),
             name: Some(name.to_owned()),

@@ -9,7 +9,7 @@ use super::from_matrix::{Event, never};
 use super::people::Halt;
 use super::rooms::room_id;
 use super::sending::read_failure;
-use crate::convert::features::{ROOM_FEATURES, room_features};
+use crate::convert::features::{ROOM_FEATURES, Takes, room_features};
 use crate::convert::outgoing::timer_setting;
 use crate::ids::PortalId;
 use crate::matrix::error::MatrixError;
@@ -17,7 +17,7 @@ use crate::matrix::rooms::StateEvent;
 use crate::store::disappearing::ChatTimer;
 use crate::store::inbox::InboxRow;
 use crate::store::logins::{Login, LoginState};
-use crate::store::portals::Portal;
+use crate::store::portals::{Portal, PortalKind};
 use crate::whatsapp::outgoing::SendFailure;
 use ruma::RoomId;
 use serde_json::{Value, json};
@@ -28,8 +28,14 @@ pub(super) const STATE: &str = "com.beeper.disappearing_timer";
 pub const OFFERED: [(&str, u32); 4] = [("off", 0), ("24h", 86_400), ("7d", 604_800), ("90d", 7_776_000)];
 
 /// What a chat's room takes, as its state says it.
-pub(super) fn features() -> StateEvent {
-    StateEvent::new(ROOM_FEATURES, "", room_features(&OFFERED.map(|(_, seconds)| seconds)))
+pub(super) fn features(kind: PortalKind) -> StateEvent {
+    let timers = OFFERED.map(|(_, seconds)| seconds);
+    let takes = match kind {
+        PortalKind::Channel => Takes::Posts,
+        PortalKind::Status => Takes::Status,
+        _ => Takes::Chat(&timers),
+    };
+    StateEvent::new(ROOM_FEATURES, "", room_features(takes))
 }
 
 /// What a timer wants.

@@ -13,6 +13,7 @@ use crate::matrix::media::FetchFailure;
 use crate::media::spool::{SpoolError, SpoolFile};
 use crate::media::unseal::Unsealer;
 use crate::media::{Claims, Fitted, Kind};
+use crate::store::portals::PortalKind;
 use crate::verdict::{Gate, Verdict};
 use crate::whatsapp::media::{MediaFailure, Stored, shelf_of};
 use ruma::MxcUri;
@@ -59,8 +60,14 @@ impl Bridge {
         };
         let fitted = self.media().fit_for_whatsapp(file, wish_of(media.kind), &claims).await;
         let kind = kind_of(&fitted);
-        let key = self.store().derive().wa_media_key(&saying.login.id, wa_id);
-        let stored = self.whatsapp().upload_media(&saying.login.id, &fitted.file, shelf_of(kind), key).await;
+        let (login, shelf) = (&saying.login.id, shelf_of(kind));
+        let stored = match saying.portal.kind {
+            PortalKind::Channel => self.whatsapp().upload_open(login, &fitted.file, shelf).await,
+            _ => {
+                let key = self.store().derive().wa_media_key(login, wa_id);
+                self.whatsapp().upload_media(login, &fitted.file, shelf, key).await
+            }
+        };
         let stored = stored.map_err(|failure| read_failure(failure, saying))?;
         fail::fail_point!("files.after_upload", |_| std::process::abort());
         Ok(Carried::File(Box::new(uploaded(kind, stored, fitted))))
@@ -135,6 +142,7 @@ fn uploaded(kind: MediaKind, stored: Stored, fitted: Fitted) -> Uploaded {
     Uploaded {
         kind,
         url: stored.url,
+        handle: stored.handle,
         reference: stored.reference,
         sidecar: stored.sidecar,
         mime: facts.mime,

@@ -6,12 +6,14 @@
 //! upload again, after a kill, is the same file under the same name.
 
 mod landing;
+mod open;
 mod sealing;
 
 use crate::convert::{MediaKind, WaReference};
 use crate::ids::{ChatId, GhostId, WaMessageId};
 use crate::media::spool::{Spool, SpoolError, SpoolFile};
 use landing::Landing;
+pub(super) use open::upload_open;
 use sealing::Sealed;
 use std::io::{self, BufWriter};
 use std::sync::{Arc, PoisonError};
@@ -33,6 +35,8 @@ const SETUP_TIME: Duration = Duration::from_secs(120);
 pub struct Stored {
     /// Full address, for the message.
     pub url: String,
+    /// What a channel's post names it by; none for what is sealed.
+    pub handle: Option<String>,
     /// Place and keys.
     pub reference: WaReference,
     /// Signatures for playing while loading, for sound and film.
@@ -177,6 +181,7 @@ pub async fn upload(
     })?;
     Ok(Stored {
         url: sent.url,
+        handle: None,
         reference: WaReference {
             direct_path: sent.direct_path,
             media_key: sent.media_key.to_vec(),

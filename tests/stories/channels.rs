@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use whatsapp_sim::{Kind, Media, NewsletterInfo};
 
 use crate::acts::{die_at, edits};
+use crate::files::{event_of, picture};
 
 matrix_bed::stories! {
     shared {
@@ -19,6 +20,7 @@ matrix_bed::stories! {
         followers_react_and_counts_are_shown
         channels_are_followed_and_left_by_command
         an_owner_posts_from_matrix
+        an_owner_posts_files
         a_channel_changes_and_ends
         killed_around_a_channel
         who_does_not_follow_does_nothing_in_a_channel
@@ -361,7 +363,7 @@ async fn an_owner_posts_from_matrix(world: &mut World) -> Result<()> {
     // What can not be posted is told.
     let place = json!({ "msgtype": "m.location", "body": "here", "geo_uri": "geo:1,2" });
     alice.send(&room, "m.room.message", &place).await?;
-    alice.wait_event("a refusal", wait::STEP, |event| event.body().contains("only text in a channel")).await?;
+    alice.wait_event("a refusal", wait::STEP, |event| event.body().contains("only texts and files")).await?;
     alice.redact(&room, &event).await?;
     own.wait("it is taken back", |info| info.posts[0].text.is_none()).await?;
     world.bridge.kill9()?;
@@ -373,6 +375,55 @@ async fn an_owner_posts_from_matrix(world: &mut World) -> Result<()> {
     let count = |text: &str| said.iter().filter(|said| *said == text).count();
     ensure!(count("by my own hand") == 0 && count("from my phone") == 1 && count("after the start") == 1, "{said:?}");
     ensure!(own.info()?.posts.len() == 3, "{:?}", own.info()?.posts);
+    Ok(())
+}
+
+/// Kept by the server as it is, named by its handle, once, whatever happens on the way.
+async fn an_owner_posts_files(world: &mut World) -> Result<()> {
+    let carol = world.phones.create_account("carol")?;
+    let (alice, account, _) = world.log_in("alice").await?;
+    let own = Channel::create(world, &account, "Alice's pictures", "")?;
+    own.follow(&carol, true)?;
+    let room = own.room_of(&alice).await?;
+    wait_state(&alice, &room, "m.room.power_levels", |levels| levels["users"][alice.id()] == 50).await?;
+    let features = alice.find_state(&room, "com.beeper.room_features", "").await?.context("it says nothing")?;
+    ensure!(features["poll"] == -2 && features["file"]["m.image"]["mime_types"]["image/*"] == 2, "{features}");
+    let photo = picture(320, 240, image::ImageFormat::Jpeg);
+    let mxc = alice.client().upload(photo.clone(), "image/jpeg", "a.jpg").await?;
+    let shown = event_of("m.image", &mxc, "a.jpg", "image/jpeg", "a photo");
+    let event = alice.send(&room, "m.room.message", &shown).await?;
+    let info = own.wait("the photo", |info| info.posts.len() == 1).await?;
+    let post = &info.posts[0];
+    ensure!(post.mediatype.as_deref() == Some("image") && post.media_id.is_some(), "{post:?}");
+    let simulator = world.phones.simulator().clone();
+    ensure!(simulator.received_media(&carol.number, &post.id).await? == photo, "a follower sees another picture");
+    let edit = json!({
+        "msgtype": "m.image", "body": "* my photo", "filename": "a.jpg", "url": mxc,
+        "m.new_content": event_of("m.image", &mxc, "a.jpg", "image/jpeg", "my photo"),
+        "m.relates_to": { "rel_type": "m.replace", "event_id": event },
+    });
+    alice.send(&room, "m.room.message", &edit).await?;
+    wait::until("its new words", wait::STEP, || async {
+        let shown = world.phones.inbox(&carol.number).into_iter();
+        Ok(shown.map(|item| item.message.to_string()).find(|message| message.contains("my photo")))
+    })
+    .await?;
+    // The same post again, with what the servers keep of the file.
+    let paper = b"what the paper says".to_vec();
+    let mxc = alice.client().upload(paper.clone(), "application/pdf", "paper.pdf").await?;
+    let shown = event_of("m.file", &mxc, "paper.pdf", "application/pdf", "");
+    for point in ["files.after_upload", "from_mx.after_reserve"] {
+        die_at(world, point, async |_| alice.send(&room, "m.room.message", &shown).await.map(drop)).await?;
+        own.wait("the paper", |info| info.posts.iter().any(|post| post.mediatype.as_deref() == Some("document")))
+            .await?;
+    }
+    world.bridge.wait_idle().await?;
+    let posts = own.info()?.posts;
+    let papers: Vec<_> = posts.iter().filter(|post| post.mediatype.as_deref() == Some("document")).collect();
+    ensure!(posts.len() == 3 && papers.len() == 2, "{posts:?}");
+    for post in papers {
+        ensure!(simulator.received_media(&carol.number, &post.id).await? == paper, "a follower gets another paper");
+    }
     Ok(())
 }
 

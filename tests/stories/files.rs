@@ -39,7 +39,7 @@ async fn bytes_of(chat: &Chat, mxc: &Value) -> Result<Vec<u8>> {
 }
 
 /// A picture of two colours; whatever is not drawn is transparent.
-fn picture(width: u32, height: u32, format: image::ImageFormat) -> Vec<u8> {
+pub(super) fn picture(width: u32, height: u32, format: image::ImageFormat) -> Vec<u8> {
     let mut picture = image::RgbaImage::new(width, height);
     for (x, y, pixel) in picture.enumerate_pixels_mut() {
         let left = x < width / 2;
@@ -165,7 +165,7 @@ async fn every_kind_of_file_is_shown_in_the_room(world: &mut World) -> Result<()
 }
 
 /// What a client sends for a file it has put on the homeserver.
-fn event_of(msgtype: &str, mxc: &str, name: &str, mime: &str, words: &str) -> Value {
+pub(super) fn event_of(msgtype: &str, mxc: &str, name: &str, mime: &str, words: &str) -> Value {
     let body = if words.is_empty() { name } else { words };
     json!({ "msgtype": msgtype, "body": body, "filename": name, "url": mxc, "info": { "mimetype": mime } })
 }

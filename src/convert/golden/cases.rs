@@ -160,6 +160,7 @@ impl UploadedCase {
         Uploaded {
             kind: self.kind,
             url: "https://mmg.whatsapp.net/v/f".to_owned(),
+            handle: None,
             reference: WaReference {
                 direct_path: "/v/f".to_owned(),
                 media_key: b"key".to_vec(),

@@ -38,6 +38,8 @@ pub struct Uploaded {
     pub kind: MediaKind,
     /// Full address.
     pub url: String,
+    /// What a channel's post names it by; none for what is sealed.
+    pub handle: Option<String>,
     /// Place and keys.
     pub reference: WaReference,
     /// Signatures for playing while loading, for sound and film.

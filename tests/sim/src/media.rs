@@ -34,8 +34,8 @@ pub fn routes() -> Router<Arc<Shared>> {
         .route("/mms/{kind}/{token}", post(upload::handle))
         .route("/product/{kind}/{token}", post(upload::handle))
         .route("/sticker", get(stickers::handle))
-        // Media of channels: not encrypted, else the same.
-        .route("/newsletter/{kind}/{token}", post(upload::handle))
+        // Media of channels: not encrypted, and named by a handle; else the same.
+        .route("/newsletter/{kind}/{token}", post(upload::handle_open))
         .fallback(get(download::handle))
 }
 
@@ -67,6 +67,8 @@ pub struct MediaStore {
     files: HashMap<String, Entry>,
     /// The path of every finished upload by its token.
     finished: HashMap<String, String>,
+    /// What posts of channels name their files by, by path.
+    handles: HashMap<String, String>,
     /// What has arrived of unfinished uploads, by token.
     partial: HashMap<String, Blob>,
     next: u64,
@@ -93,6 +95,17 @@ impl MediaStore {
         let path = format!("/v/t62.0000/sim-{}.enc", self.next);
         self.files.insert(path.clone(), Entry { blob, gone: None });
         path
+    }
+
+    /// Gives a file that was uploaded for a channel the handle its post has to name.
+    pub fn give_handle(&mut self, path: &str) -> String {
+        let handle = format!("sim-handle-{}", self.next);
+        self.handles.entry(path.to_owned()).or_insert(handle).clone()
+    }
+
+    /// The handle of a file that was uploaded for a channel; none for others.
+    pub fn handle_of(&self, path: &str) -> Option<&str> {
+        self.handles.get(path).map(String::as_str)
     }
 
     /// How many files were ever stored.

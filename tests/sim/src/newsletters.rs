@@ -50,6 +50,8 @@ pub struct Post {
     /// `text`, `media`, `poll`, ...
     pub kind: String,
     pub mediatype: Option<String>,
+    /// The handle of its file.
+    pub media_id: Option<String>,
     /// The protobuf; nothing once it was taken back.
     pub plaintext: Vec<u8>,
     pub author: Number,

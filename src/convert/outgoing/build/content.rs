@@ -112,9 +112,10 @@ macro_rules! placed {
         MessageField::some($kind {
             url: Some($up.url.clone()),
             direct_path: Some($up.reference.direct_path.clone()),
-            media_key: Some($up.reference.media_key.clone()),
+            // What a channel shows is not sealed: it has neither.
+            media_key: Some($up.reference.media_key.clone()).filter(|key| !key.is_empty()),
             file_sha256: Some($up.reference.file_sha256.clone()),
-            file_enc_sha256: Some($up.reference.file_enc_sha256.clone()),
+            file_enc_sha256: Some($up.reference.file_enc_sha256.clone()).filter(|hash| !hash.is_empty()),
             file_length: $up.reference.file_length,
             media_key_timestamp: $up.reference.key_time,
             mimetype: Some($up.mime.clone()),

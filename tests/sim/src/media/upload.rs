@@ -30,14 +30,29 @@ pub async fn handle(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Response {
-    let query = Query::parse(query.as_deref());
+    answer(&shared, &token, query.as_deref(), body, false).await
+}
+
+/// As [`handle`], of a channel's file: `handle` in the answer is what the post
+/// has to name as `media_id` (whatsmeow's `UploadNewsletter`).
+pub async fn handle_open(
+    Extract(shared): Extract<Arc<Shared>>,
+    Path((_kind, token)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Response {
+    answer(&shared, &token, query.as_deref(), body, true).await
+}
+
+async fn answer(shared: &Shared, token: &str, query: Option<&str>, body: Body, is_open: bool) -> Response {
+    let query = Query::parse(query);
     if let Some(status) = shared.with(|state| state.media.refusal(&query)) {
         return refuse(status);
     }
     if query.get("resume") == Some("1") {
-        return shared.with(|state| progress(state, &token));
+        return shared.with(|state| progress(state, token));
     }
-    match take(&shared, &token, &query, body).await {
+    match take(shared, token, &query, body, is_open).await {
         Ok(response) => response,
         Err(error) => {
             tracing::warn!("upload {token}: {error:#}");
@@ -61,7 +76,7 @@ fn progress(state: &State, token: &str) -> Response {
     }
 }
 
-async fn take(shared: &Shared, token: &str, query: &Query, body: Body) -> Result<Response> {
+async fn take(shared: &Shared, token: &str, query: &Query, body: Body, is_open: bool) -> Result<Response> {
     let offset = query.get("file_offset").and_then(|offset| offset.parse().ok()).unwrap_or(0);
     let (earlier, cut) = shared.with(|state| {
         let faults = &mut state.media.faults;
@@ -97,14 +112,17 @@ async fn take(shared: &Shared, token: &str, query: &Query, body: Body) -> Result
     }
     let hash = hash(blob.clone()).await?;
     anyhow::ensure!(token == hash, "the content's hash is {hash}");
-    let (path, url) = shared.with(|state| {
+    let told = shared.with(|state| {
         state.media.partial.remove(token);
         let path = state.media.add(blob);
         state.media.finished.insert(token.to_owned(), path.clone());
-        let url = url(state, &path);
-        (path, url)
+        let mut told = json!({ "url": url(state, &path), "direct_path": path });
+        if is_open {
+            told["handle"] = state.media.give_handle(&path).into();
+        }
+        told
     });
-    Ok(Json(json!({ "url": url, "direct_path": path })).into_response())
+    Ok(Json(told).into_response())
 }
 
 /// The content's SHA-256 as tokens write it.

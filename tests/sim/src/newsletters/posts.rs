@@ -1,11 +1,14 @@
 //! `<message to=NEWSLETTER>`: posts, edits, reactions; and who saw what.
 
+use buffa::Message as _;
 use wacore_binary::{Jid, Node, builder::NodeBuilder};
+use waproto::whatsapp::Message;
 
 use super::{FIRST_POST, Post, Role, history, notify};
 use crate::{
     groups::Refusal,
     ids::{Address, Number},
+    media::{self, MediaStore},
     phone,
     queue::Class,
     receipts::named_ids,
@@ -18,6 +21,8 @@ pub struct Draft {
     pub id: String,
     pub kind: String,
     pub mediatype: Option<String>,
+    /// The handle of its file, where that was uploaded for channels.
+    pub media_id: Option<String>,
     pub plaintext: Vec<u8>,
 }
 
@@ -41,6 +46,7 @@ pub fn take_message(state: &mut State, sender: &Address, to: &Jid, node: &Node) 
         id: attr_or_empty(node, "id"),
         kind: attr_or_empty(node, "type"),
         mediatype: attr(content, "mediatype").map(|kind| kind.into_owned()),
+        media_id: attr(node, "media_id").map(|handle| handle.into_owned()),
         plaintext: bytes(content).unwrap_or_default(),
     };
     match attr(node, "edit").as_deref() {
@@ -51,7 +57,7 @@ pub fn take_message(state: &mut State, sender: &Address, to: &Jid, node: &Node) 
 }
 
 /// Publishes a post of the owner to all followers. The same id again is the same
-/// post. Errors: 404, 403.
+/// post. Errors: 404, 403, 400 when it does not name its file's handle.
 pub fn publish(state: &mut State, sender: &Address, id: &str, draft: Draft) -> Outcome {
     let newsletter = state.newsletters.get_mut(id)?;
     if newsletter.role(&sender.number) != Some(Role::Owner) {
@@ -60,6 +66,10 @@ pub fn publish(state: &mut State, sender: &Address, id: &str, draft: Draft) -> O
     if let Some(known) = newsletter.posts.iter().find(|post| post.id == draft.id) {
         return Ok(known.server_id);
     }
+    if !names_its_file(&state.media, &draft) {
+        return Err(Refusal::BAD_REQUEST);
+    }
+    let newsletter = state.newsletters.get_mut(id)?;
     let server_id = FIRST_POST + newsletter.posts.len() as u64;
     newsletter.posts.push(Post {
         server_id,
@@ -67,6 +77,7 @@ pub fn publish(state: &mut State, sender: &Address, id: &str, draft: Draft) -> O
         t: unix_now(),
         kind: draft.kind,
         mediatype: draft.mediatype,
+        media_id: draft.media_id,
         plaintext: draft.plaintext,
         author: sender.number.clone(),
         reactions: std::collections::BTreeMap::new(),
@@ -75,6 +86,15 @@ pub fn publish(state: &mut State, sender: &Address, id: &str, draft: Draft) -> O
     });
     deliver(state, sender, id, server_id, None);
     Ok(server_id)
+}
+
+/// Whether a post names the handle of its file. Files uploaded elsewhere have
+/// none (Baileys puts them where chats have theirs).
+fn names_its_file(store: &MediaStore, draft: &Draft) -> bool {
+    let message = Message::decode_from_slice(&draft.plaintext).unwrap_or_default();
+    let located = media::located(&message);
+    let handle = located.as_ref().and_then(|file| store.handle_of(&file.direct_path));
+    handle == draft.media_id.as_deref()
 }
 
 /// Changes a post, or takes it back when the draft is empty. Errors: 404, 403.

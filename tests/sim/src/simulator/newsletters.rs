@@ -23,6 +23,10 @@ pub struct NewsletterPost {
     pub id: String,
     /// The text, if it is a text; nothing once it was taken back.
     pub text: Option<String>,
+    /// What kind of file it shows (`image`, `document`, ...), as its stanza says.
+    pub mediatype: Option<String>,
+    /// The handle of its file, where that was uploaded for channels.
+    pub media_id: Option<String>,
     /// How many gave each reaction.
     pub reactions: BTreeMap<String, usize>,
     /// How many saw it.
@@ -128,6 +132,7 @@ impl Simulator {
             id: post.to_owned(),
             kind: "text".into(),
             mediatype: None,
+            media_id: None,
             plaintext: message.map_or_else(Vec::new, |message| message.encode_to_vec()),
         };
         self.shared.with(|state| {
@@ -192,6 +197,7 @@ pub fn publish(
         id: id.clone(),
         kind: envelope.kind.to_owned(),
         mediatype: envelope.media.map(str::to_owned),
+        media_id: None,
         plaintext: message.encode_to_vec(),
     };
     newsletters::publish(state, &Address::new(from, 0), &newsletter.user, draft)?;
@@ -231,6 +237,8 @@ fn post_of(post: &Post) -> NewsletterPost {
         server_id: post.server_id,
         id: post.id.clone(),
         text: message.conversation.clone().or_else(extended),
+        mediatype: post.mediatype.clone(),
+        media_id: post.media_id.clone(),
         reactions: post.reaction_counts().into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
         views: post.viewers.len(),
     }
