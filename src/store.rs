@@ -14,6 +14,7 @@ pub mod blocked;
 pub mod calls;
 pub mod channels;
 pub mod chat_marks;
+pub mod chat_rooms;
 pub mod communities;
 pub mod contacts;
 pub mod deletions;

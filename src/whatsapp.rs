@@ -33,25 +33,24 @@ pub mod passkey;
 mod passkey_step;
 mod placing;
 pub mod removals;
+mod sends;
 pub mod signals;
 mod sink;
 pub mod state_debts;
 mod status;
 pub mod sticker_packs;
+mod transfers;
 pub mod trouble;
 pub mod version;
 
-use crate::convert::WaReference;
-use crate::ids::{ChatId, DeviceKey, GhostId, LoginId, WaMessageId};
-use crate::media::spool::{Spool, SpoolFile};
-use crate::numbers::{self, Direction};
+pub use transfers::Picture;
+
+use crate::ids::{ChatId, DeviceKey, LoginId};
 use crate::store::logins::{Farewell, Login, LoginState, Owner};
 use crate::store::seal::Sealer;
-use crate::store::status::Audience;
 use crate::store::{Result, Store};
 use line::{Line, LineState, Link};
 use linking::{LinkMethod, LinkStep};
-use outgoing::SendFailure;
 use passkey::AnswerFault;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,10 +59,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use version::WebVersion;
-use whatsapp_rust::prelude::wa;
-
-/// Where pictures of people, groups and channels lie.
-const PICTURE_HOST: &str = "pps.whatsapp.net";
 
 /// Between two connections that are made anew.
 const BETWEEN_LINES: Duration = Duration::from_millis(300);
@@ -315,211 +310,6 @@ impl Whatsapp {
         lines.iter().map(|(login, line)| (login.clone(), *line.state.borrow())).collect()
     }
 
-    /// Sends a message through a login under a fixed id and waits for the server's word.
-    ///
-    /// # Errors
-    /// [`SendFailure`].
-    pub async fn send(
-        &self,
-        login: &LoginId,
-        chat: &ChatId,
-        id: &WaMessageId,
-        message: wa::Message,
-    ) -> std::result::Result<(), SendFailure> {
-        let line = self.line(login).ok_or(SendFailure::Offline)?;
-        let (client, barrier) = line.client_behind_barrier().ok_or(SendFailure::Offline)?;
-        outgoing::send(&client, &line.acks, &barrier, chat, id, message, None).await
-    }
-
-    /// Posts a status, or deletes one, for an audience; as [`Whatsapp::send`].
-    ///
-    /// # Errors
-    /// [`SendFailure`].
-    pub async fn send_status(
-        &self,
-        login: &LoginId,
-        id: &WaMessageId,
-        message: wa::Message,
-        audience: &Audience,
-    ) -> std::result::Result<(), SendFailure> {
-        let line = self.line(login).ok_or(SendFailure::Offline)?;
-        let (client, barrier) = line.client_behind_barrier().ok_or(SendFailure::Offline)?;
-        let chat = ChatId::new("status@broadcast");
-        outgoing::send(&client, &line.acks, &barrier, &chat, id, message, Some(audience)).await
-    }
-
-    /// As [`Whatsapp::send`], to a channel: a post, its edit or deletion, or a reaction to one. A post with a file names
-    /// its handle.
-    ///
-    /// # Errors
-    /// [`SendFailure`].
-    pub async fn send_to_channel(
-        &self,
-        login: &LoginId,
-        portal: &crate::store::portals::Portal,
-        id: &WaMessageId,
-        message: wa::Message,
-        handle: Option<&str>,
-    ) -> std::result::Result<(), SendFailure> {
-        let line = self.line(login).ok_or(SendFailure::Offline)?;
-        let (client, barrier) = line.client_behind_barrier().ok_or(SendFailure::Offline)?;
-        let sending = channel_sends::Sending { client: &client, acks: &line.acks, barrier: &barrier };
-        sending.to_channel(&self.shared.setup.store, portal, id, message, handle).await
-    }
-
-    /// Sets after how many seconds a group's messages disappear (0 = never). Setting what holds changes nothing.
-    ///
-    /// # Errors
-    /// [`SendFailure`].
-    pub async fn set_group_timer(
-        &self,
-        login: &LoginId,
-        group: &ChatId,
-        seconds: u32,
-    ) -> std::result::Result<(), SendFailure> {
-        let client = self.line(login).and_then(|line| line.client()).ok_or(SendFailure::Offline)?;
-        outgoing::set_group_timer(&client, group, seconds).await
-    }
-
-    /// Reports messages of one author as read through a login.
-    ///
-    /// # Errors
-    /// [`SendFailure::Offline`] when nothing could be written.
-    pub async fn mark_read(
-        &self,
-        login: &LoginId,
-        chat: &ChatId,
-        author: Option<&GhostId>,
-        ids: &[&str],
-    ) -> std::result::Result<(), SendFailure> {
-        let client = self.line(login).and_then(|line| line.client()).ok_or(SendFailure::Offline)?;
-        outgoing::mark_read(&client, chat, author, ids).await
-    }
-
-    /// Mutes, pins, archives a chat or marks it as unread, for one login's person.
-    ///
-    /// # Errors
-    /// [`SendFailure::Offline`] when nothing could be written; others when WhatsApp did not take it.
-    pub async fn mark_chat(
-        &self,
-        login: &LoginId,
-        chat: &ChatId,
-        kind: crate::store::chat_marks::MarkKind,
-        value: i64,
-    ) -> std::result::Result<(), SendFailure> {
-        let client = self.line(login).and_then(|line| line.client()).ok_or(SendFailure::Offline)?;
-        chat_marks::set(&client, chat, kind, value).await
-    }
-
-    /// Asks a login's phone for a sign: for an older message than one that does not exist, in the account's chat with itself.
-    /// Whatever it answers comes from it.
-    ///
-    /// # Errors
-    /// When the login is offline, or nothing could be written.
-    pub async fn ask_for_sign(&self, login: &LoginId) -> anyhow::Result<()> {
-        let client = self.line(login).and_then(|line| line.client());
-        let client = client.ok_or_else(|| anyhow::anyhow!("the line is offline"))?;
-        let own = client.pn().ok_or_else(|| anyhow::anyhow!("the line is not linked"))?.to_non_ad();
-        let id = crate::derive::hex(&rand::random::<[u8; 8]>()).to_uppercase();
-        let now = self.shared.setup.store.clock().now_ms();
-        let asked = client.fetch_message_history(&own, &id, true, now, 1);
-        tokio::time::timeout(Duration::from_secs(60), asked).await??;
-        Ok(())
-    }
-
-    /// Fetches a file through a login into the spool.
-    ///
-    /// # Errors
-    /// [`media::MediaFailure`].
-    pub async fn download_media(
-        &self,
-        login: &LoginId,
-        spool: &Spool,
-        media_type: media::MediaType,
-        reference: &WaReference,
-    ) -> std::result::Result<SpoolFile, media::MediaFailure> {
-        let client = self.line(login).and_then(|line| line.client()).ok_or(media::MediaFailure::Offline)?;
-        let file = media::download(&client, spool, media_type, reference).await;
-        numbers::count_transfer(Direction::IntoMatrix, file.as_ref().ok().map(SpoolFile::size));
-        file
-    }
-
-    /// Puts a file on WhatsApp's servers through a login; the same key makes it the same file.
-    ///
-    /// # Errors
-    /// [`media::MediaFailure`].
-    pub async fn upload_media(
-        &self,
-        login: &LoginId,
-        file: &SpoolFile,
-        media_type: media::MediaType,
-        key: [u8; 32],
-    ) -> std::result::Result<media::Stored, media::MediaFailure> {
-        let client = self.line(login).and_then(|line| line.client()).ok_or(media::MediaFailure::Offline)?;
-        let stored = media::upload(&client, file, media_type, key).await;
-        numbers::count_transfer(Direction::IntoWhatsapp, stored.is_ok().then(|| file.size()));
-        stored
-    }
-
-    /// As [`Whatsapp::upload_media`], for a channel: it lies there unsealed, and its post has to name its handle.
-    ///
-    /// # Errors
-    /// [`media::MediaFailure`].
-    pub async fn upload_open(
-        &self,
-        login: &LoginId,
-        file: &SpoolFile,
-        media_type: media::MediaType,
-    ) -> std::result::Result<media::Stored, media::MediaFailure> {
-        let client = self.line(login).and_then(|line| line.client()).ok_or(media::MediaFailure::Offline)?;
-        let stored = media::upload_open(&client, &self.shared.setup.http, file, media_type).await;
-        numbers::count_transfer(Direction::IntoWhatsapp, stored.is_ok().then(|| file.size()));
-        stored
-    }
-
-    /// Asks a login's phone to put a file on the servers again; gives its new path.
-    ///
-    /// # Errors
-    /// [`media::AskFailure`].
-    pub async fn ask_for_media(
-        &self,
-        login: &LoginId,
-        holder: media::Holder<'_>,
-        media_key: &[u8],
-    ) -> std::result::Result<String, media::AskFailure> {
-        let client = self.line(login).and_then(|line| line.client()).ok_or(media::AskFailure::Offline)?;
-        media::ask_again(&client, holder, media_key).await
-    }
-
-    /// Address and id of a person's picture as this login may see it; none when hidden or unset.
-    ///
-    /// # Errors
-    /// When the login is offline or WhatsApp does not answer.
-    pub async fn find_picture(&self, login: &LoginId, person: &GhostId) -> anyhow::Result<Option<Picture>> {
-        let client =
-            self.line(login).and_then(|line| line.client()).ok_or_else(|| anyhow::anyhow!("the line is offline"))?;
-        let jid = person.as_str().parse()?;
-        let picture = client.contacts().get_profile_picture(&jid, true).await?;
-        Ok(picture.map(|picture| Picture { id: picture.id, url: picture.url }))
-    }
-
-    /// The bytes behind a picture's address, at most 5 MiB.
-    ///
-    /// # Errors
-    /// When it can not be fetched or is larger.
-    pub async fn fetch_picture(&self, picture: &Picture) -> anyhow::Result<Vec<u8>> {
-        self.shared.setup.http.fetch(&picture.url, 5 << 20).await
-    }
-
-    /// The bytes of a channel's picture, at most `limit`.
-    ///
-    /// # Errors
-    /// When it can not be fetched or is larger.
-    pub async fn fetch_channel_picture(&self, path: &str, limit: u64) -> anyhow::Result<Vec<u8>> {
-        anyhow::ensure!(media::is_path(path), "the picture's place is no path");
-        self.shared.setup.http.fetch(&format!("https://{PICTURE_HOST}{path}"), limit).await
-    }
-
     /// Unlinks a login's device as its owner wishes: recorded first, then told to WhatsApp (best effort), then the
     /// library's rows are deleted.
     ///
@@ -584,13 +374,4 @@ impl Whatsapp {
     fn line(&self, login: &LoginId) -> Option<Arc<Line>> {
         self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner).get(login).cloned()
     }
-}
-
-/// Where a person's picture lies.
-#[derive(Debug, Clone)]
-pub struct Picture {
-    /// WhatsApp's id of it; another picture has another id.
-    pub id: String,
-    /// Its address; expires.
-    pub url: String,
 }

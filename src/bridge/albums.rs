@@ -24,7 +24,7 @@ impl Bridge {
     pub(super) async fn send_album(&self, saying: &Saying<'_>, drafts: &[Draft]) -> Result<(), Halt> {
         let nobody = |_: &str| None::<Jid>;
         let (key, secret) = self.album_part(saying, drafts.len());
-        let timer = self.timer_of(saying).await?;
+        let timer = saying.timer();
         let answered = saying.event.content.pointer("/m.relates_to/m.in_reply_to/event_id").and_then(Value::as_str);
         let quoted = match answered {
             Some(answered) => self.quoted(saying, answered).await?,
@@ -71,7 +71,7 @@ impl Bridge {
             None => {
                 let DraftContent::File { media, .. } = &draft.content else { return Ok(()) };
                 let carried = self.carry_file(saying, &key.wa_id, media).await?;
-                let (people, timer) = (self.people_named(draft).await?, self.timer_of(saying).await?);
+                let (people, timer) = (self.people_named(draft).await?, saying.timer());
                 let find = |mxid: &str| people.get(mxid).cloned();
                 let mut resolved = Resolved::new(&find);
                 (resolved.secret, resolved.ts_ms) = (Some(secret), saying.event.origin_server_ts);

@@ -39,7 +39,7 @@ impl Bridge {
     /// # Errors
     /// [`Halt`] when the database fails, or with words for the sender.
     pub(super) async fn new_poll(&self, saying: &Saying<'_>, plan: &Plan, draft: &PollDraft) -> Result<Outgoing, Halt> {
-        let timer = self.timer_of(saying).await?;
+        let timer = saying.timer();
         let message = {
             let nobody = |_: &str| None;
             let mut resolved = Resolved::new(&nobody);
@@ -178,7 +178,7 @@ impl Bridge {
             return Ok(None);
         }
         let (quoted, results) = (self.quoted(saying, event).await?, self.store().results_of(&poll).await?);
-        let timer = self.timer_of(saying).await?;
+        let timer = saying.timer();
         let nobody = |_: &str| None;
         let mut resolved = Resolved::new(&nobody);
         resolved.secret = Some(saying.secret);

@@ -50,12 +50,8 @@ impl Bridge {
     ///
     /// # Errors
     /// [`Halt`] with the words for the person.
-    pub(super) async fn refuse_blocked(&self, saying: &Saying<'_>) -> Result<(), Halt> {
-        let Saying { portal, login, event, .. } = saying;
-        if portal.kind != PortalKind::Direct || event.kind == "m.room.redaction" {
-            return Ok(());
-        }
-        if !self.store().is_blocked(&login.id, &GhostId::new(portal.chat.as_str())).await? {
+    pub(super) fn refuse_blocked(&self, saying: &Saying<'_>, is_blocked: bool) -> Result<(), Halt> {
+        if !is_blocked || saying.portal.kind != PortalKind::Direct || saying.event.kind == "m.room.redaction" {
             return Ok(());
         }
         let prefix = &self.config().bridge.command_prefix;

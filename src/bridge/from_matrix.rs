@@ -5,6 +5,7 @@
 
 use super::begun::GoesOn;
 use super::group_changes::SHAPING;
+use super::outcomes::refuse_former;
 use super::outgoing::{self, Saying};
 use super::people::Halt;
 use super::pins::PINNED;
@@ -13,6 +14,7 @@ use super::{Bridge, CommandCall};
 use crate::config::Level;
 use crate::convert::outgoing::{Plan, plan};
 use crate::store::StoreError;
+use crate::store::chat_rooms::ChatRoom;
 use crate::store::inbox::InboxRow;
 use crate::store::logins::{Login, LoginState};
 use crate::store::portals::{Portal, PortalKind};
@@ -150,10 +152,11 @@ impl Bridge {
             }
             return self.membership(row, &event).await;
         }
-        match self.store().find_portal_with_login(&event.room_id).await? {
-            Some((portal, login)) => {
-                let login = self.login_of(&portal, login, &event.sender).await?;
-                self.said_in_portal(row, &event, &portal, login, more).await
+        match self.store().find_chat_room(&event.room_id).await? {
+            Some(mut place) => {
+                let login = place.login.take();
+                let login = self.login_of(&place.portal, login, &event.sender).await?;
+                self.said_in_portal(row, &event, &place, login, more).await
             }
             None => self.said_to_bot(row, &event).await,
         }
@@ -251,7 +254,7 @@ impl Bridge {
         } else if let Some(words) = self.command_words(event, managed) {
             return self.command(row, event, words).await;
         }
-        self.refuse_former(row, event).await?;
+        refuse_former(row, event, self.store().given_up_at(&event.room_id).await?)?;
         Ok(self.store().settle_row(row.seq).await?)
     }
 
@@ -297,17 +300,18 @@ impl Bridge {
         &self,
         row: &InboxRow,
         event: &Event,
-        portal: &Portal,
+        place: &ChatRoom,
         login: Option<Login>,
         more: bool,
     ) -> Result<(), Halt> {
+        let portal = &place.portal;
         if let Some(words) = self.command_words(event, false) {
             return self.command(row, event, words).await;
         }
         if let Some(words) = self.retry_wish(event).await? {
             return self.command(row, event, words).await;
         }
-        self.refuse_former(row, event).await?;
+        refuse_former(row, event, place.given_up_at)?;
         if super::channels::has_no_timer(portal, event) {
             return Ok(self.store().settle_row(row.seq).await?);
         }
@@ -368,7 +372,8 @@ impl Bridge {
         let wa_id = self.store().derive().wa_message(&login.id, &event.event_id, 0);
         // The same secret on every try: votes and encrypted edits of receivers hang on it.
         let secret = self.store().derive().wa_message_secret(&login.id, &wa_id);
-        let saying = Saying { row, event, portal, login: &login, secret, is_relayed: relayed.is_some() };
+        let (timer, is_relayed) = (place.timer, relayed.is_some());
+        let saying = Saying { row, event, portal, login: &login, secret, timer, is_relayed };
         if more && self.is_taken_back(&saying).await? {
             return self.forget_unsent(&saying, wa_id).await;
         }
@@ -379,7 +384,7 @@ impl Bridge {
         if is_shaping {
             return self.shape_group(&saying).await;
         }
-        self.refuse_blocked(&saying).await?;
+        self.refuse_blocked(&saying, place.is_blocked)?;
         if relayed.is_none()
             && let Some(plan) = states_of(event)?
         {
@@ -478,8 +483,8 @@ impl Bridge {
     async fn read_mark(&self, row: &InboxRow) -> Result<(), Halt> {
         let mark: ReadMark =
             serde_json::from_slice(&row.body).map_err(|_| never("", "a stored read mark can not be read"))?;
-        let portal = self.store().find_portal_with_login(&mark.room_id).await?;
-        let Some((portal, login)) = portal else { return Ok(self.store().settle_row(row.seq).await?) };
+        let place = self.store().find_chat_room(&mark.room_id).await?;
+        let Some(ChatRoom { portal, login, .. }) = place else { return Ok(self.store().settle_row(row.seq).await?) };
         let login = self.login_of(&portal, login, &mark.user_id).await?;
         // Nobody is told that a status post was seen.
         if portal.kind != PortalKind::Status

@@ -9,7 +9,7 @@ use super::effects::Scene;
 use super::outgoing::{Outgoing, Saying, made};
 use super::people::Halt;
 use super::sending::key_of_ours;
-use crate::convert::outgoing::{Plan, Resolved, Timer};
+use crate::convert::outgoing::{Plan, Resolved};
 use crate::convert::{MxPart, edit, quote};
 use crate::ids::WaMessageId;
 use crate::store::disappearing::GONE;
@@ -137,7 +137,7 @@ impl Bridge {
     }
 
     async fn send_live(&self, saying: &Saying<'_>, plan: &Plan, sequence: i64) -> Result<(), Halt> {
-        let timer = self.timer_of(saying).await?;
+        let timer = saying.timer();
         let message = {
             let nobody = |_: &str| None;
             let mut resolved = Resolved::new(&nobody);
@@ -154,15 +154,6 @@ impl Bridge {
     /// What a position is called on WhatsApp.
     fn live_id(&self, saying: &Saying<'_>) -> WaMessageId {
         self.store().derive().wa_message(&saying.login.id, &saying.event.event_id, 0)
-    }
-
-    /// The timer a new message of a chat carries.
-    ///
-    /// # Errors
-    /// [`Halt`] when the database fails.
-    pub(super) async fn timer_of(&self, saying: &Saying<'_>) -> Result<Option<Timer>, Halt> {
-        let timer = self.store().find_timer(saying.portal.id).await?.filter(|timer| timer.seconds > 0);
-        Ok(timer.map(|timer| Timer { seconds: timer.seconds, set_at: timer.set_at / 1000 }))
     }
 }
 

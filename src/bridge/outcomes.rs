@@ -91,6 +91,22 @@ pub(super) fn asks_again(event: &Event) -> Option<&str> {
     relation.get("event_id").and_then(Value::as_str).filter(|_| AGAIN.contains(&key))
 }
 
+/// Refuses what was said for a chat that has given the room up since: it waited too long, and the room may be another
+/// chat's now.
+///
+/// # Errors
+/// With words for the sender.
+pub(super) fn refuse_former(row: &InboxRow, event: &Event, given_up_at: Option<i64>) -> Result<(), Halt> {
+    let is_said = is_reported(event) && asks_again(event).is_none();
+    if is_said && given_up_at.is_some_and(|at| at >= row.received_at) {
+        return Err(super::from_matrix::never(
+            "Before this could be sent, the room stopped being that WhatsApp chat's. Write it again where the chat is now.",
+            "the chat has forgotten the room",
+        ));
+    }
+    Ok(())
+}
+
 impl Bridge {
     /// The command in a reaction that asks for another try; none when what it is on has not failed: then it is a reaction
     /// like others. Who may is the command's to say.
@@ -117,19 +133,6 @@ impl Bridge {
             && !notices.is_empty()
         {
             self.store().expect_outcome(&row.dedup, room.as_str(), "", &notices).await?;
-        }
-        Ok(())
-    }
-
-    /// Refuses what was said for a chat that has forgotten the room since: it waited too long, and the room may be another
-    /// chat's now.
-    pub(super) async fn refuse_former(&self, row: &InboxRow, event: &Event) -> Result<(), Halt> {
-        let is_said = is_reported(event) && asks_again(event).is_none();
-        if is_said && self.store().was_given_up_since(&event.room_id, row.received_at).await? {
-            return Err(super::from_matrix::never(
-                "Before this could be sent, the room stopped being that WhatsApp chat's. Write it again where the chat is now.",
-                "the chat has forgotten the room",
-            ));
         }
         Ok(())
     }

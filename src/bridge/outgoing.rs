@@ -8,9 +8,10 @@ use super::from_matrix::{Event, never};
 use super::people::Halt;
 use super::uploads::Carried;
 use crate::convert::features::{DELETE_WINDOW_S, EDIT_WINDOW_S};
-use crate::convert::outgoing::{Draft, DraftContent, Plan, Quoted, Resolved, build, plan};
+use crate::convert::outgoing::{Draft, DraftContent, Plan, Quoted, Resolved, Timer, build, plan};
 use crate::convert::quote;
 use crate::ids::GhostId;
+use crate::store::disappearing::ChatTimer;
 use crate::store::inbox::InboxRow;
 use crate::store::logins::Login;
 use crate::store::messages::{Message, MessageState};
@@ -70,8 +71,18 @@ pub struct Saying<'a> {
     pub login: &'a Login,
     /// Secret of the message to be.
     pub secret: [u8; 32],
+    /// The chat's timer.
+    pub timer: Option<ChatTimer>,
     /// Whether the login is the room's relay, and the sender has none there.
     pub is_relayed: bool,
+}
+
+impl Saying<'_> {
+    /// The timer a new message of the chat carries.
+    pub(super) fn timer(&self) -> Option<Timer> {
+        let timer = self.timer.filter(|timer| timer.seconds > 0);
+        timer.map(|timer| Timer { seconds: timer.seconds, set_at: timer.set_at / 1000 })
+    }
 }
 
 /// What an event wants done.
@@ -144,7 +155,7 @@ impl Bridge {
             // Most chats have no threads: then it answers the first message.
             quoted = self.quoted(saying, root).await?;
         }
-        let timer = self.timer_of(saying).await?;
+        let timer = saying.timer();
         let carried = match &draft.content {
             DraftContent::File { media, .. } => Some(self.carry_file(saying, &wa_id, media).await?),
             _ => None,

@@ -14,6 +14,7 @@ use super::rooms::room_id;
 use crate::matrix::error::MatrixError;
 use crate::matrix::own_data::{OwnNews, muted_rooms};
 use crate::store::chat_marks::{ChatMark, MarkKind};
+use crate::store::chat_rooms::ChatRoom;
 use crate::store::logins::{Login, LoginState};
 use crate::store::own_data::{OwnPlace, OwnWish};
 use crate::store::portals::PortalKind;
@@ -223,8 +224,8 @@ impl Bridge {
     /// Does on WhatsApp what somebody did to a room, unless WhatsApp knows.
     async fn grant(&self, wish: &OwnWish) -> Result<Done, Halt> {
         let _turn = self.shared.puppets.marks.lock().await;
-        let found = self.store().find_portal_with_login(&wish.room).await?;
-        let Some((portal, login)) = found else { return Ok(Done::Yes) };
+        let found = self.store().find_chat_room(&wish.room).await?;
+        let Some(ChatRoom { portal, login, .. }) = found else { return Ok(Done::Yes) };
         let login = self.login_of(&portal, login, &wish.mxid).await?;
         let is_theirs = |login: &Login| login.mxid == wish.mxid && login.state == LoginState::Linked;
         let Some(login) = login.filter(is_theirs) else { return Ok(Done::Yes) };

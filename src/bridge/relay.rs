@@ -359,7 +359,7 @@ impl Bridge {
     async fn say_whose(&self, saying: &Saying<'_>, label: Draft, part: i64) -> Result<(), Halt> {
         let wa_id = self.store().derive().wa_message(&saying.login.id, &saying.event.event_id, part);
         let secret = self.store().derive().wa_message_secret(&saying.login.id, &wa_id);
-        let (people, timer) = (self.people_named(&label).await?, self.timer_of(saying).await?);
+        let (people, timer) = (self.people_named(&label).await?, saying.timer());
         let message = {
             let find = |mxid: &str| people.get(mxid).cloned();
             let mut resolved = Resolved::new(&find);

@@ -105,7 +105,8 @@ impl Bridge {
             (Some(poll), Some(target), Some(login)) => {
                 let wa_id = self.store().derive().wa_message(&login.id, &event.event_id, 0);
                 let secret = self.store().derive().wa_message_secret(&login.id, &wa_id);
-                let saying = Saying { row, event, portal, login: &login, secret, is_relayed: true };
+                let timer = self.store().find_timer(portal.id).await?;
+                let saying = Saying { row, event, portal, login: &login, secret, timer, is_relayed: true };
                 self.expect_outcome(row, event).await?;
                 self.tell_votes(&saying, &target, &poll, &vote).await?;
             }
@@ -187,7 +188,7 @@ impl Bridge {
         poll: &Message,
     ) -> Result<wa::Message, Halt> {
         let draft = words(lines(&text));
-        let (timer, event) = (self.timer_of(saying).await?, poll.event_id.clone());
+        let (timer, event) = (saying.timer(), poll.event_id.clone());
         let quoted = match (&event, changed) {
             (Some(event), None) => self.quoted(saying, event).await?,
             _ => None,

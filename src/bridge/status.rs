@@ -406,7 +406,8 @@ impl Bridge {
         };
         let wa_id = self.store().derive().wa_message(&login.id, cause, 0);
         let secret = self.store().derive().wa_message_secret(&login.id, &wa_id);
-        let saying = Saying { row: &row, event: &event, portal: &portal, login, secret, is_relayed: false };
+        let (row, event, portal) = (&row, &event, &portal);
+        let saying = Saying { row, event, portal, login, secret, timer: None, is_relayed: false };
         let Plan::Message(draft) = plan_of(&event)? else { return Err(no_post()) };
         let outgoing = self.post_of(&saying, &draft).await?;
         let key = PartKey { portal: portal.id, sender: login.own.clone(), wa_id, part: 0 };

@@ -16,6 +16,13 @@ pub struct ChatTimer {
     pub set_at: i64,
 }
 
+impl ChatTimer {
+    /// A timer out of its columns.
+    pub(super) fn read(seconds: i64, set_at: i64) -> Self {
+        Self { seconds: u32::try_from(seconds).unwrap_or(0), set_at }
+    }
+}
+
 /// When a message disappears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {
@@ -168,9 +175,9 @@ impl Store {
     pub async fn find_timer(&self, portal: PortalId) -> Result<Option<ChatTimer>> {
         let row = sqlx::query(FIND_TIMER).bind(portal.get()).fetch_optional(self.pool()).await;
         let Some(row) = row.named("disappearing.find_timer")? else { return Ok(None) };
-        let seconds: i64 = row.try_get("seconds").named("disappearing.find_timer")?;
+        let seconds = row.try_get("seconds").named("disappearing.find_timer")?;
         let set_at = row.try_get("set_at").named("disappearing.find_timer")?;
-        Ok(Some(ChatTimer { seconds: u32::try_from(seconds).unwrap_or(0), set_at }))
+        Ok(Some(ChatTimer::read(seconds, set_at)))
     }
 
     /// Records a chat's timer, unless a newer one is known.

@@ -1,11 +1,12 @@
 //! Rooms that were chats' and are no more: what somebody said there before is not for the chat any more.
 
 use super::{Named, Result, Store, Tx};
+use sqlx::Row as _;
 
 const PUT: &str = "-- former_room.put
     INSERT INTO former_room (room_id, at) VALUES ($1, $2) ON CONFLICT (room_id) DO UPDATE SET at = excluded.at";
 const FIND: &str = "-- former_room.find
-    SELECT 1 AS one FROM former_room WHERE room_id = $1 AND at >= $2";
+    SELECT at FROM former_room WHERE room_id = $1";
 const SWEEP: &str = "-- former_room.sweep
     DELETE FROM former_room WHERE at < $1";
 
@@ -19,13 +20,13 @@ impl Store {
         put.named("former_room.put").map(drop)
     }
 
-    /// Whether a chat has forgotten the room since `since`, milliseconds since 1970.
+    /// When a chat last gave a room up, milliseconds since 1970; none when none did.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn was_given_up_since(&self, room: &str, since: i64) -> Result<bool> {
-        let found = sqlx::query(FIND).bind(room).bind(since).fetch_optional(self.pool()).await;
-        Ok(found.named("former_room.find")?.is_some())
+    pub async fn given_up_at(&self, room: &str) -> Result<Option<i64>> {
+        let found = sqlx::query(FIND).bind(room).fetch_optional(self.pool()).await.named("former_room.find")?;
+        found.map(|row| row.try_get("at").named("former_room.find")).transpose()
     }
 
     /// Deletes what is older than `before`, milliseconds since 1970; how many.
@@ -54,7 +55,7 @@ mod tests {
             tx.commit().await.unwrap();
             store.put_new_room(&portal, room).await.unwrap();
             let before = store.clock().now_ms();
-            assert!(!store.was_given_up_since(room, before).await.unwrap());
+            assert_eq!(store.given_up_at(room).await.unwrap(), None);
             if room == "!given" {
                 let mut tx = store.begin("test").await.unwrap();
                 assert!(store.give_up_room_in(&mut tx, &portal, room, "next").await.unwrap());
@@ -65,12 +66,12 @@ mod tests {
                 assert!(store.forget_portal_room(&portal, room, "dead-next").await.unwrap());
             }
             let after = store.clock().now_ms();
-            assert!(store.was_given_up_since(room, before).await.unwrap());
-            assert!(!store.was_given_up_since(room, after + 1).await.unwrap(), "what is said since is not of the chat");
+            let at = store.given_up_at(room).await.unwrap();
+            assert!(at.is_some_and(|at| (before..=after).contains(&at)), "{at:?}, {before} to {after}");
         }
-        assert!(!store.was_given_up_since("!other", 0).await.unwrap());
+        assert_eq!(store.given_up_at("!other").await.unwrap(), None);
         let now = store.clock().now_ms();
         assert_eq!(store.sweep_former_rooms(now + 1).await.unwrap(), 2);
-        assert!(!store.was_given_up_since("!given", 0).await.unwrap());
+        assert_eq!(store.given_up_at("!given").await.unwrap(), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Chats and their rooms.
 
-use super::logins::{Login, read_login};
+use super::logins::Login;
 use super::{Named, Result, Store, StoreError, Tx};
 use crate::ids::{ChatId, LoginId, PortalId};
 use sqlx::Row;
@@ -54,11 +54,6 @@ const FIND_BY_CHAT: &str = "-- portal.find_by_chat
     SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal WHERE chat = $1 AND receiver = $2";
 const FIND_BY_ROOM: &str = "-- portal.find_by_room
     SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal
-    WHERE portal_id = (SELECT CASE WHEN merged_into = 0 THEN portal_id ELSE merged_into END FROM portal WHERE room_id = $1)";
-const FIND_WITH_LOGIN: &str = "-- portal.find_with_login
-    SELECT portal_id, chat, receiver, kind, room_id, alias,
-           login_id, mxid, device_key, lid, pn, push_name, state, reason, farewell, since
-    FROM portal LEFT JOIN login ON login_id = receiver
     WHERE portal_id = (SELECT CASE WHEN merged_into = 0 THEN portal_id ELSE merged_into END FROM portal WHERE room_id = $1)";
 const LOAD: &str = "-- portal.load
     SELECT portal_id, chat, receiver, kind, room_id, alias FROM portal WHERE portal_id = $1";
@@ -211,18 +206,6 @@ impl Store {
         row.as_ref().map(read_portal).transpose()
     }
 
-    /// As [`Store::find_portal_by_room`], and the login it belongs to when that is known.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn find_portal_with_login(&self, room: &str) -> Result<Option<(Portal, Option<Login>)>> {
-        let row = sqlx::query(FIND_WITH_LOGIN).bind(room).fetch_optional(self.pool()).await;
-        let Some(row) = row.named("portal.find_with_login")? else { return Ok(None) };
-        let owner: Option<String> = row.try_get("login_id").named("portal.find_with_login")?;
-        let login = owner.map(|_| read_login(&row)).transpose()?;
-        Ok(Some((read_portal(&row)?, login)))
-    }
-
     /// Records a portal's room.
     ///
     /// # Errors
@@ -336,7 +319,7 @@ impl Store {
     }
 }
 
-fn read_portal(row: &AnyRow) -> Result<Portal> {
+pub(super) fn read_portal(row: &AnyRow) -> Result<Portal> {
     let text = |column: &'static str| row.try_get::<String, _>(column).named("portal.read");
     let receiver = text("receiver")?;
     let kind = match text("kind")?.as_str() {

@@ -7,40 +7,37 @@
 //! Who calls it: the library, on its receive path. A kill between commit and acknowledgement means a second
 //! delivery, which `seen` drops.
 
+mod naming;
+mod receipts;
+
 use super::WhatsappSettings;
 use super::add_modes::AddModes;
 use super::applied::Behind;
 use super::blocking::Blocked;
 use super::order::Order;
 use super::placing::{bot_edit, from_list};
-use super::signals::{Newsstand, is_own_reading, tells_reading};
+use super::signals::Newsstand;
 use super::state_debts::StateDebts;
 use crate::convert::absent::Absent;
 use crate::convert::arrival::{About, WaArrival};
 use crate::convert::incoming::is_silent;
 use crate::ids::{ChatId, GhostId, Lane, LoginId, PortalId, WaMessageId};
 use crate::store::inbox::{Arrival, Source, ring_all};
-use crate::store::portals::PortalKind;
 use crate::store::wa_backend::UnknownDuplicate;
 use crate::store::{Result, Store, Tx};
-use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use whatsapp_rust::prelude::{Client, InboundMessage, Jid, MessageField, MessageInfo, Server, wa};
-use whatsapp_rust::wacore::types::events::Receipt;
-use whatsapp_rust::wacore::types::presence::ReceiptType;
 use whatsapp_rust::wacore_binary::{JidExt as _, NodeRef};
 use whatsapp_rust::{InboundDurabilityHook, anyhow, async_trait};
 
+pub use receipts::{DELIVERED, RECEIPT, ReceiptRow};
+
 /// Inbox kind of a message: the body is a [`WaArrival`].
 pub const MESSAGE: &str = "wa.message";
-/// Inbox kind of a read receipt: the body is a [`ReceiptRow`].
-pub const RECEIPT: &str = "wa.receipt";
-/// Inbox kind of a receipt that a phone has our messages: the body is a [`ReceiptRow`].
-pub const DELIVERED: &str = "wa.delivered";
 
 /// How long the hook of a line just pairing waits for its login to be recorded. The batch is refused after it and
 /// comes again with the next connection.
@@ -48,17 +45,6 @@ const BINDING_WAIT: Duration = Duration::from_secs(20);
 
 /// Aliases and portals remembered to spare look-ups; both are found again in the database when dropped.
 const MEMORY: usize = 20_000;
-
-/// Who read what, as the inbox keeps it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ReceiptRow {
-    /// Canonical id of the reader.
-    pub reader: String,
-    /// WhatsApp's ids of the messages.
-    pub ids: Vec<String>,
-    /// When, milliseconds since 1970.
-    pub ts_ms: i64,
-}
 
 /// One transaction of the intake and the pairs of ids it has taught; what did not commit is not known.
 pub(super) struct Batch {
@@ -178,18 +164,6 @@ impl Intake {
             }
         }
         Ok(false)
-    }
-
-    /// The LID of a person's id, if it is known; else the id.
-    async fn lid_of(&self, id: GhostId) -> Result<GhostId> {
-        if !id.as_str().ends_with("@s.whatsapp.net") {
-            return Ok(id);
-        }
-        let known = self.aliases.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        match known {
-            Some(lid) => Ok(lid),
-            None => Ok(self.store.find_lid(&id).await?.unwrap_or(id)),
-        }
     }
 
     /// Notes that a message that arrived is here already, or is none of ours.
@@ -358,117 +332,6 @@ impl Intake {
         })
     }
 
-    /// Whether a receipt is stored: of reading, and where it is wanted of what a phone has. In groups each member's phone would
-    /// be told of by itself.
-    pub(super) fn takes_receipt(&self, receipt: &Receipt) -> bool {
-        let is_direct = matches!(receipt.source.chat.server, Server::Pn | Server::Lid);
-        let takes_deliveries = || self.takes_deliveries.load(Ordering::Relaxed);
-        tells_reading(&receipt.r#type) || is_direct && receipt.r#type == ReceiptType::Delivered && takes_deliveries()
-    }
-
-    /// Stores a receipt that somebody else read our messages, or that their phone has them where that is wanted. Droppable: a failure is only logged by the caller.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn store_receipt(&self, receipt: &Receipt) -> Result<()> {
-        let Some(login) = self.login.borrow().clone() else { return Ok(()) };
-        let is_delivery = !tells_reading(&receipt.r#type);
-        if !self.takes_receipt(receipt) || !is_bridged(&receipt.source.chat) {
-            return Ok(());
-        }
-        let mut batch = self.begin("intake.receipt").await?;
-        let reader = self.canonical(&mut batch, &receipt.source.sender, receipt.source.sender_alt.as_ref()).await?;
-        let record = self.store.find_login_in(&mut batch.tx, &login).await?;
-        if is_own_reading(&receipt.r#type) || record.is_some_and(|own| own.own == reader || own.pn == reader) {
-            self.commit(batch).await?;
-            if is_delivery {
-                return Ok(());
-            }
-            // In direct chats the chat is named by the stanza alone (`signals::own_read_in`).
-            return self.store_own_receipt(&login, receipt).await;
-        }
-        let chat = ChatId::new(self.canonical(&mut batch, &receipt.source.chat, None).await?.as_str());
-        let portal = self.portal_of(&mut batch, &login, &chat, &reader).await?;
-        let row = ReceiptRow {
-            reader: reader.as_str().into(),
-            ids: receipt.message_ids.clone(),
-            ts_ms: receipt.timestamp.timestamp_millis(),
-        };
-        let all = WaMessageId::new(row.ids.join(","));
-        let arrival = Arrival {
-            dedup: self.store.derive().wa_dedup(
-                &login,
-                &chat,
-                &reader,
-                &all,
-                if is_delivery { "delivered" } else { "read" },
-            ),
-            lane: Lane::into_matrix(portal),
-            source: Source::Whatsapp,
-            login: Some(login),
-            portal: Some(portal),
-            kind: if is_delivery { DELIVERED } else { RECEIPT },
-            body: serde_json::to_vec(&row).unwrap_or_default(),
-            seq: None,
-        };
-        let new = self.store.put_arrival(&mut batch.tx, &arrival).await?;
-        self.commit(batch).await?;
-        if new {
-            self.store.bell().ring(arrival.lane);
-        }
-        Ok(())
-    }
-
-    /// The person's LID when known from the stanza, from memory or from the database; else the id itself.
-    pub(super) async fn canonical(&self, batch: &mut Batch, jid: &Jid, alt: Option<&Jid>) -> Result<GhostId> {
-        let id = bare(jid);
-        if jid.server != Server::Pn {
-            // Only a person has two ids: a group that comes beside a number is nobody's other name.
-            if let Some(pn) = alt.filter(|alt| alt.server == Server::Pn && jid.server == Server::Lid) {
-                self.learn(batch, bare(pn), id.clone()).await?;
-            }
-            return Ok(id);
-        }
-        if let Some(lid) = alt.filter(|alt| alt.server == Server::Lid) {
-            let lid = bare(lid);
-            self.learn(batch, id, lid.clone()).await?;
-            return Ok(lid);
-        }
-        let known = self.aliases.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        if let Some(lid) = known {
-            return Ok(lid);
-        }
-        match self.store.find_lid_in(&mut batch.tx, &id).await? {
-            Some(lid) => {
-                batch.learnt.push((id, lid.clone()));
-                Ok(lid)
-            }
-            None => Ok(id),
-        }
-    }
-
-    /// Notes that a number and a LID are one person's; the person's id.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub(super) async fn learn_pair(&self, number: &Jid, lid: Option<&Jid>) -> Result<GhostId> {
-        let mut batch = self.begin("intake.learn_pair").await?;
-        let person = self.canonical(&mut batch, number, lid).await?;
-        self.commit(batch).await?;
-        Ok(person)
-    }
-
-    async fn learn(&self, batch: &mut Batch, pn: GhostId, lid: GhostId) -> Result<()> {
-        let known = self.aliases.lock().unwrap_or_else(PoisonError::into_inner).get(&pn) == Some(&lid);
-        if !known {
-            if self.store.put_alias_in(&mut batch.tx, &pn, &lid).await? {
-                batch.lanes.extend(self.store.join_ids_in(&mut batch.tx, &pn, &lid).await?);
-            }
-            batch.learnt.push((pn, lid));
-        }
-        Ok(())
-    }
-
     /// Begins a transaction of the intake.
     pub(super) async fn begin(&self, what: &'static str) -> Result<Batch> {
         Ok(Batch { tx: self.store.begin_line(what).await?, learnt: Vec::new(), lanes: Vec::new(), rings_groups: false })
@@ -487,52 +350,6 @@ impl Intake {
         }
         aliases.extend(batch.learnt);
         Ok(())
-    }
-
-    /// The portal of a chat, made when it is new. A group heard of for the first time is marked to be read.
-    pub(super) async fn portal_of(
-        &self,
-        batch: &mut Batch,
-        login: &LoginId,
-        chat: &ChatId,
-        sender: &GhostId,
-    ) -> Result<PortalId> {
-        let known = self.portals.lock().unwrap_or_else(PoisonError::into_inner).get(chat).copied();
-        if let Some(portal) = known {
-            return Ok(portal);
-        }
-        if chat.is_group() {
-            return self.portal_of_group(batch, login, chat).await;
-        }
-        let record = self.store.find_login_in(&mut batch.tx, login).await?;
-        let own = record.as_ref().map(|record| record.own.as_str());
-        let owner = record.as_ref().map_or("", |record| record.mxid.as_str());
-        let kind = match chat {
-            chat if chat.is_status() => PortalKind::Status,
-            chat if own == Some(chat.as_str()) => PortalKind::Own,
-            _ => PortalKind::Direct,
-        };
-        let portal = self.store.find_or_make_portal_in(&mut batch.tx, chat, Some(login), owner, kind).await?;
-        self.store.join_portal_in(&mut batch.tx, portal.id, login).await?;
-        // A new row may still be rolled back: only what was there before is remembered.
-        if portal.room.is_some() && sender.as_str() == chat.as_str() {
-            self.remember_portal(chat, portal.id);
-        }
-        Ok(portal.id)
-    }
-
-    /// Remembers the portal of a chat, to spare the look-up.
-    pub(super) fn remember_portal(&self, chat: &ChatId, portal: PortalId) {
-        let mut portals = self.portals.lock().unwrap_or_else(PoisonError::into_inner);
-        if portals.len() >= MEMORY {
-            portals.clear();
-        }
-        portals.insert(chat.clone(), portal);
-    }
-
-    /// Forgets a remembered portal: the login takes part in it no more.
-    pub(super) fn forget_portal(&self, chat: &ChatId) {
-        self.portals.lock().unwrap_or_else(PoisonError::into_inner).remove(chat);
     }
 }
 

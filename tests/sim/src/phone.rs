@@ -64,6 +64,8 @@ pub struct Phone {
     pub known: Archive,
     /// The files of history chunks, by the message that told of them.
     pub history_files: HashMap<String, Located>,
+    /// The files of newsletters' posts, which no phone keeps for others.
+    pub post_files: HashMap<String, Located>,
     /// Messages whose files the phone has deleted.
     pub lost_media: HashSet<String>,
     /// How often a retry was asked for, by message and sender.
@@ -85,6 +87,7 @@ impl Phone {
             shown: HashMap::new(),
             known: Archive::default(),
             history_files: HashMap::new(),
+            post_files: HashMap::new(),
             lost_media: HashSet::new(),
             retries: HashMap::new(),
             receipts: Vec::new(),
@@ -140,7 +143,7 @@ impl Phone {
 
     /// The file of a message, and whether the phone still has it.
     pub fn media_of(&self, id: &str) -> Option<(Located, bool)> {
-        let located = match self.history_files.get(id) {
+        let located = match self.history_files.get(id).or_else(|| self.post_files.get(id)) {
             Some(located) => located.clone(),
             None => media::located(&self.known.get(id)?.message)?,
         };

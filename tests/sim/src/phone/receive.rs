@@ -185,6 +185,9 @@ pub fn show_post(state: &mut State, number: &Number, author: &Address, chat: &Ji
         return;
     };
     let message = Message::decode_from_slice(plaintext).unwrap_or_default();
+    if let Some(file) = crate::media::located(&message) {
+        account.phone.post_files.insert(id.to_owned(), file);
+    }
     account.phone.inbox.push(InboxItem {
         id: id.to_owned(),
         chat: chat.to_string(),
