@@ -264,7 +264,7 @@ fn run_apart<'a>(call: &'a Call, entry: &'a Entry) -> BoxFuture<'a, Result<()>> 
 
 /// What the room of a call is to its sender, and the chat if one of their accounts is in it.
 async fn find_chat(call: &Call) -> Result<(Place, Option<(Portal, Login)>)> {
-    let found = call.bridge.store().find_chat_room(call.room.as_str()).await.map_err(database)?;
+    let found = call.bridge.store().find_chat_room(call.room.as_str(), "").await.map_err(database)?;
     let Some(ChatRoom { portal, login, .. }) = found else { return Ok((Place::NoChat, None)) };
     let login = match call.bridge.login_of(&portal, login, &call.sender).await {
         Ok(login) => login.filter(|login| login.mxid == call.sender),

@@ -152,7 +152,7 @@ impl Bridge {
             }
             return self.membership(row, &event).await;
         }
-        match self.store().find_chat_room(&event.room_id).await? {
+        match self.store().find_chat_room(&event.room_id, &event.event_id).await? {
             Some(mut place) => {
                 let login = place.login.take();
                 let login = self.login_of(&place.portal, login, &event.sender).await?;
@@ -365,9 +365,12 @@ impl Bridge {
             }
             return Err(if relayed.is_some() { relay_logged_out() } else { logged_out() });
         }
-        let (login, relayed) = match self.goes_on_through(row, event, portal, login, relayed).await? {
-            GoesOn::Through(through) => *through,
-            GoesOn::IsThere => return Ok(self.store().settle_row(row.seq).await?),
+        let (login, relayed) = match place.is_begun {
+            false => (login, relayed),
+            true => match self.goes_on_through(row, event, portal, login, relayed).await? {
+                GoesOn::Through(through) => *through,
+                GoesOn::IsThere => return Ok(self.store().settle_row(row.seq).await?),
+            },
         };
         let wa_id = self.store().derive().wa_message(&login.id, &event.event_id, 0);
         // The same secret on every try: votes and encrypted edits of receivers hang on it.
@@ -483,7 +486,7 @@ impl Bridge {
     async fn read_mark(&self, row: &InboxRow) -> Result<(), Halt> {
         let mark: ReadMark =
             serde_json::from_slice(&row.body).map_err(|_| never("", "a stored read mark can not be read"))?;
-        let place = self.store().find_chat_room(&mark.room_id).await?;
+        let place = self.store().find_chat_room(&mark.room_id, "").await?;
         let Some(ChatRoom { portal, login, .. }) = place else { return Ok(self.store().settle_row(row.seq).await?) };
         let login = self.login_of(&portal, login, &mark.user_id).await?;
         // Nobody is told that a status post was seen.

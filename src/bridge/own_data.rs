@@ -224,7 +224,7 @@ impl Bridge {
     /// Does on WhatsApp what somebody did to a room, unless WhatsApp knows.
     async fn grant(&self, wish: &OwnWish) -> Result<Done, Halt> {
         let _turn = self.shared.puppets.marks.lock().await;
-        let found = self.store().find_chat_room(&wish.room).await?;
+        let found = self.store().find_chat_room(&wish.room, "").await?;
         let Some(ChatRoom { portal, login, .. }) = found else { return Ok(Done::Yes) };
         let login = self.login_of(&portal, login, &wish.mxid).await?;
         let is_theirs = |login: &Login| login.mxid == wish.mxid && login.state == LoginState::Linked;

@@ -408,7 +408,7 @@ impl Bridge {
         let secret = self.store().derive().wa_message_secret(&login.id, &wa_id);
         let (row, event, portal) = (&row, &event, &portal);
         let saying = Saying { row, event, portal, login, secret, timer: None, is_relayed: false };
-        let Plan::Message(draft) = plan_of(&event)? else { return Err(no_post()) };
+        let Plan::Message(draft) = plan_of(event)? else { return Err(no_post()) };
         let outgoing = self.post_of(&saying, &draft).await?;
         let key = PartKey { portal: portal.id, sender: login.own.clone(), wa_id, part: 0 };
         if self.hand_over(&saying, &key, &outgoing).await?.is_none() {

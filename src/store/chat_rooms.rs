@@ -14,6 +14,8 @@ const FIND: &str = "-- chat_room.find
            login_id, mxid, device_key, lid, pn, push_name, state, reason, farewell, since,
            seconds, set_at,
            (SELECT MAX(at) FROM former_room WHERE former_room.room_id = $1) AS given_up_at,
+           (SELECT COUNT(*) FROM message WHERE message.event_id = $2 AND message.portal_id = portal.portal_id
+               AND origin = 'mx') AS begun,
            (SELECT COUNT(*) FROM blocked WHERE blocked.login_id = receiver AND is_blocked = 1 AND (person = chat
                OR person IN (SELECT pn FROM wa_alias WHERE wa_alias.lid = chat)
                OR person IN (SELECT wa_alias.lid FROM wa_alias WHERE wa_alias.pn = chat))) AS blocks
@@ -36,15 +38,18 @@ pub struct ChatRoom {
     pub is_blocked: bool,
     /// When a chat last gave this room up, milliseconds since 1970.
     pub given_up_at: Option<i64>,
+    /// Whether a message was made of the event before.
+    pub is_begun: bool,
 }
 
 impl Store {
-    /// What a room is; behind one that was left for another by a merge, that other's. None when it is no chat's.
+    /// What a room is; behind one that was left for another by a merge, that other's. None when it is no chat's. `event` is what
+    /// is said there; empty asks about the room alone.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn find_chat_room(&self, room: &str) -> Result<Option<ChatRoom>> {
-        let row = sqlx::query(FIND).bind(room).fetch_optional(self.pool()).await;
+    pub async fn find_chat_room(&self, room: &str, event: &str) -> Result<Option<ChatRoom>> {
+        let row = sqlx::query(FIND).bind(room).bind(event).fetch_optional(self.pool()).await;
         let Some(row) = row.named("chat_room.find")? else { return Ok(None) };
         let owner: Option<String> = row.try_get("login_id").named("chat_room.find")?;
         let seconds: Option<i64> = row.try_get("seconds").named("chat_room.find")?;
@@ -54,6 +59,7 @@ impl Store {
             login: owner.map(|_| read_login(&row)).transpose()?,
             timer: seconds.zip(set_at).map(|(seconds, set_at)| ChatTimer::read(seconds, set_at)),
             is_blocked: row.try_get::<i64, _>("blocks").named("chat_room.find")? > 0,
+            is_begun: row.try_get::<i64, _>("begun").named("chat_room.find")? > 0,
             given_up_at: row.try_get("given_up_at").named("chat_room.find")?,
         }))
     }

@@ -1,5 +1,6 @@
 //! Tests of logins, portals, ghosts and messages, on both databases.
 
+use super::disappearing::ChatTimer;
 use super::files::FileSlot;
 use super::logins::{Login, Own};
 use super::messages::{MessageState, PartKey, Reservation};
@@ -19,6 +20,7 @@ on_both! {
     a_message_is_reserved_once_and_settled => reserve_once;
     names_of_files_are_kept_until_they_are_swept => file_names;
     reading_goes_forward_only => read_marks;
+    a_room_is_read_with_all_that_holds_there => chat_room;
     a_worse_name_never_replaces_a_better_one => names;
     who_is_linked_again_leaves_no_group => leaves;
     identities_of_events_are_kept_and_the_others_are_swept => sweep_seen;
@@ -194,6 +196,33 @@ async fn reserve_once(store: Store) {
     assert_eq!(sent.state, MessageState::Sent, "what arrived can not fail any more");
     assert!(!sent.from_matrix);
     assert_eq!(store.find_message_by_wa_id(portal.id, &key.wa_id).await.unwrap().unwrap().key, key);
+}
+
+async fn chat_room(store: Store) {
+    link(&store, ALICE, "d1").await;
+    assert!(store.find_chat_room("!r", "").await.unwrap().is_none());
+    let portal = portal(&store, lid().as_str(), ALICE).await;
+    store.set_portal_room(portal.id, "!r").await.unwrap();
+    let find = async |event| store.find_chat_room("!r", event).await.unwrap().unwrap();
+    let plain = find("$e").await;
+    assert_eq!((plain.portal.id, plain.login.map(|login| login.id)), (portal.id, Some(login())));
+    assert_eq!((plain.timer, plain.is_blocked, plain.given_up_at, plain.is_begun), (None, false, None, false));
+    let timer = ChatTimer { seconds: 60, set_at: 1000 };
+    let mut tx = store.begin("test").await.unwrap();
+    store.put_timer_in(&mut tx, portal.id, timer).await.unwrap();
+    store.put_former_room_in(&mut tx, "!r").await.unwrap();
+    store.put_alias_in(&mut tx, &pn(), &lid()).await.unwrap();
+    tx.commit().await.unwrap();
+    // Under their other id.
+    store.put_blocked(&login(), &pn(), true).await.unwrap();
+    let key = PartKey { portal: portal.id, sender: pn(), wa_id: WaMessageId::new("A"), part: 0 };
+    let begun = Reservation { event_id: Some("$e"), txn_id: None, ..reservation(&key) };
+    assert!(store.reserve(&begun).await.unwrap());
+    let full = find("$e").await;
+    assert_eq!((full.timer, full.is_blocked, full.is_begun), (Some(timer), true, true));
+    assert!(full.given_up_at.is_some());
+    let other = find("$other").await;
+    assert!(!other.is_begun && other.is_blocked);
 }
 
 async fn file_names(store: Store) {
