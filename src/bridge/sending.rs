@@ -95,8 +95,8 @@ impl Bridge {
         let Saying { portal, login, .. } = *saying;
         let mut message = outgoing.message.clone();
         let built = message_to_vec(&message);
-        // A tally says what is so when it is sent.
-        let kept = (outgoing.kind != TALLY).then_some(built.as_slice());
+        // A tally says what is so when it is sent, and a handle is of the file that was just put there.
+        let kept = (outgoing.kind != TALLY && outgoing.handle.is_none()).then_some(built.as_slice());
         let is_new = self.store().reserve(&reservation(saying, key, outgoing, kept)).await?;
         fail::fail_point!("from_mx.after_reserve", |_| std::process::abort());
         if !is_new && let Some(before) = self.store().find_message(key).await? {
