@@ -13,6 +13,7 @@ use super::relay::{relay_logged_out, words_before};
 use super::{Bridge, CommandCall};
 use crate::config::Level;
 use crate::convert::outgoing::{Plan, plan};
+use crate::matrix::incoming::{EVENT, RECEIPT, REDACTION};
 use crate::store::StoreError;
 use crate::store::chat_rooms::ChatRoom;
 use crate::store::inbox::InboxRow;
@@ -115,8 +116,8 @@ impl Bridge {
     pub async fn from_matrix(&self, row: &InboxRow, more: bool) -> Result<Verdict, StoreError> {
         fail::fail_point!("from_mx.poison", |_| std::process::abort());
         let worked = match row.kind.as_str() {
-            "event" => self.event(row, more).await,
-            "receipt" => self.read_mark(row).await,
+            EVENT | REDACTION => self.event(row, more).await,
+            RECEIPT => self.read_mark(row).await,
             other => Err(never("", format!("unknown kind of row {other}"))),
         };
         match worked {
@@ -479,7 +480,7 @@ impl Bridge {
         if saying.event.kind == "m.room.redaction" {
             return Ok(false);
         }
-        let later = self.store().take_rows(&saying.row.lane, LOOK_AHEAD).await?;
+        let later = self.store().waiting_bodies(&saying.row.lane, REDACTION, LOOK_AHEAD).await?;
         Ok(later.iter().any(|later| outgoing::redacts(later, &saying.event.event_id)))
     }
 

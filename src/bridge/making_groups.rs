@@ -190,6 +190,15 @@ impl Bridge {
 
     /// Makes a room the one of a group, and has it settled as the others are.
     async fn become_room_of(&self, login: &Login, room: &RoomId, chat: &ChatId) -> Result<Made, Halt> {
+        // First of all: once it is the group's, the room is given the topic that the group is known to have.
+        if let Some(topic) = self.matrix().get_state(room, "m.room.topic", "").await?
+            && let Some(topic) = topic["topic"].as_str().filter(|topic| !topic.trim().is_empty())
+            && let Err(failure) =
+                self.whatsapp().change_group(&login.id, chat, GroupAct::Description(topic.to_owned())).await
+        {
+            tracing::warn!(%failure, "a group made of a room did not get its topic");
+        }
+        fail::fail_point!("groups.before_adoption", |_| super::states::die_here());
         match self.whatsapp().read_group(&login.id, chat).await {
             Ok(GroupRead::Stored) => {}
             Ok(GroupRead::Gone) => {
@@ -209,13 +218,6 @@ impl Bridge {
         }
         fail::fail_point!("groups.after_adoption", |_| super::states::die_here());
         self.dress(id, room).await?;
-        if let Some(topic) = self.matrix().get_state(room, "m.room.topic", "").await?
-            && let Some(topic) = topic["topic"].as_str().filter(|topic| !topic.trim().is_empty())
-            && let Err(failure) =
-                self.whatsapp().change_group(&login.id, chat, GroupAct::Description(topic.to_owned())).await
-        {
-            tracing::warn!(%failure, "a group made of a room did not get its topic");
-        }
         self.send_away_strangers(id, room).await?;
         self.store().mark_group_stale(id).await?;
         self.store().mark_group_unsettled(id).await?;

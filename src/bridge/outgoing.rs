@@ -395,8 +395,8 @@ pub(super) fn made(plan: &Plan, resolved: &Resolved<'_>) -> Result<wa::Message, 
 }
 
 /// Whether a row's body is a redaction of this event.
-pub fn redacts(row: &InboxRow, event_id: &str) -> bool {
-    let event: Option<Event> = serde_json::from_slice(&row.body).ok();
+pub fn redacts(body: &[u8], event_id: &str) -> bool {
+    let event: Option<Event> = serde_json::from_slice(body).ok();
     event.is_some_and(|event| {
         event.kind == "m.room.redaction" && event.content_with_redacts()["redacts"].as_str() == Some(event_id)
     })

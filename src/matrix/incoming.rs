@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 
 /// Kind of inbox rows whose body is one event: the JSON as it came, `room_id` included.
 pub const EVENT: &str = "event";
+/// As [`EVENT`], of redactions: who works on a message looks for one of it among those that wait behind it.
+pub const REDACTION: &str = "redaction";
 /// Kind of inbox rows whose body is a [`ReadMark`] as JSON.
 pub const RECEIPT: &str = "receipt";
 
@@ -141,7 +143,7 @@ impl Matrix {
                 source: Source::Matrix,
                 login: None,
                 portal: None,
-                kind: EVENT,
+                kind: if head.kind == "m.room.redaction" { REDACTION } else { EVENT },
                 body: with_room(raw, room, head.room_id.is_some()),
                 seq: None,
             },

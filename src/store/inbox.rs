@@ -119,6 +119,10 @@ const TAKE: &str = "-- inbox.take
     SELECT seq, dedup, lane, source, login_id, portal_id, kind, body, attempts, received_at, rounds,
         CAST(CASE WHEN last_error = '' THEN 0 ELSE 1 END AS BIGINT) AS erred FROM inbox
     WHERE state = 'waiting' AND lane = $1 ORDER BY seq LIMIT $2";
+// The limit holds before the kind: a long queue is not read through for each of its rows.
+const BODIES: &str = "-- inbox.bodies
+    SELECT body FROM (SELECT seq, kind, body FROM inbox WHERE state = 'waiting' AND lane = $1 ORDER BY seq LIMIT $3) AS ahead
+    WHERE kind = $2 ORDER BY seq";
 const TAKE_AND_COUNT: &str = "-- inbox.take_and_count
     UPDATE inbox SET attempts = 1
     WHERE seq = (SELECT MIN(seq) FROM inbox WHERE state = 'waiting' AND lane = $1) AND attempts = 0 AND kind NOT IN ('wa.missing', 'wa.merge')
@@ -212,6 +216,15 @@ impl Store {
         let rows =
             sqlx::query(TAKE).bind(lane.as_str()).bind(limit).fetch_all(self.pool()).await.named("inbox.take")?;
         rows.iter().map(read_row).collect::<std::result::Result<_, _>>().named("inbox.take")
+    }
+
+    /// What the rows of a kind hold, among the lowest `limit` waiting ones of a lane, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn waiting_bodies(&self, lane: &Lane, kind: &str, limit: i64) -> Result<Vec<Vec<u8>>> {
+        let rows = sqlx::query(BODIES).bind(lane.as_str()).bind(kind).bind(limit).fetch_all(self.pool()).await;
+        rows.named("inbox.bodies")?.iter().map(|row| row.try_get("body").named("inbox.bodies")).collect()
     }
 
     /// Takes a lane's lowest waiting row and counts its first attempt, in one statement; with it, whether others wait

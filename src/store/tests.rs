@@ -53,6 +53,7 @@ pub(crate) use on_both;
 on_both! {
     an_arrival_is_put_once_for_good => put_once;
     rows_leave_a_lane_in_order => order;
+    rows_of_a_kind_are_read_ahead => bodies;
     a_first_attempt_is_counted_as_the_row_is_taken => take_and_count;
     a_rolled_back_arrival_was_never_there => rollback;
     the_installation_key_stays => key_stays;
@@ -89,6 +90,18 @@ async fn put_once(store: Store) {
     assert!(store.take_rows(&Lane::new("a"), 10).await.unwrap().is_empty());
     assert!(store.was_seen("d1").await.unwrap());
     assert!(!store.was_seen("d2").await.unwrap());
+}
+
+async fn bodies(store: Store) {
+    for n in 1..=4 {
+        let kind = if n % 2 == 0 { "redaction" } else { "event" };
+        put(&store, &Arrival { kind, ..arrival(n, "a") }).await;
+    }
+    put(&store, &Arrival { kind: "redaction", ..arrival(9, "b") }).await;
+    let found = async |limit| store.waiting_bodies(&Lane::new("a"), "redaction", limit).await.unwrap();
+    assert_eq!(found(9).await, [[2], [4]]);
+    assert_eq!(found(3).await, [[2]], "the limit counts all kinds");
+    assert!(store.waiting_bodies(&Lane::new("a"), "other", 9).await.unwrap().is_empty());
 }
 
 async fn order(store: Store) {

@@ -62,6 +62,7 @@ mod provisioning;
 mod puppet;
 mod relations;
 mod relay;
+mod relay_direct;
 mod release;
 mod removals;
 mod sealed;

@@ -187,7 +187,7 @@ async fn a_group_is_made_of_a_room(world: &mut World) -> Result<()> {
 async fn killed_while_a_room_becomes_a_group(world: &mut World) -> Result<()> {
     let bob = world.phones.create_account("bob")?;
     let (alice, account, _) = world.log_in("alice").await?;
-    for point in ["groups.after_create", "groups.after_adoption"] {
+    for point in ["groups.after_create", "groups.before_adoption", "groups.after_adoption"] {
         let room = room_with(world, &alice, &account, &[&bob]).await?;
         let_the_bot_rule(world, &alice, &room).await?;
         invite_friends(world, &alice, &room, &[&bob]).await?;
@@ -198,6 +198,13 @@ async fn killed_while_a_room_becomes_a_group(world: &mut World) -> Result<()> {
         let made = named(world, &subject);
         ensure!(made.len() == 1, "{} groups were made", made.len());
         let group = Group::of(&world.phones, &made[0].jid);
+        wait::until("the topic", wait::STEP, || async {
+            let group = world.phones.simulator().group(&made[0].jid).context("no group")?;
+            let shown = alice.find_state(&room, "m.room.topic", "").await?.unwrap_or_default();
+            Ok((group.description.as_deref() == Some("Bring cake") && shown["topic"] == "Bring cake").then_some(()))
+        })
+        .await
+        .with_context(|| format!("after {point}"))?;
         group.phone_says(&bob, &format!("said after {point}")).await?;
         let said = group.wait_in_room(&alice, &format!("said after {point}")).await?;
         ensure!(said.room == room, "the group has another room after {point}");

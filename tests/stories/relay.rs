@@ -57,7 +57,7 @@ async fn scene(world: &mut World, relay: Value) -> Result<Scene> {
     Ok(Scene { alice, account, bob, group, room, guest })
 }
 
-async fn bring(world: &mut World, host: &Person, room: &str, name: &str, shown: &str) -> Result<Person> {
+pub(super) async fn bring(world: &mut World, host: &Person, room: &str, name: &str, shown: &str) -> Result<Person> {
     let guest = world.person(name).await?;
     rename(&guest, shown).await?;
     host.invite(room, guest.id()).await?;
@@ -71,7 +71,7 @@ async fn rename(person: &Person, shown: &str) -> Result<()> {
 }
 
 /// Says a command in the room and waits for its answer.
-async fn command(world: &World, person: &Person, room: &str, words: &str, answer: &str) -> Result<()> {
+pub(super) async fn command(world: &World, person: &Person, room: &str, words: &str, answer: &str) -> Result<()> {
     let bot = world.bridge.slot().bot();
     let said =
         || person.events(room).into_iter().filter(|event| event.sender == bot && event.body().contains(answer)).count();

@@ -86,6 +86,7 @@ async fn at_stand_in(settings: Settings, report: &mut Report) -> Result<()> {
     rig.restart(1).await?;
     let idle = rig.memory_at_rest().await?;
     report.note(on, "memory, idle with one login", idle.resident, "MB", Budget::AtMost(40.0));
+    report.note(on, "of it, not the program's file", idle.own, "MB", Budget::None);
     rig.begin_chats(settings.chats).await?;
 
     let bound = rig.bound_in(&rig.direct()?, "warm", settings.count).await?;

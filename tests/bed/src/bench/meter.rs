@@ -29,11 +29,14 @@ pub fn cpu_seconds(process: u32) -> Result<f64> {
 pub struct Memory {
     /// Resident now.
     pub resident: f64,
+    /// Of that, what is the process's own and no page of the program's file: those come and go with what the kernel has
+    /// of the file, and count once for all that run it.
+    pub own: f64,
     /// The most that was ever resident.
     pub peak: f64,
 }
 
-/// Returns the memory of a process (proc(5), `VmRSS` and `VmHWM`).
+/// Returns the memory of a process (proc(5), `VmRSS`, `RssAnon` and `VmHWM`).
 ///
 /// # Errors
 /// The process is gone.
@@ -44,7 +47,7 @@ pub fn memory(process: u32) -> Result<Memory> {
         let kib: f64 = line.split_whitespace().next().context("no number")?.parse()?;
         Ok(kib * 1024.0 / 1e6)
     };
-    Ok(Memory { resident: read("VmRSS:")?, peak: read("VmHWM:")? })
+    Ok(Memory { resident: read("VmRSS:")?, own: read("RssAnon:")?, peak: read("VmHWM:")? })
 }
 
 /// Returns how long this disk takes to make 4 KiB durable, milliseconds: the middle and the slowest of a hundred.
