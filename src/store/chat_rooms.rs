@@ -8,14 +8,14 @@ use super::portals::{Portal, read_portal};
 use super::{Named, Result, Store};
 use sqlx::Row as _;
 
+// An event is of one room: asked for its chat too, SQLite would look through all that the chat has.
 // Whom an account has blocked may be written down under either of their ids.
 const FIND: &str = "-- chat_room.find
     SELECT portal.portal_id, chat, receiver, kind, room_id, alias,
            login_id, mxid, device_key, lid, pn, push_name, state, reason, farewell, since,
            seconds, set_at,
            (SELECT MAX(at) FROM former_room WHERE former_room.room_id = $1) AS given_up_at,
-           (SELECT COUNT(*) FROM message WHERE message.event_id = $2 AND message.portal_id = portal.portal_id
-               AND origin = 'mx') AS begun,
+           (SELECT COUNT(*) FROM message WHERE message.event_id = $2 AND origin = 'mx') AS begun,
            (SELECT COUNT(*) FROM blocked WHERE blocked.login_id = receiver AND is_blocked = 1 AND (person = chat
                OR person IN (SELECT pn FROM wa_alias WHERE wa_alias.lid = chat)
                OR person IN (SELECT wa_alias.lid FROM wa_alias WHERE wa_alias.pn = chat))) AS blocks
@@ -62,5 +62,22 @@ impl Store {
             is_begun: row.try_get::<i64, _>("begun").named("chat_room.find")? > 0,
             given_up_at: row.try_get("given_up_at").named("chat_room.find")?,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::fresh_sqlite;
+
+    #[tokio::test]
+    async fn no_look_goes_through_all_that_a_chat_has() {
+        let fresh = fresh_sqlite().await;
+        let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {FIND}"))).bind("!r").bind("$e");
+        let rows = plan.fetch_all(fresh.store.pool()).await.unwrap();
+        let steps: Vec<String> = rows.iter().map(|row| row.try_get("detail").unwrap()).collect();
+        let of_messages: Vec<_> = steps.iter().filter(|step| step.contains(" message ")).collect();
+        assert!(!of_messages.is_empty(), "{steps:?}");
+        assert!(of_messages.iter().all(|step| step.contains("message_event")), "{of_messages:?}");
     }
 }

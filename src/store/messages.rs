@@ -104,8 +104,9 @@ const OF_EVENT: &str = "-- message.of_event
 const BEGUN: &str = "-- message.begun
     SELECT login_id, part, state FROM message
     WHERE event_id = $1 AND portal_id = $2 AND origin = 'mx' ORDER BY part";
+// The plus keeps SQLite from looking through all that the chat has.
 const LET_GO: &str = "-- message.let_go
-    UPDATE message SET event_id = NULL WHERE event_id = $1 AND portal_id = $2 AND login_id <> $3 AND state = 'failed'";
+    UPDATE message SET event_id = NULL WHERE event_id = $1 AND +portal_id = $2 AND login_id <> $3 AND state = 'failed'";
 const FIRST_PART: &str = "-- message.first_part
     SELECT portal_id, sender, wa_id, part, origin, state, event_id, txn_id, mx_sender, ts, tried_at, body, quote, kind FROM message
     WHERE portal_id = $1 AND sender = $2 AND wa_id = $3 ORDER BY part LIMIT 1";
