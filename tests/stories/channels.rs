@@ -6,7 +6,7 @@ use matrix_bed::phones::{Account, Phones};
 use matrix_bed::wait;
 use matrix_bed::world::World;
 use serde_json::{Value, json};
-use whatsapp_sim::{Kind, Media, NewsletterInfo};
+use whatsapp_sim::{Kind, Media, MediaFaults, NewsletterInfo};
 
 use crate::acts::{die_at, edits};
 use crate::files::{event_of, picture};
@@ -388,6 +388,9 @@ async fn an_owner_posts_files(world: &mut World) -> Result<()> {
     wait_state(&alice, &room, "m.room.power_levels", |levels| levels["users"][alice.id()] == 50).await?;
     let features = alice.find_state(&room, "com.beeper.room_features", "").await?.context("it says nothing")?;
     ensure!(features["poll"] == -2 && features["file"]["m.image"]["mime_types"]["image/*"] == 2, "{features}");
+    // The first upload is broken off.
+    let simulator = world.phones.simulator().clone();
+    simulator.set_media_faults(MediaFaults { cut_uploads: vec![100], ..MediaFaults::default() });
     let photo = picture(320, 240, image::ImageFormat::Jpeg);
     let mxc = alice.client().upload(photo.clone(), "image/jpeg", "a.jpg").await?;
     let shown = event_of("m.image", &mxc, "a.jpg", "image/jpeg", "a photo");
@@ -395,7 +398,6 @@ async fn an_owner_posts_files(world: &mut World) -> Result<()> {
     let info = own.wait("the photo", |info| info.posts.len() == 1).await?;
     let post = &info.posts[0];
     ensure!(post.mediatype.as_deref() == Some("image") && post.media_id.is_some(), "{post:?}");
-    let simulator = world.phones.simulator().clone();
     ensure!(simulator.received_media(&carol.number, &post.id).await? == photo, "a follower sees another picture");
     let edit = json!({
         "msgtype": "m.image", "body": "* my photo", "filename": "a.jpg", "url": mxc,
@@ -412,7 +414,11 @@ async fn an_owner_posts_files(world: &mut World) -> Result<()> {
     let paper = b"what the paper says".to_vec();
     let mxc = alice.client().upload(paper.clone(), "application/pdf", "paper.pdf").await?;
     let shown = event_of("m.file", &mxc, "paper.pdf", "application/pdf", "");
-    for (point, wanted) in [("files.after_upload", 2), ("from_mx.after_reserve", 3)] {
+    // The credentials the bridge has do not do any more.
+    simulator.expire_media_auth(401);
+    alice.send(&room, "m.room.message", &shown).await?;
+    own.wait("a paper with new credentials", |info| info.posts.len() == 2).await?;
+    for (point, wanted) in [("files.after_upload", 3), ("from_mx.after_reserve", 4)] {
         // What is settled is not tried again, so the point is met by what comes now.
         world.bridge.wait_idle().await?;
         die_at(world, point, async |_| alice.send(&room, "m.room.message", &shown).await.map(drop)).await?;
@@ -421,7 +427,7 @@ async fn an_owner_posts_files(world: &mut World) -> Result<()> {
     world.bridge.wait_idle().await?;
     let posts = own.info()?.posts;
     let papers: Vec<_> = posts.iter().filter(|post| post.mediatype.as_deref() == Some("document")).collect();
-    ensure!(posts.len() == 3 && papers.len() == 2, "{posts:?}");
+    ensure!(posts.len() == 4 && papers.len() == 3, "{posts:?}");
     for post in papers {
         ensure!(simulator.received_media(&carol.number, &post.id).await? == paper, "a follower gets another paper");
     }

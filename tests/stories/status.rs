@@ -55,6 +55,8 @@ async fn status_posts_have_a_room_of_their_own(world: &mut World) -> Result<()> 
     let room = first.room.clone();
     ensure!(room != chat.room()?, "a post is in the chat's room");
     ensure!(name_of(&alice, &room).await? == "WhatsApp status", "it is called {}", name_of(&alice, &room).await?);
+    let features = alice.find_state(&room, "com.beeper.room_features", "").await?.context("it says nothing")?;
+    ensure!(features["poll"] == -2 && features["file"]["m.file"]["mime_types"]["*/*"] == -2, "{features}");
     let ghost = chat.begin("and another word").await?.sender;
     ensure!(first.sender == ghost, "{} is not {ghost}", first.sender);
     post(world, &carol, &[&account], "carol is in the hills")?;
